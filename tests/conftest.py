@@ -1,0 +1,25 @@
+"""Fixtures that every test folder may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder of the real aerial data sets (`REMOTECLIP_DATA`, default `../shared/data`); skips where absent."""
+    root = Path(os.environ.get("REMOTECLIP_DATA", REPOSITORY.parent / "shared" / "data")).expanduser()
+    if not root.is_dir():
+        pytest.skip(f"no aerial data at {root}: set REMOTECLIP_DATA to the folder that holds the data sets")
+    return root.resolve()
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout that the tests run from."""
+    return REPOSITORY
