@@ -1,0 +1,101 @@
+"""What an engine is: the graph's inputs and outputs, and the Protocols that every runtime answers to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+I64 = NDArray[np.int64]
+
+IMAGE_INPUTS = ("image", "prompts", "bias")
+IMAGE_OUTPUTS = ("scene", "embedding", "place_box", "place_embedding", "place_logit")
+TEXT_INPUTS = ("input_ids", "attention_mask")
+TEXT_OUTPUT = "embedding"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EngineOutput:
+    """What the graph says about N images and P prompt rows. The arrays are owned, not views on engine memory.
+
+    Attributes:
+        scene: (N, P) float32, cosine of each whole image with each row.
+        embedding: (N, D) float32, unit length, the image's own.
+        place_box: (N, M, 4) float32, x1 y1 x2 y2 in pixels of the model tile.
+        place_embedding: (N, M, D + E) float32, the unit embedding of the place's cell, then its position features.
+        place_logit: (N, M, P) float32, logits with the caller's `bias` included.
+    """
+
+    scene: F32
+    embedding: F32
+    place_box: F32
+    place_embedding: F32
+    place_logit: F32
+
+
+class ImageEngine(Protocol):
+    """Runs the image graph at one image size. Not thread safe: one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """The runtime: "openvino" or "onnxruntime"."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The variant that runs: "fp32", "fp16" or "int8"; never "auto"."""
+        ...
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(width, height) in pixels of the tiles it takes."""
+        ...
+
+    def infer(self, image: U8, prompts: F32, bias: F32) -> EngineOutput:
+        """Run N tiles against P rows.
+
+        Args:
+            image: (N, height, width, 3) uint8 RGB, N >= 1.
+            prompts: (P, D + E) float32, P >= 1.
+            bias: (P,) float32, added to each row's dense logits.
+
+        Raises:
+            EngineError: shapes or dtypes do not fit, the engine is closed, or the runtime failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the runtime's memory. May be called twice."""
+        ...
+
+
+class TextEngine(Protocol):
+    """Runs the text graph. Not thread safe: one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """The runtime: "openvino" or "onnxruntime"."""
+        ...
+
+    def encode(self, input_ids: I64, attention_mask: I64) -> F32:
+        """Embed B token sequences.
+
+        Args:
+            input_ids: (B, L) int64 token numbers.
+            attention_mask: (B, L) int64, 1 where a token counts and 0 where it is padding.
+
+        Returns:
+            (B, D) float32 of unit length.
+
+        Raises:
+            EngineError: shapes or dtypes do not fit, the engine is closed, or the runtime failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the runtime's memory. May be called twice."""
+        ...

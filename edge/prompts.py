@@ -1,0 +1,63 @@
+"""Prompt list -> text embeddings -> PromptBank, the rows that the graph and the lookup work with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.engines.base import F32
+
+if TYPE_CHECKING:
+    from firmware_cfg.prompt_list import PromptList
+
+BACKGROUND_OWNER = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowLayout:
+    """Where the rows of a bank lie: object prompts first, then scene prompts, then background sentences.
+
+    Attributes:
+        object_ids, scene_ids: prompt ids in row order.
+        object_starts, scene_starts: (n,) int64, first row of each prompt (counted from the bank's first row).
+        scene_begin, background_begin, end: the borders between the three groups.
+    """
+
+    object_ids: tuple[str, ...]
+    object_starts: NDArray[np.int64]
+    scene_ids: tuple[str, ...]
+    scene_starts: NDArray[np.int64]
+    scene_begin: int
+    background_begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptBank:
+    """A prompt list as the graph takes it. Immutable, so a frame sees one list from start to end.
+
+    Attributes:
+        prompt_list: the list it was made from.
+        list_sha256: hex SHA-256 of that list, as it is reported over MQTT.
+        rows: (P, D + E) float32; unit text embeddings, the E position columns zero.
+        bias: (P,) float32; 0 for object rows, BACKGROUND_BIAS for scene and background rows.
+        row_owner: (P,) int64, index of the row's prompt in `prompt_list.prompts`, or -1 for background.
+        thresholds: calibrated threshold of every prompt by id, 0 to 1.
+        review_below: by id, the score below which an alert is only "possible"; None where the list sets none.
+        object_thresholds: (n,) float32, the thresholds in the order of `layout.object_ids`.
+        layout: where the rows lie.
+    """
+
+    prompt_list: PromptList
+    list_sha256: str
+    rows: F32
+    bias: F32
+    row_owner: NDArray[np.int64]
+    thresholds: Mapping[str, float]
+    review_below: Mapping[str, float | None]
+    object_thresholds: F32
+    layout: RowLayout
