@@ -1,0 +1,138 @@
+"""The frame: pixels as the decoder handed them out, when they were captured, and which frame of the source they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.uint8]
+Standard: TypeAlias = Literal["bt601", "bt709"]
+
+_LUMA_WEIGHTS: dict[Standard, tuple[float, float]] = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
+
+
+@lru_cache(maxsize=4)
+def _yuv_to_rgb(standard: Standard, full_range: bool) -> NDArray[np.float64]:
+    """(3, 4) affine matrix from 8-bit (Y, U, V, 1) to 8-bit RGB."""
+    kr, kb = _LUMA_WEIGHTS[standard]
+    kg = 1.0 - kr - kb
+    luma, chroma, black = (1.0, 1.0, 0.0) if full_range else (255.0 / 219.0, 255.0 / 224.0, 16.0)
+    red_v, blue_u = 2.0 * (1.0 - kr) * chroma, 2.0 * (1.0 - kb) * chroma
+    linear = np.array(
+        [[luma, 0.0, red_v], [luma, -blue_u * kb / kg, -red_v * kr / kg], [luma, blue_u, 0.0]], dtype=np.float64
+    )
+    return np.hstack([linear, -linear @ np.array([[black], [128.0], [128.0]])])
+
+
+def _require(array: Pixels, shape: tuple[int, ...], name: str) -> None:
+    if array.dtype != np.uint8 or array.shape != shape:
+        raise ValueError(f"{name} must be uint8 of shape {shape}, got {array.dtype} of shape {array.shape}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class I420Image:
+    """Planar YUV 4:2:0 as video decoders produce it; nothing is converted until somebody asks.
+
+    `y` is (H, W), `u` and `v` are ((H+1)//2, (W+1)//2), all uint8. Rows may be padded (row stride above the width),
+    pixels inside a row are adjacent. The planes may be the decoder's own reference pictures: never write to them.
+    Raises ValueError when a plane's shape or type does not fit.
+    """
+
+    y: Pixels
+    u: Pixels
+    v: Pixels
+    standard: Standard = "bt709"
+    full_range: bool = False
+
+    def __post_init__(self) -> None:
+        if self.y.ndim != 2 or self.y.size == 0:
+            raise ValueError(f"y must be (H, W) and not empty, got shape {self.y.shape}")
+        height, width = self.y.shape
+        _require(self.y, (height, width), "y")
+        for name, plane in (("u", self.u), ("v", self.v)):
+            _require(plane, ((height + 1) // 2, (width + 1) // 2), name)
+        if self.standard not in _LUMA_WEIGHTS:
+            raise ValueError(f"standard must be one of {sorted(_LUMA_WEIGHTS)}, got {self.standard!r}")
+
+    @property
+    def width(self) -> int:
+        """Columns of the picture, pixels."""
+        return int(self.y.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows of the picture, pixels."""
+        return int(self.y.shape[0])
+
+    def rgb(self) -> Pixels:
+        """The whole picture as a new (H, W, 3) uint8 RGB array; each chroma sample colours its 2 x 2 pixels."""
+        import cv2  # loading OpenCV takes longer than everything else here, and the model path never needs this
+
+        yuv = np.empty((self.height, self.width, 3), dtype=np.uint8)
+        yuv[..., 0] = self.y
+        for channel, plane in ((1, self.u), (2, self.v)):
+            yuv[..., channel] = plane.repeat(2, axis=0).repeat(2, axis=1)[: self.height, : self.width]
+        return np.asarray(cv2.transform(yuv, _yuv_to_rgb(self.standard, self.full_range)), dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RgbImage:
+    """`pixels` is (H, W, 3) uint8 RGB. Raises ValueError when the shape or type does not fit."""
+
+    pixels: Pixels
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.size == 0:
+            raise ValueError(f"pixels must be (H, W, 3) and not empty, got shape {self.pixels.shape}")
+        _require(self.pixels, self.pixels.shape, "pixels")
+
+    @property
+    def width(self) -> int:
+        """Columns of the picture, pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows of the picture, pixels."""
+        return int(self.pixels.shape[0])
+
+    def rgb(self) -> Pixels:
+        """The picture itself, (H, W, 3) uint8 RGB, not copied."""
+        return self.pixels
+
+
+Image: TypeAlias = I420Image | RgbImage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of a source.
+
+    number       0-based index in the source; a skipped frame keeps its number, so numbers may have gaps
+    time_s       capture time in seconds since the source began, strictly increasing within a source
+    captured_at  capture time as an aware UTC datetime: what the recording says, else when the source was opened + time_s
+    mono_ns      time.monotonic_ns() when the frame came out of the source, to measure latency by
+    name         the file's name (video or image), or what the source calls itself
+    """
+
+    image: Image
+    number: int
+    time_s: float
+    captured_at: datetime
+    mono_ns: int
+    name: str
+
+    @property
+    def width(self) -> int:
+        """Columns of the picture, pixels."""
+        return self.image.width
+
+    @property
+    def height(self) -> int:
+        """Rows of the picture, pixels."""
+        return self.image.height
