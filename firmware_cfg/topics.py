@@ -1,0 +1,132 @@
+"""MQTT topics: `remoteclip/1/<device>/...`. The version of the messages is the second level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from firmware_cfg.names import IDENTIFIER_MEND, is_identifier
+
+ROOT = "remoteclip/1"
+#: Filter of everything that every device sends; `Topics.parse` tells the parts apart.
+ALL_DEVICES = f"{ROOT}/#"
+
+Channel = Literal[
+    "status",
+    "counts",
+    "events",
+    "alerts",
+    "health",
+    "prompts/desired",
+    "prompts/set",
+    "prompts/ack",
+    "prompts/state",
+]
+_PLAIN: tuple[Channel, ...] = (
+    "status",
+    "events",
+    "health",
+    "prompts/desired",
+    "prompts/set",
+    "prompts/ack",
+    "prompts/state",
+)
+_WITH_ITEM: tuple[Channel, ...] = ("counts", "alerts")
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedTopic:
+    """`item` is the prompt of `counts`, the alert of `alerts`, and None elsewhere."""
+
+    device: str
+    channel: Channel
+    item: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics of one device. Raises ValueError for a name that is not 1 to 64 of a-z 0-9 _ - .
+
+    That leaves no room for `/`, `+`, `#` or NUL, so a name can never reach another device's topics.
+    """
+
+    device: str
+
+    def __post_init__(self) -> None:
+        _level("device", self.device)
+
+    @property
+    def root(self) -> str:
+        """Without a slash at its end."""
+        return f"{ROOT}/{self.device}"
+
+    @property
+    def status(self) -> str:
+        """Retained; also the topic of the last will."""
+        return f"{self.root}/status"
+
+    def counts(self, prompt: str) -> str:
+        """Retained, coalesced counts of one prompt."""
+        return f"{self.root}/counts/{_level('prompt', prompt)}"
+
+    @property
+    def events(self) -> str:
+        """Every raise, update and clear; append-only, not retained."""
+        return f"{self.root}/events"
+
+    def alert(self, alert_id: str) -> str:
+        """Retained while the alert is active, emptied on clear."""
+        return f"{self.root}/alerts/{_level('alert', alert_id)}"
+
+    @property
+    def health(self) -> str:
+        """Retained health of the device."""
+        return f"{self.root}/health"
+
+    @property
+    def prompts_desired(self) -> str:
+        """Retained by the control room: what the list should be."""
+        return f"{self.root}/prompts/desired"
+
+    @property
+    def prompts_set(self) -> str:
+        """A list sent once, answered on `prompts_ack`."""
+        return f"{self.root}/prompts/set"
+
+    @property
+    def prompts_ack(self) -> str:
+        """The hash that was applied, or the errors with their lines."""
+        return f"{self.root}/prompts/ack"
+
+    @property
+    def prompts_state(self) -> str:
+        """Retained: the list that is in use."""
+        return f"{self.root}/prompts/state"
+
+    @property
+    def everything(self) -> str:
+        """Filter of all that belongs to this device."""
+        return f"{self.root}/#"
+
+    @staticmethod
+    def parse(topic: str) -> ParsedTopic | None:
+        """The parts of a topic, or None when it is not one of ours (a hostile or newer publisher's)."""
+        if not topic.startswith(f"{ROOT}/"):
+            return None
+        device, _, rest = topic[len(ROOT) + 1 :].partition("/")
+        if not is_identifier(device):
+            return None
+        for channel in _PLAIN:
+            if rest == channel:
+                return ParsedTopic(device, channel)
+        for channel in _WITH_ITEM:
+            head, _, item = rest.partition("/")
+            if head == channel and is_identifier(item):
+                return ParsedTopic(device, channel, item)
+        return None
+
+
+def _level(what: str, name: str) -> str:
+    if not is_identifier(name):
+        raise ValueError(f"{what} name {name!r} cannot be a topic level ({IDENTIFIER_MEND})")
+    return name
