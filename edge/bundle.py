@@ -1,96 +1,162 @@
-"""A model bundle: its manifest, the hashes of its files, and reading it without trusting it."""
+"""A model bundle: reading and verifying every byte of it, and writing its manifest."""
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import ValidationError
 
-SCHEMA = 1
-MANIFEST_NAME = "manifest.json"
-SIGNATURE_NAME = "signature"
-TOKENIZER_NAME = "tokenizer.json"
-CALIBRATION_NAME = "calibration.npz"
-GOLDEN_NAME = "golden.npz"
-CARD_NAME = "card.md"
-REQUIRED_FILES = (TOKENIZER_NAME, CALIBRATION_NAME, GOLDEN_NAME, CARD_NAME)
-SIZE_MULTIPLE = 32
+from edge.calibration import Calibration, load_calibration
+from edge.files import sha256_of_file, write_atomically
+from edge.manifest import (
+    CALIBRATION_NAME,
+    COPY_AGAIN,
+    MANIFEST_NAME,
+    SIGNATURE_NAME,
+    Manifest,
+    TextTower,
+    one_line,
+    parse_manifest,
+)
+from firmware_cfg.errors import BundleError
 
-# One path part that begins with a letter or digit: a manifest can never name a file outside of its folder.
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+__all__ = ["DEFAULT", "Bundle", "Manifest", "TextTower", "load_bundle", "write_manifest"]
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Precision = Literal["fp32", "fp16", "int8"]
-
-
-class TextTower(BaseModel):
-    """The text graph of a bundle."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    file: str = Field(default="text.onnx", description="File name of the text graph")
-    max_tokens: int = Field(ge=3, description="Longest token sequence it reads, special tokens included")
-    cosine_to_float: float = Field(
-        ge=-1, le=1.000001, description="Lowest cosine between this graph and its float32 original"
-    )
+DEFAULT = "default"
+MANIFEST_LIMIT = 1 << 20  # bytes; a real one has a few kilobytes
 
 
-class Manifest(BaseModel):
-    """manifest.json. Write it with `write_manifest`, which fills in `files`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A bundle whose every file had the hash that its manifest states when it was loaded.
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True, allow_inf_nan=False
-    )
+    Attributes:
+        path: its folder.
+        manifest: the parsed manifest.
+        manifest_sha256: hex SHA-256 of manifest.json's bytes; it names the bundle, since it covers every file.
+        calibration: the parsed calibration.npz.
+        signed: whether the folder holds a signature file.
+    """
 
-    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema", description="Version of this format")
-    model: str = Field(min_length=1, description="Model family and release, such as remoteclip-lite-1")
-    tower: str = Field(min_length=1, description="Image tower")
-    image_sizes: tuple[tuple[int, int], ...] = Field(
-        min_length=1, description="[width, height] pairs the model was measured at; the first is the default"
-    )
-    stride: int = Field(default=8, gt=0, description="Pixels of the tile per cell of the dense grid")
-    embedding_width: int = Field(gt=0, description="D")
-    position_width: int = Field(default=16, ge=0, description="E")
-    places: int = Field(default=300, gt=0, description="Most places per image")
-    logit_scale: float = Field(gt=0, description="Factor on the cosine, not its logarithm")
-    logit_bias: float = Field(description="Added to every dense logit inside the graph")
-    opset: int = Field(gt=0, description="ONNX opset of the graphs")
-    variants: dict[Precision, str] = Field(min_length=1, description="Precision -> file of the image graph")
-    text: TextTower
-    files: dict[str, Sha256] = Field(description="File name -> SHA-256 of its bytes")
-    checkpoint_sha256: Sha256
-    accuracy: dict[str, Any] = Field(default_factory=dict, description="Held-out numbers, before and after each step")
-    licence: str = Field(min_length=1, description="Licence of the weights")
-    created_at: datetime
-    created_by: str = Field(min_length=1, description="Program and version that wrote the bundle")
+    path: Path
+    manifest: Manifest
+    manifest_sha256: str
+    calibration: Calibration
+    signed: bool
+
+    def file(self, name: str) -> Path:
+        """Path of one of its files."""
+        return self.path / name
 
     @property
-    def row_width(self) -> int:
-        """D + E, the width of a prompt row."""
-        return self.embedding_width + self.position_width
+    def text_graph(self) -> Path:
+        """Path of the text graph."""
+        return self.path / self.manifest.text.file
 
-    @field_validator("image_sizes")
-    @classmethod
-    def _sizes_fit_the_trunk(cls, sizes: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
-        for width, height in sizes:
-            if min(width, height) <= 0 or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
-                raise ValueError(f"image size {width}x{height} is not a multiple of {SIZE_MULTIPLE}")
-        return sizes
 
-    @field_validator("files")
-    @classmethod
-    def _plain_file_names(cls, files: Mapping[str, str]) -> Mapping[str, str]:
-        for name in files:
-            if not _FILE_NAME.fullmatch(name) or name in (MANIFEST_NAME, SIGNATURE_NAME):
-                raise ValueError(f"{name!r} is not the name of a bundle file")
-        return files
+def load_bundle(path: str | Path, *, manifest_sha256: str | None = None) -> Bundle:
+    """Read a bundle and verify every byte of it.
 
-    @model_validator(mode="after")
-    def _names_only_its_files(self) -> Manifest:
-        wanted = {*REQUIRED_FILES, *self.variants.values(), self.text.file}
-        if missing := sorted(wanted - self.files.keys()):
-            raise ValueError(f"files has no hash of {', '.join(missing)}")
-        return self
+    Args:
+        path: the bundle's folder, or "default" for the one shipped in firmware_cfg, which is checked against
+            the hash pinned there.
+        manifest_sha256: the manifest hash that the caller insists on.
+
+    Raises:
+        BundleError: a file is missing, changed, extra or unreadable, the manifest is not valid or too new, or
+            the bundle is not the one insisted on. Names the file and the mend.
+    """
+    if path == DEFAULT:
+        # Here, because only this branch needs the shipped bundle to be installed at all.
+        from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256, default_bundle_path
+
+        path = default_bundle_path()
+        manifest_sha256 = manifest_sha256 or DEFAULT_MANIFEST_SHA256
+    folder = Path(path)
+    data = _manifest_bytes(folder)
+    found = hashlib.sha256(data).hexdigest()
+    if manifest_sha256 is not None and found != manifest_sha256.lower():
+        raise BundleError(
+            f"{folder / MANIFEST_NAME}: SHA-256 is {found}, expected {manifest_sha256.lower()}"
+            " (this is another bundle, or it was changed: install the one that was meant)"
+        )
+    manifest = parse_manifest(data, folder / MANIFEST_NAME)
+    _verify_files(folder, manifest)
+    calibration = load_calibration(
+        folder / CALIBRATION_NAME, manifest.embedding_width, manifest.position_width
+    )
+    return Bundle(folder, manifest, found, calibration, (folder / SIGNATURE_NAME).exists())
+
+
+def write_manifest(folder: str | Path, manifest_fields: Mapping[str, Any]) -> Manifest:
+    """Hash every file in `folder` and write its manifest.json atomically; the last step of making a bundle.
+
+    Args:
+        folder: holds the bundle's files. An older manifest and signature there are not part of the bundle's
+            content: the manifest is replaced and the signature, which would no longer fit, is removed.
+        manifest_fields: the fields of Manifest except `files`; `created_at` defaults to now.
+
+    Raises:
+        BundleError: a field or a file is wrong or missing. Nothing is written then.
+        OSError: the folder cannot be read or written.
+    """
+    folder = Path(folder)
+    names = sorted(path.name for path in folder.iterdir() if path.name not in (MANIFEST_NAME, SIGNATURE_NAME))
+    for name in names:
+        if not (folder / name).is_file():
+            raise BundleError(f"{folder / name}: not a file (a bundle is a flat folder: remove it)")
+    fields: dict[str, Any] = {"created_at": datetime.now(timezone.utc).replace(microsecond=0), **manifest_fields}
+    fields["files"] = {name: sha256_of_file(folder / name) for name in names}
+    try:
+        manifest = Manifest.model_validate(fields)
+    except ValidationError as error:
+        raise BundleError(f"{folder / MANIFEST_NAME}: {one_line(error)}") from error
+    (folder / SIGNATURE_NAME).unlink(missing_ok=True)
+    text = manifest.model_dump_json(by_alias=True, indent=2)
+    write_atomically(folder / MANIFEST_NAME, (text + "\n").encode())
+    return manifest
+
+
+def _manifest_bytes(folder: Path) -> bytes:
+    path = folder / MANIFEST_NAME
+    try:
+        if not folder.is_dir():
+            problem = "is not a folder" if folder.exists() else "there is no such folder"
+            raise BundleError(f"{folder}: {problem} (name the folder that holds {MANIFEST_NAME})")
+        with path.open("rb") as stream:
+            data = stream.read(MANIFEST_LIMIT + 1)
+    except FileNotFoundError as error:
+        raise BundleError(f"{path}: missing (name a bundle folder, or {COPY_AGAIN})") from error
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > MANIFEST_LIMIT:
+        raise BundleError(f"{path}: larger than {MANIFEST_LIMIT} bytes, no manifest is ({COPY_AGAIN})")
+    return data
+
+
+def _verify_files(folder: Path, manifest: Manifest) -> None:
+    for name, expected in manifest.files.items():
+        path = folder / name
+        try:
+            found = sha256_of_file(path)
+        except FileNotFoundError as error:
+            raise BundleError(f"{path}: missing ({COPY_AGAIN})") from error
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+        if found != expected:
+            raise BundleError(
+                f"{path}: SHA-256 is {found}, the manifest says {expected}"
+                f" (the file was changed or damaged: {COPY_AGAIN})"
+            )
+    known = {*manifest.files, MANIFEST_NAME, SIGNATURE_NAME}
+    try:
+        extras = sorted(path.name for path in folder.iterdir() if path.name not in known)
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be listed: {error.strerror}") from error
+    for extra in extras:
+        raise BundleError(f"{folder / extra}: not part of this bundle (remove it)")

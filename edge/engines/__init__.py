@@ -3,5 +3,13 @@
 from __future__ import annotations
 
 from edge.engines.base import EngineOutput, ImageEngine, TextEngine
+from edge.engines.factory import ENGINE_NAMES, create_image_engine, create_text_engine
 
-__all__ = ["EngineOutput", "ImageEngine", "TextEngine"]
+__all__ = [
+    "ENGINE_NAMES",
+    "EngineOutput",
+    "ImageEngine",
+    "TextEngine",
+    "create_image_engine",
+    "create_text_engine",
+]

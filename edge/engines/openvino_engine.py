@@ -1,0 +1,166 @@
+"""OpenVINO: the default engine on CPUs, x86 and ARM."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.engines.base import (
+    F32,
+    I64,
+    IMAGE_INPUTS,
+    IMAGE_OUTPUTS,
+    TEXT_INPUTS,
+    TEXT_OUTPUT,
+    U8,
+    EngineOutput,
+    ImageEngine,
+    TextEngine,
+)
+from edge.engines.checks import check_image_inputs, check_ports, check_text_inputs
+from edge.files import cache_folder
+from firmware_cfg.errors import EngineError
+
+try:
+    import openvino
+except ImportError as error:
+    raise EngineError(f"openvino cannot be imported: {error} (run: pip install openvino)") from error
+
+_log = logging.getLogger(__name__)
+_DEVICE = "CPU"
+
+
+def image_engine(graph: Path, precision: str, image_size: tuple[int, int], threads: int | None) -> ImageEngine:
+    """Load the image graph for tiles of one size. Raises EngineError."""
+    return OpenVinoImageEngine(graph, precision, image_size, threads)
+
+
+def text_engine(graph: Path, threads: int | None) -> TextEngine:
+    """Load the text graph. Raises EngineError."""
+    return OpenVinoTextEngine(graph, threads)
+
+
+class OpenVinoImageEngine:
+    """The image graph at one static tile size, an image at a time; the number of prompts stays dynamic."""
+
+    name = "openvino"
+
+    def __init__(self, graph: Path, precision: str, image_size: tuple[int, int], threads: int | None) -> None:
+        self.precision = precision
+        self.image_size = image_size
+        width, height = image_size
+        model = _read(graph)
+        check_ports(graph, "input", _names(model.inputs), IMAGE_INPUTS)
+        check_ports(graph, "output", _names(model.outputs), IMAGE_OUTPUTS)
+        row = model.input("prompts").get_partial_shape()[1]
+        self._row_width: int | None = row.get_length() if row.is_static else None
+        try:
+            # A static tile lets the runtime plan its memory once; a batch of one is the fastest a CPU gets.
+            model.reshape(
+                {
+                    "image": openvino.PartialShape([1, height, width, 3]),
+                    "prompts": openvino.PartialShape([-1, -1 if self._row_width is None else self._row_width]),
+                    "bias": openvino.PartialShape([-1]),
+                }
+            )
+        except RuntimeError as error:
+            raise EngineError(f"{graph}: no tiles of {width}x{height}: {_first_line(error)}") from error
+        self._request: Any = _compile(model, graph, threads).create_infer_request()
+
+    def infer(self, image: U8, prompts: F32, bias: F32) -> EngineOutput:
+        """See ImageEngine.infer."""
+        if self._request is None:
+            raise EngineError("this engine is closed")
+        check_image_inputs(image, prompts, bias, self.image_size, self._row_width)
+        prompts, bias = np.ascontiguousarray(prompts), np.ascontiguousarray(bias)
+        parts: dict[str, list[F32]] = {name: [] for name in IMAGE_OUTPUTS}
+        for tile in image:
+            feed = {"image": np.ascontiguousarray(tile[None]), "prompts": prompts, "bias": bias}
+            for name, array in zip(IMAGE_OUTPUTS, _infer(self._request, feed, IMAGE_OUTPUTS), strict=True):
+                parts[name].append(array)
+        return EngineOutput(**{name: a[0] if len(a) == 1 else np.concatenate(a) for name, a in parts.items()})
+
+    def close(self) -> None:
+        """See ImageEngine.close."""
+        self._request = None
+
+
+class OpenVinoTextEngine:
+    """The text graph, any batch and length."""
+
+    name = "openvino"
+
+    def __init__(self, graph: Path, threads: int | None) -> None:
+        model = _read(graph)
+        check_ports(graph, "input", _names(model.inputs), TEXT_INPUTS)
+        check_ports(graph, "output", _names(model.outputs), (TEXT_OUTPUT,))
+        self._request: Any = _compile(model, graph, threads).create_infer_request()
+
+    def encode(self, input_ids: I64, attention_mask: I64) -> F32:
+        """See TextEngine.encode."""
+        if self._request is None:
+            raise EngineError("this engine is closed")
+        check_text_inputs(input_ids, attention_mask)
+        feed = {
+            "input_ids": np.ascontiguousarray(input_ids),
+            "attention_mask": np.ascontiguousarray(attention_mask),
+        }
+        return _infer(self._request, feed, (TEXT_OUTPUT,))[0]
+
+    def close(self) -> None:
+        """See TextEngine.close."""
+        self._request = None
+
+
+def _core() -> Any:
+    core = openvino.Core()
+    if folder := cache_folder("openvino"):
+        core.set_property({"CACHE_DIR": str(folder)})
+    return core
+
+
+def _read(graph: Path) -> Any:
+    try:
+        return openvino.Core().read_model(str(graph))
+    except RuntimeError as error:
+        raise EngineError(f"{graph}: openvino cannot read it: {_first_line(error)}") from error
+
+
+def _compile(model: Any, graph: Path, threads: int | None) -> Any:
+    config: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        # Precision lives in the graph. Left alone, the runtime would pick bfloat16 or float16 where the CPU
+        # has them and quantize activations of int8 weights, each on some devices only and without a word.
+        "INFERENCE_PRECISION_HINT": "f32",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+    }
+    if threads is not None:
+        config["INFERENCE_NUM_THREADS"] = threads
+    try:
+        return _core().compile_model(model, _DEVICE, config)
+    except RuntimeError as error:
+        raise EngineError(f"{graph}: openvino cannot compile it: {_first_line(error)}") from error
+
+
+def _infer(request: Any, feed: dict[str, Any], outputs: tuple[str, ...]) -> list[F32]:
+    try:
+        # The arrays are the caller's and outlive this blocking call, so the runtime reads them in place.
+        request.infer(feed, share_inputs=True)
+        # Copies: the request overwrites its own tensors at the next frame.
+        return [np.array(request.get_tensor(name).data, np.float32) for name in outputs]
+    except RuntimeError as error:
+        raise EngineError(f"openvino failed: {_first_line(error)}") from error
+
+
+def _names(ports: Any) -> set[str]:
+    return {name for port in ports for name in port.get_names()}
+
+
+def _first_line(error: Exception) -> str:
+    """The last line that says something: OpenVINO puts its source location first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
