@@ -1,0 +1,81 @@
+# remoteclip-edge. `make demo`, `make test`, `make lint`, `make accuracy`, `make bench` each work on a fresh clone.
+PYTHON ?= python3
+# pip's own retries are few for a slow line.
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --retries 8
+
+DEMO = .venv/bin
+DEV = .venv-dev/bin
+# The wheel whose orthophoto the demo flies over; only its data files are used, so none of its dependencies.
+DEEPFOREST = deepforest==2.1.0
+
+BUNDLE ?= firmware_cfg/bundles/default
+DATA ?= $(or $(REMOTECLIP_DATA),../shared/data)
+ARGS ?=
+
+PACKAGING = pyproject.toml CMakeLists.txt constraints.txt constraints-edge.txt $(wildcard edge/native/*.cpp edge/native/*.hpp)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint accuracy bench constraints mosquitto clean
+
+help:  ## Show the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/installed  ## Fly the demo: make demo ARGS="--headless --seconds 20 --json"
+	@$(DEMO)/remoteclip demo $(ARGS)
+
+test: .venv-dev/installed mosquitto lint  ## Lint, then run every test.
+	$(DEV)/python -m pytest -n 2 --dist loadscope $(ARGS)
+
+lint: .venv-dev/installed  ## Check style, types and the import ladder.
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+	$(DEV)/mypy
+	$(DEV)/lint-imports
+
+accuracy: .venv-dev/installed  ## Measure the shipped bundle on held-back data: make accuracy DATA=...
+	$(DEV)/remoteclip eval accuracy $(BUNDLE) $(DATA) $(ARGS)
+
+bench: .venv-dev/installed  ## Time the engines and the preprocessing on this machine.
+	$(DEV)/python benchmarks/engine_latency.py --bundle $(BUNDLE) $(ARGS)
+
+# Both environments hold the checkout as an editable install, so that only a change of what is
+# installed, or of the native code, installs again.
+.venv/installed: $(PACKAGING)
+	$(PYTHON) -m venv .venv
+	$(DEMO)/python $(PIP_INSTALL) -c constraints-edge.txt -e '.[demo]'
+	$(DEMO)/python $(PIP_INSTALL) --no-deps '$(DEEPFOREST)'
+	@touch $@
+
+.venv-dev/installed: $(PACKAGING)
+	$(PYTHON) -m venv .venv-dev
+	$(DEV)/python $(PIP_INSTALL) -c constraints.txt -e '.[dev]'
+	$(DEV)/python $(PIP_INSTALL) --no-deps '$(DEEPFOREST)'
+	@touch $@
+
+# The system tests run a real broker.
+mosquitto:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; \
+	if command -v mosquitto >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto; \
+	else \
+	    echo "make test needs the mosquitto broker: install it first, e.g. sudo apt-get install mosquitto" >&2; exit 1; \
+	fi
+
+# One resolution for all supported Python versions; the drone's file keeps to the versions of the other.
+RESOLVE = .venv-constraints/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header --upgrade
+SIMPLIFY = sed -i -E \
+	-e "s/\((platform_machine == '[a-zA-Z0-9_]+') and sys_platform == 'linux'\)/\1/g" \
+	-e "s/ and sys_platform == 'linux'//; s/ and python_full_version < '3.14'//" \
+	-e "s/python_full_version < '3.14' and //; s/ ; python_full_version < '3.14'$$//"
+
+constraints:  ## Resolve constraints.txt and constraints-edge.txt again.
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/python $(PIP_INSTALL) uv
+	$(RESOLVE) --extra dev pyproject.toml -o constraints.txt
+	$(SIMPLIFY) constraints.txt
+	$(RESOLVE) --extra demo --extra onnxruntime -c constraints.txt pyproject.toml -o constraints-edge.txt
+	$(SIMPLIFY) constraints-edge.txt
+
+clean:  ## Remove the environments and build folders.
+	rm -rf .venv .venv-dev .venv-constraints build dist
