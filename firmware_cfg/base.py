@@ -1,0 +1,114 @@
+"""What all configuration models share: no unknown keys, immutable, and a few checked types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from firmware_cfg.names import IDENTIFIER, IDENTIFIER_MEND, is_identifier
+from firmware_cfg.problems import must
+
+
+class ConfigModel(BaseModel):
+    """Base of every section of a YAML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
+
+    #: Mends for keys that people write by habit and that do not exist here.
+    habit_mends: ClassVar[dict[str, str]] = {}
+
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+_LONGEST = 7 * 24 * 3600.0
+_DURATION_MEND = "a number and ms, s, min or h: 500ms, 3s, 2min, 1h"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `500ms`, `3s`, `2min` or `1h`, at most a week. Raises a pydantic error that follows the field's name."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise must("be a duration", _DURATION_MEND)
+    return _in_range(float(match[1]) * _SECONDS[match[2]])
+
+
+def _in_range(seconds: float) -> float:
+    if not 0 <= seconds <= _LONGEST:
+        raise must("be between 0s and 168h")
+    return seconds
+
+
+def _duration(value: object, info: ValidationInfo) -> float:
+    if isinstance(value, str):
+        return parse_duration(value)
+    # Code may give seconds. A file may not: nobody can see from a bare number whether milliseconds were meant.
+    if info.mode == "python" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _in_range(float(value))
+    raise must("be a duration", _DURATION_MEND)
+
+
+def between(low: float, high: float) -> AfterValidator:
+    """Range check whose message names both ends."""
+
+    def check(value: float) -> float:
+        if not low <= value <= high:
+            raise must(f"be between {low:g} and {high:g}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _identifier(value: str) -> str:
+    if not is_identifier(value):
+        raise must("be an identifier", IDENTIFIER_MEND)
+    return value
+
+
+#: Seconds, written with a unit.
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    PlainSerializer(lambda seconds: f"{seconds:.12g}s", return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*(ms|s|min|h)$"}),
+]
+#: 0 to 1.
+Fraction = Annotated[float, between(0, 1), Field(json_schema_extra={"minimum": 0, "maximum": 1})]
+#: 1 to 64 of a-z 0-9 _ - .
+Identifier = Annotated[
+    str, AfterValidator(_identifier), Field(json_schema_extra={"pattern": f"^{IDENTIFIER.pattern}$"})
+]
+
+
+def _resolve(exists: Callable[[Path], bool], what: str) -> Callable[[Path, ValidationInfo], Path]:
+    def resolve(value: Path, info: ValidationInfo) -> Path:
+        path = value.expanduser()
+        base = (info.context or {}).get("base")
+        if path.is_absolute() or base is None:
+            # An absolute path belongs to the device, which need not be the machine that checks the file.
+            return path
+        path = Path(base, path).absolute()
+        if not exists(path):
+            raise must(f"name {what} that exists", f"looked for {path}")
+        return path
+
+    return resolve
+
+
+#: A path relative to the file that names it; relative ones must exist.
+ExistingFile = Annotated[Path, AfterValidator(_resolve(Path.is_file, "a file"))]
+ExistingPath = Annotated[Path, AfterValidator(_resolve(Path.exists, "a file or folder"))]
+#: A path relative to the file that names it, made when it is first written.
+WrittenPath = Annotated[Path, AfterValidator(_resolve(lambda _: True, ""))]
