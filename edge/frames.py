@@ -1,4 +1,4 @@
-"""The frame: pixels as the decoder handed them out, when they were captured, and which frame of the source they are."""
+"""The frame: pixels as the decoder handed them out, when they were captured, their place in the source."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def _yuv_to_rgb(standard: Standard, full_range: bool) -> NDArray[np.float64]:
     luma, chroma, black = (1.0, 1.0, 0.0) if full_range else (255.0 / 219.0, 255.0 / 224.0, 16.0)
     red_v, blue_u = 2.0 * (1.0 - kr) * chroma, 2.0 * (1.0 - kb) * chroma
     linear = np.array(
-        [[luma, 0.0, red_v], [luma, -blue_u * kb / kg, -red_v * kr / kg], [luma, blue_u, 0.0]], dtype=np.float64
+        [[luma, 0.0, red_v], [luma, -blue_u * kb / kg, -red_v * kr / kg], [luma, blue_u, 0.0]],
+        dtype=np.float64,
     )
     return np.hstack([linear, -linear @ np.array([[black], [128.0], [128.0]])])
 
@@ -38,8 +39,9 @@ def _require(array: Pixels, shape: tuple[int, ...], name: str) -> None:
 class I420Image:
     """Planar YUV 4:2:0 as video decoders produce it; nothing is converted until somebody asks.
 
-    `y` is (H, W), `u` and `v` are ((H+1)//2, (W+1)//2), all uint8. Rows may be padded (row stride above the width),
-    pixels inside a row are adjacent. The planes may be the decoder's own reference pictures: never write to them.
+    `y` is (H, W), `u` and `v` are ((H+1)//2, (W+1)//2), all uint8. Rows may be padded (row stride above the
+    width), pixels inside a row are adjacent. The planes may be the decoder's own reference pictures: never
+    write to them. `standard` and `full_range` say which YUV it is (limited range: Y 16..235, U and V 16..240).
     Raises ValueError when a plane's shape or type does not fit.
     """
 
@@ -70,8 +72,8 @@ class I420Image:
         return int(self.y.shape[0])
 
     def rgb(self) -> Pixels:
-        """The whole picture as a new (H, W, 3) uint8 RGB array; each chroma sample colours its 2 x 2 pixels."""
-        import cv2  # loading OpenCV takes longer than everything else here, and the model path never needs this
+        """The whole picture, a new (H, W, 3) uint8 RGB array; each chroma sample colours its 2 x 2 pixels."""
+        import cv2  # slow to load, and the model path never comes here
 
         yuv = np.empty((self.height, self.width, 3), dtype=np.uint8)
         yuv[..., 0] = self.y
@@ -115,7 +117,7 @@ class Frame:
 
     number       0-based index in the source; a skipped frame keeps its number, so numbers may have gaps
     time_s       capture time in seconds since the source began, strictly increasing within a source
-    captured_at  capture time as an aware UTC datetime: what the recording says, else when the source was opened + time_s
+    captured_at  capture time, aware UTC: what the recording says, else when the source was opened, + time_s
     mono_ns      time.monotonic_ns() when the frame came out of the source, to measure latency by
     name         the file's name (video or image), or what the source calls itself
     """

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrackedPlace:
-    """A place with the track it belongs to. `age`: seconds of capture time since the track was first seen.
+    """A place with the track it belongs to.
 
-    `confirmed`: seen often enough to count as a thing of its own; stays true for the rest of the track's life.
+    age        seconds of capture time since the track was first seen
+    confirmed  seen often enough to count as a thing of its own; stays true for the rest of the track's life
     """
 
     place: Place

@@ -1,0 +1,49 @@
+"""Frame sources: `open_source(uri)` finds the one that a URI, a file's suffix or a folder asks for."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from edge.sources.base import FrameSource, check_readable
+from edge.sources.images import ImageFiles
+from edge.sources.video import VideoFile
+from firmware_cfg.errors import SourceError
+
+__all__ = ["FrameSource", "ImageFiles", "VideoFile", "open_source"]
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+(?=://)", re.IGNORECASE)
+
+
+def open_source(uri: str | os.PathLike[str], *, sequence: bool = False) -> FrameSource:
+    """Opens a video file, an image, a folder of images, or what a registered scheme names.
+
+    `uri` is a path, a `file://` URL, a registered word such as `demo`, or `scheme://...`. `sequence` says
+    that the images of a folder follow one another, so that things may be tracked through them.
+    Raises SourceError, one line, when it is missing, unreadable, empty, damaged or of no known kind.
+    """
+    text = os.fspath(uri)
+    scheme = match.group().lower() if (match := _SCHEME.match(text)) else text.lower()
+    if (by_scheme := FrameSource.by_scheme.get(scheme)) is not None:
+        return by_scheme.from_uri(text, sequence=sequence)
+    if match is not None and scheme != "file":
+        known = ", ".join(sorted({"file", *FrameSource.by_scheme}))
+        raise SourceError(f"{_without_password(text)}: no source for {scheme}:// (known: {known})")
+    path = Path(unquote(urlsplit(text).path) if scheme == "file" else text).expanduser()
+    if not text or "\0" in text or not os.path.lexists(path):
+        raise SourceError(f"{text!r}: no such file or folder (check the path of the source)")
+    if path.is_dir():
+        return ImageFiles.from_uri(str(path), sequence=sequence)
+    check_readable(path)
+    by_suffix = FrameSource.by_suffix.get(path.suffix.lower())
+    if by_suffix is None:
+        known = " ".join(sorted(FrameSource.by_suffix))
+        raise SourceError(f"{path}: not a kind of file that frames can be read from (known: {known})")
+    return by_suffix.from_uri(str(path), sequence=sequence)
+
+
+def _without_password(uri: str) -> str:
+    """The URI with user and password left out: errors end up in logs and bug reports."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
