@@ -38,7 +38,7 @@ _DURATION_MEND = "a number and ms, s, min or h: 500ms, 3s, 2min, 1h"
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `500ms`, `3s`, `2min` or `1h`, at most a week. Raises a pydantic error that follows the field's name."""
+    """Seconds of `500ms`, `3s`, `2min` or `1h`, at most a week. Raises a pydantic `must` error."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise must("be a duration", _DURATION_MEND)
@@ -54,7 +54,7 @@ def _in_range(seconds: float) -> float:
 def _duration(value: object, info: ValidationInfo) -> float:
     if isinstance(value, str):
         return parse_duration(value)
-    # Code may give seconds. A file may not: nobody can see from a bare number whether milliseconds were meant.
+    # Code may give seconds. A file may not: a bare number does not say whether milliseconds were meant.
     if info.mode == "python" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return _in_range(float(value))
     raise must("be a duration", _DURATION_MEND)

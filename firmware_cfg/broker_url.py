@@ -22,7 +22,7 @@ class BrokerUrl:
 
 
 def parse_broker_url(text: str) -> BrokerUrl:
-    """Raises ValueError, whose text can follow "must", for anything else than scheme, host and an optional port."""
+    """Raises ValueError, whose text can follow "must", for more or less than scheme, host and a port."""
     try:
         parts = urlsplit(text)
         port = parts.port

@@ -54,7 +54,9 @@ def _broker(value: str) -> str:
     try:
         return str(parse_broker_url(value))
     except ValueError as error:
-        mend = "use username and password_env or password_file" if "@" in value else "the port may be left out"
+        mend = (
+            "use username and password_env or password_file" if "@" in value else "the port may be left out"
+        )
         # The value is not repeated by a `must`: it may hold a password.
         raise stated(f"url must {error}", mend) from error
 
@@ -100,7 +102,8 @@ class Source(ConfigModel):
     sequence: bool = Field(False, description="An image folder is one flight in order, not unrelated images.")
     realtime: bool = Field(False, description="Play a file at its own speed instead of as fast as possible.")
     drop: Literal["auto", "oldest", "never"] = Field(
-        "auto", description="When the model is slower than the source: auto drops from live sources, never from files."
+        "auto",
+        description="When the model is too slow: auto drops frames of live sources, never those of files.",
     )
 
 
@@ -111,19 +114,26 @@ class Engine(ConfigModel):
 
     name: Literal["openvino", "onnxruntime", "tensorrt"] = Field("openvino", description="Inference engine.")
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
-        "auto", description="auto: the fastest variant of the bundle that passed its accuracy gate on this engine."
+        "auto",
+        description="auto: the fastest variant of the bundle that passed its accuracy gate on this engine.",
     )
-    threads: Annotated[int, between(1, 256)] | None = Field(None, description="CPU threads; default: the engine's.")
-    image_size: (
-        Annotated[tuple[Side, Side], BeforeValidator(_image_size)] | None
-    ) = Field(None, description="Model input [width, height]; default: the bundle's best for the frame.")
+    threads: Annotated[int, between(1, 256)] | None = Field(
+        None, description="CPU threads; default: the engine's."
+    )
+    image_size: Annotated[tuple[Side, Side], BeforeValidator(_image_size)] | None = Field(
+        None, description="Model input [width, height]; default: the bundle's best for the frame."
+    )
 
 
 class Tls(ConfigModel):
     """Certificates, as PEM files."""
 
-    ca: ExistingFile | None = Field(None, description="Authority that signed the broker; default: the system's.")
-    cert: ExistingFile | None = Field(None, description="This device's certificate, for brokers that ask for one.")
+    ca: ExistingFile | None = Field(
+        None, description="Authority that signed the broker; default: the system's."
+    )
+    cert: ExistingFile | None = Field(
+        None, description="This device's certificate, for brokers that ask for one."
+    )
     key: ExistingFile | None = Field(None, description="Private key of `cert`.")
 
     @model_validator(mode="after")
@@ -171,7 +181,9 @@ class Mqtt(ConfigModel):
                 lines = self.password_file.read_text(encoding="utf-8").splitlines()
             except (OSError, UnicodeDecodeError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-                raise BrokerError(f"{self.password_file}: cannot be read: {reason} (mqtt.password_file)") from error
+                raise BrokerError(
+                    f"{self.password_file}: cannot be read: {reason} (mqtt.password_file)"
+                ) from error
             if not lines or not lines[0]:
                 raise BrokerError(f"{self.password_file}: its first line is empty (mqtt.password_file)")
             return lines[0]
@@ -207,7 +219,8 @@ class DeviceFile(ConfigModel):
     device: Identifier = Field(description="Name of the drone; it becomes part of every MQTT topic.")
     source: Source = Field(description="Where the frames come from.")
     bundle: Annotated[str, AfterValidator(_bundle)] = Field(
-        DEFAULT_BUNDLE, description="Model bundle: a folder, or `default` for the one that ships with the package."
+        DEFAULT_BUNDLE,
+        description="Model bundle: a folder, or `default` for the one that ships with the package.",
     )
     prompts: ExistingFile = Field(default_factory=_default_prompts, description="Prompt list file.")
     engine: Engine = Field(Engine(), description="What runs the model.")
@@ -217,7 +230,9 @@ class DeviceFile(ConfigModel):
         description="Where unsent messages wait; default: ~/.local/state/remoteclip/<device>.",
     )
     require_signature: bool = Field(False, description="Refuse a bundle that no trusted key has signed.")
-    trusted_keys: tuple[ExistingFile, ...] = Field((), description="Ed25519 public keys (PEM) that may sign bundles.")
+    trusted_keys: tuple[ExistingFile, ...] = Field(
+        (), description="Ed25519 public keys (PEM) that may sign bundles."
+    )
     counts_interval: Duration = Field(1.0, description="How often counts are published.")
 
     @property
@@ -229,13 +244,19 @@ class DeviceFile(ConfigModel):
     def _fields_fit_together(self) -> DeviceFile:
         found = []
         if self.require_signature and not self.trusted_keys:
-            error = stated("require_signature needs trusted_keys", "list the public keys that may sign bundles")
+            error = stated(
+                "require_signature needs trusted_keys", "list the public keys that may sign bundles"
+            )
             found.append(Finding(("require_signature",), error))
         if self.require_signature and self.bundle == DEFAULT_BUNDLE:
-            error = stated("the default bundle is not signed", "sign it with your key and name its folder here")
+            error = stated(
+                "the default bundle is not signed", "sign it with your key and name its folder here"
+            )
             found.append(Finding(("bundle",), error))
         if not 0.1 <= self.counts_interval <= 3600:
-            found.append(Finding(("counts_interval",), stated("counts_interval must be between 100ms and 1h")))
+            found.append(
+                Finding(("counts_interval",), stated("counts_interval must be between 100ms and 1h"))
+            )
         raise_findings("DeviceFile", found)
         return self
 

@@ -1,4 +1,4 @@
-"""The one exception tree. `str(error)` is the one clear line that a user sees, `exit_code` what a command returns."""
+"""The one exception tree. `str(error)` is the one clear line that a user sees, `exit_code` the command's."""
 
 from __future__ import annotations
 

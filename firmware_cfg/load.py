@@ -39,7 +39,7 @@ def load_model(path: str | Path, model: type[Model]) -> Model:
 
 
 def load_model_text(text: str | bytes, name: str, model: type[Model], *, base: Path | None = None) -> Model:
-    """Validate YAML that did not come from a file (a list sent over MQTT); `name` stands in the errors for the path.
+    """Validate YAML that did not come from a file (a list sent over MQTT); errors call it `name`.
 
     Relative paths are resolved against `base`, and left as they are without one. Raises ConfigErrors.
     """
@@ -97,7 +97,7 @@ def _sentence(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> tu
 
 
 def _subject(path: KeyPath) -> str:
-    """The last name of a path with the numbers after it: `gate[1][0]`; counts from 0 as in the file's lists."""
+    """The last name of a path with the numbers after it, from 0: `gate[1][0]`."""
     numbers = ""
     for part in reversed(path):
         if isinstance(part, str):
@@ -130,7 +130,7 @@ def _key_mend(loc: KeyPath, model: type[BaseModel]) -> str:
 
 
 def _below(annotation: Any, part: str | int) -> Any:
-    """The annotation of the item or field `part` of something annotated as `annotation`; None if it has none."""
+    """The annotation of the field or item `part` of something annotated as `annotation`, or None."""
     for cls in _models(annotation):
         for name, info in cls.model_fields.items():
             if part in (name, info.alias):

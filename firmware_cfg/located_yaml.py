@@ -1,8 +1,8 @@
 """YAML as plain data that remembers where everything stood.
 
-Reads the YAML that engineers expect: `yes`, `on` and `1:30` stay text, only true and false are booleans (as in
-YAML 1.2). Refuses what a configuration file has no use for: duplicate keys, tags, merge keys, and files that would
-expand to something huge.
+Reads the YAML that engineers expect: `yes`, `on` and `1:30` stay text, only true and false are booleans (as
+in YAML 1.2). Refuses what a configuration file has no use for: duplicate keys, tags, merge keys, and files that
+would expand to something huge.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Loader(yaml.SafeLoader):
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise yaml.MarkedYAMLError(
-                problem=f"nested more than {MAX_DEPTH} levels deep", problem_mark=self.peek_event().start_mark
+                problem=f"nested more than {MAX_DEPTH} levels deep", problem_mark=self.get_mark()
             )
         try:
             return super().compose_node(parent, index)
@@ -61,7 +61,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver(_TAG + "null", re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
-_Loader.add_implicit_resolver(_TAG + "bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    _TAG + "bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
+)
 _Loader.add_implicit_resolver(_TAG + "int", re.compile(r"[-+]?[0-9]{1,18}\Z"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     _TAG + "float",
@@ -93,7 +95,7 @@ class LocatedYaml:
         return path in self._nodes
 
     def value_place(self, path: KeyPath, offset: int = 0) -> Place:
-        """Where the value at `path` begins, `offset` characters into its text where the file shows it as it is."""
+        """Where the value at `path` begins, plus `offset` characters where the file shows its text as it is."""
         node = self._nodes[path]
         start = _place(node.start_mark)
         if not offset or not isinstance(node, yaml.ScalarNode):
@@ -111,12 +113,13 @@ class LocatedYaml:
 
 
 def read_config_bytes(path: str | Path) -> bytes:
-    """The bytes of a configuration file. Raises ConfigErrors when it cannot be read or is larger than 1 MiB."""
+    """The bytes of a file. Raises ConfigErrors when it cannot be read or is larger than 1 MiB."""
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigErrors([ConfigError(str(path), 0, 0, f"cannot be read: {error.strerror or error}")]) from error
+        problem = f"cannot be read: {error.strerror or error}"
+        raise ConfigErrors([ConfigError(str(path), 0, 0, problem)]) from error
     if len(data) > MAX_BYTES:
         raise ConfigErrors([ConfigError(str(path), 0, 0, "is larger than 1 MiB", "is it the right file?")])
     return data
@@ -139,9 +142,8 @@ def _decode(source: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         before = source[: error.start]
         line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
-        raise ConfigErrors(
-            [ConfigError(name, line, column, f"byte 0x{source[error.start]:02x} is not UTF-8", "save the file as UTF-8")]
-        ) from error
+        problem = f"byte 0x{source[error.start]:02x} is not UTF-8"
+        raise ConfigErrors([ConfigError(name, line, column, problem, "save the file as UTF-8")]) from error
 
 
 def _compose(located: LocatedYaml) -> yaml.Node | None:
@@ -207,14 +209,16 @@ class _Walker:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key is None or not key.isprintable():
                 self._note(key_node, "a key must be a plain word")
-            elif key == "<<" and key_node.style is None:
+                continue
+            where = (*path, key)
+            if key == "<<" and key_node.style is None:
                 self._note(key_node, "merge keys (<<) are not supported", "write the keys out")
             elif key in data:
-                first = _place(self._located._keys[*path, key].start_mark)
+                first = _place(self._located._keys[where].start_mark)
                 self._note(key_node, f"key {key} is given twice", f"first on line {first.line}")
             else:
-                self._located._keys[*path, key] = key_node
-                data[key] = self._value(value_node, (*path, key))
+                self._located._keys[where] = key_node
+                data[key] = self._value(value_node, where)
         return data
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:

@@ -15,12 +15,12 @@ MUST = "must"
 
 
 def stated(problem: str, mend: str = "", *, column: int = 0) -> PydanticCustomError:
-    """A complete sentence. `column` counts from 1 inside the text of the value; 0 means the value as a whole."""
+    """A complete sentence. `column` counts from 1 inside the value's text; 0 means the value as a whole."""
     return PydanticCustomError(STATED, "{problem}", {"problem": problem, "mend": mend, "column": column})
 
 
 def must(requirement: str, mend: str = "") -> PydanticCustomError:
-    """`must("be between 0 and 1")` on field threshold becomes `threshold must be between 0 and 1, got 3.5`."""
+    """`must("be between 0 and 1")` becomes, say, `threshold must be between 0 and 1, got 3.5`."""
     return PydanticCustomError(MUST, "must {problem}", {"problem": requirement, "mend": mend, "column": 0})
 
 
@@ -34,7 +34,7 @@ class Finding:
 
 
 def raise_findings(title: str, findings: Iterable[Finding]) -> None:
-    """Raise all findings as one pydantic ValidationError (which keeps their places); nothing when there are none."""
+    """Raise all findings as one pydantic ValidationError, which keeps their places; nothing for none."""
     lines = [InitErrorDetails(type=f.error, loc=f.loc, input=f.value) for f in findings]
     if lines:
         _raise(title, lines)

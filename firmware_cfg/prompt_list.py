@@ -96,7 +96,9 @@ Sentence = Annotated[str, AfterValidator(_sentence)]
 Texts = Annotated[
     tuple[Sentence, ...],
     BeforeValidator(_texts),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
 ]
 PointXY = Annotated[tuple[Fraction, Fraction], BeforeValidator(_point)]
 Polygon = Annotated[tuple[PointXY, ...], AfterValidator(_polygon)]
@@ -109,11 +111,17 @@ class AlertRule(ConfigModel):
     """When to raise an alert and when to end it."""
 
     when: RuleText = Field(description="Rule that raises the alert, such as `count >= 5`.")
-    for_: Duration = Field(0.0, alias="for", description="How long `when` must hold before the alert is raised.")
-    clear: RuleText | None = Field(None, description="Rule that ends the alert; default: `when` no longer holds.")
+    for_: Duration = Field(
+        0.0, alias="for", description="How long `when` must hold before the alert is raised."
+    )
+    clear: RuleText | None = Field(
+        None, description="Rule that ends the alert; default: `when` no longer holds."
+    )
     cooldown: Duration = Field(0.0, description="How long after its end the alert is not raised again.")
     severity: Severity = Field("warning", description="CAP severity: Minor, Moderate or Severe.")
-    zones: tuple[str, ...] = Field((), description="Restricts `count` and `score` of this alert to these zones.")
+    zones: tuple[str, ...] = Field(
+        (), description="Restricts `count` and `score` of this alert to these zones."
+    )
 
     @cached_property
     def when_rule(self) -> Rule:
@@ -130,7 +138,7 @@ class AlertRule(ConfigModel):
         shared = self.when_rule.common_value(self.clear_rule)
         if shared is not None:
             error = stated(
-                f"clear and when both hold at {self.when_rule.terms[0]} = {shared:g}, so this alert would flicker",
+                f"clear and when both hold at {self.when_rule.terms[0]} = {shared:g}: this would flicker",
                 f"the default for clear is `{self.when_rule.negated()}`",
             )
             raise_findings("AlertRule", [Finding(("clear",), error, self.clear)])
@@ -150,7 +158,8 @@ class Prompt(ConfigModel):
     text: Texts = Field(description="What to look for, in plain words: one sentence or several.")
     kind: Kind = Field("object", description="object: places in the frame; scene: the frame as a whole.")
     match: Literal["mean", "any"] = Field(
-        "mean", description="mean: the texts are paraphrases; any: they are alternatives, the best one counts."
+        "mean",
+        description="mean: the texts are paraphrases; any: they are alternatives, the best one counts.",
     )
     threshold: Fraction | None = Field(
         None, description="Lowest calibrated score that counts; default: from the bundle's null bank."
@@ -196,8 +205,12 @@ class PromptList(ConfigModel):
     background: tuple[Sentence, ...] = Field(
         (), description="What is not looked for, so that prompts compete with it: `bare ground`, `a roof`."
     )
-    zones: dict[AreaName, Polygon] = Field({}, description="Polygons in fractions of the frame, x right, y down.")
-    lines: dict[AreaName, LineXY] = Field({}, description="Directed lines; `in` crosses from their left to right.")
+    zones: dict[AreaName, Polygon] = Field(
+        {}, description="Polygons in fractions of the frame, x right, y down."
+    )
+    lines: dict[AreaName, LineXY] = Field(
+        {}, description="Directed lines; `in` crosses from their left to right."
+    )
 
     def prompt(self, prompt_id: str) -> Prompt:
         """The prompt of that id. Raises KeyError."""
@@ -221,7 +234,9 @@ class PromptList(ConfigModel):
         first: dict[str, int] = {}
         for number, prompt in enumerate(self.prompts):
             if first.setdefault(prompt.id, number) != number:
-                error = stated(f"prompt id {prompt.id} is already taken", "every prompt needs an id of its own")
+                error = stated(
+                    f"prompt id {prompt.id} is already taken", "every prompt needs an id of its own"
+                )
                 found.append(Finding(("prompts", number, "id"), error, prompt.id))
         return found
 
@@ -268,5 +283,5 @@ def load_prompt_list(path: str | Path) -> LoadedPromptList:
 
 
 def load_prompt_bytes(data: bytes, name: str) -> LoadedPromptList:
-    """Read a prompt list that arrived by other means than a file; `name` stands for its path. Raises ConfigErrors."""
+    """Read a prompt list that did not come from a file; errors call it `name`. Raises ConfigErrors."""
     return LoadedPromptList(name, load_model_text(data, name, PromptList), hashlib.sha256(data).hexdigest())

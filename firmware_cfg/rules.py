@@ -1,148 +1,60 @@
 """The alert rule language: `TERM (>=|>|<=|<|==) NUMBER [and|or ...]`.
 
-TERM is `count`, `unique`, `score`, `count in ZONE` or `crossing LINE [in|out]`. `and` binds tighter than `or`;
-there are no brackets. Words may be in any case. Example: `count in gate >= 5 or score > 0.9 and unique > 2`.
+TERM is `count`, `unique`, `score`, `count in ZONE` or `crossing LINE [in|out]`. `and` binds tighter than
+`or`; there are no brackets; words may be in any case. `count in gate >= 5 or score > 0.9 and unique > 2`.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
 from typing import Literal, cast
 
 from firmware_cfg.names import suggest
+from firmware_cfg.rule_model import (
+    NEGATED,
+    Comparison,
+    Direction,
+    Operator,
+    Rule,
+    RuleSyntaxError,
+    Term,
+    TermKind,
+)
 
-TermKind = Literal["count", "unique", "score", "count_in", "crossing"]
-Direction = Literal["in", "out"]
-Operator = Literal[">=", ">", "<=", "<", "=="]
+__all__ = [
+    "KEYWORDS",
+    "MAX_COMPARISONS",
+    "Comparison",
+    "Rule",
+    "RuleSyntaxError",
+    "Term",
+    "parse_located",
+    "parse_rule",
+]
 
-#: Keeps the negation of a rule small: it is a product over the clauses, at most 256 clauses for 8 comparisons.
+#: Keeps the negation small: it is a product over the clauses, at most 256 of them for 8 comparisons.
 MAX_COMPARISONS = 8
 #: Words that cannot be the name of a zone or a line.
 KEYWORDS = frozenset({"and", "or", "in", "out", "not", "count", "unique", "score", "crossing"})
-
-_NEGATED: dict[Operator, tuple[Operator, ...]] = {
-    ">=": ("<",),
-    ">": ("<=",),
-    "<=": (">",),
-    "<": (">=",),
-    "==": ("<", ">"),
-}
 
 _TERMS = "count, unique, score, count in ZONE, crossing LINE [in|out]"
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?(?![A-Za-z0-9_.])|\.[0-9]+(?![A-Za-z0-9_.])")
 _SIGNS = re.compile(r"[<>=!≥≤&|]+")
-_WRONG_SIGNS = {"=>": ">=", "=<": "<=", "=": "==", "≥": ">=", "≤": "<=", "&&": "and", "&": "and", "||": "or", "|": "or"}
-
-
-class RuleSyntaxError(ValueError):
-    """A rule that cannot be read. `column` counts from 1 inside the rule's text; `mend` may be empty."""
-
-    def __init__(self, problem: str, column: int, mend: str = "") -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.column = column
-        self.mend = mend
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A quantity of one prompt: `name` is the zone of `count_in` or the line of `crossing`, otherwise None.
-
-    `direction` None on a `crossing` means both ways together.
-    """
-
-    kind: TermKind
-    name: str | None = None
-    direction: Direction | None = None
-
-    def __str__(self) -> str:
-        if self.kind == "count_in":
-            return f"count in {self.name}"
-        if self.kind == "crossing":
-            return f"crossing {self.name} {self.direction}" if self.direction else f"crossing {self.name}"
-        return self.kind
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One `TERM OP NUMBER`; `number` is finite and not negative."""
-
-    term: Term
-    op: Operator
-    number: float
-
-    def holds(self, value: float) -> bool:
-        """Whether `value OP number`."""
-        if self.op == ">=":
-            return value >= self.number
-        if self.op == ">":
-            return value > self.number
-        if self.op == "<=":
-            return value <= self.number
-        if self.op == "<":
-            return value < self.number
-        return value == self.number
-
-    def negated(self) -> tuple[Comparison, ...]:
-        """Comparisons of which at least one holds exactly when this one does not."""
-        return tuple(Comparison(self.term, op, self.number) for op in _NEGATED[self.op])
-
-    def __str__(self) -> str:
-        return f"{self.term} {self.op} {_number_text(self.number)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """An OR of ANDs. It holds when every comparison of at least one clause of `any_of` holds."""
-
-    any_of: tuple[tuple[Comparison, ...], ...]
-
-    @property
-    def terms(self) -> tuple[Term, ...]:
-        """The terms that the rule reads, each once, in order of appearance."""
-        return tuple(dict.fromkeys(c.term for clause in self.any_of for c in clause))
-
-    def holds(self, value: Callable[[Term], float]) -> bool:
-        """Whether the rule holds when `value(term)` is the present value (never NaN) of each term."""
-        return any(all(c.holds(value(c.term)) for c in clause) for clause in self.any_of)
-
-    def negated(self) -> Rule:
-        """The rule that holds exactly when this one does not."""
-        choices = [tuple(n for c in clause for n in c.negated()) for clause in self.any_of]
-        clauses = dict.fromkeys(tuple(dict.fromkeys(pick)) for pick in itertools.product(*choices))
-        return Rule(tuple(clauses))
-
-    def common_value(self, other: Rule) -> float | None:
-        """A value at which both rules hold, when both read one and the same term; None if there is none.
-
-        An alert whose `when` and `clear` share a value would be raised and cleared again and again.
-        """
-        terms = {*self.terms, *other.terms}
-        if len(terms) != 1:
-            return None
-        (term,) = terms
-        marks = sorted({0.0, *(c.number for rule in (self, other) for clause in rule.any_of for c in clause)})
-        # A rule changes only at its numbers, so these and one value in each gap are all there is to try.
-        if term.kind == "score":
-            tries = {*marks, *((a + b) / 2 for a, b in itertools.pairwise([*marks, 1.0]))}
-        else:
-            tries = {whole for mark in marks for whole in (float(math.floor(mark)), math.floor(mark) + 1.0)}
-        for value in sorted(tries):
-            read = dict.fromkeys((term,), value).__getitem__
-            if self.holds(read) and other.holds(read):
-                return value
-        return None
-
-    def __str__(self) -> str:
-        return " or ".join(" and ".join(str(c) for c in clause) for clause in self.any_of)
+_WRONG_SIGNS = {
+    "=>": ">=",
+    "=<": "<=",
+    "=": "==",
+    "≥": ">=",
+    "≤": "<=",
+    "&&": "and",
+    "&": "and",
+    "||": "or",
+    "|": "or",
+}
 
 
 @lru_cache(maxsize=1024)
@@ -152,7 +64,7 @@ def parse_rule(text: str) -> Rule:
 
 
 def parse_located(text: str) -> tuple[Rule, tuple[tuple[Term, int], ...]]:
-    """Read a rule, and give each term with its column (from 1): that of the zone or line where it names one."""
+    """Read a rule, and give each term its column (from 1): that of the zone or line where it names one."""
     scanner = _Scanner(text)
     clauses: list[tuple[Comparison, ...]] = []
     clause: list[Comparison] = []
@@ -175,7 +87,7 @@ def parse_located(text: str) -> tuple[Rule, tuple[tuple[Term, int], ...]]:
 
 
 class _Scanner:
-    """Reads one piece of a rule after another. What a name is depends on its place: zones may be called `2nd`."""
+    """Reads one piece of a rule after another. What a word is depends on its place: a zone may be `2nd`."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -215,8 +127,8 @@ class _Scanner:
 
     def operator(self) -> Operator:
         column, sign = self.column, self._take(_SIGNS)
-        if sign in _NEGATED:
-            return cast(Operator, sign)
+        if sign in NEGATED:
+            return sign
         found = f"got {sign!r}" if sign else self._found()
         mend = f"write {_WRONG_SIGNS[sign]}" if sign in _WRONG_SIGNS else "use one of >= > <= < =="
         raise RuleSyntaxError(f"rule needs a comparison here, {found}", column, mend)
@@ -247,7 +159,9 @@ class _Scanner:
     def _name(self, what: str, example: str) -> str:
         column, word = self.column, self._take(_NAME)
         if not word or word.lower() in KEYWORDS:
-            raise RuleSyntaxError(f"rule needs a {what}'s name here, {self._found(word)}", column, f"write {example}")
+            raise RuleSyntaxError(
+                f"rule needs a {what}'s name here, {self._found(word)}", column, f"write {example}"
+            )
         return word
 
     def _found(self, word: str = "") -> str:
@@ -269,9 +183,3 @@ class _Scanner:
     def _skip_spaces(self) -> None:
         while self._text[self._at : self._at + 1].isspace():
             self._at += 1
-
-
-def _number_text(number: float) -> str:
-    """The shortest plain decimal that reads back as the same float (5, 0.35), never an exponent."""
-    text = format(Decimal(repr(number)), "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -19,5 +19,5 @@ def _pinned_hash() -> str | None:
         return None
 
 
-#: SHA-256 (hex) of the shipped bundle's manifest.json, from bundles/default.sha256; None in a tree without a bundle.
+#: SHA-256 (hex) of the shipped bundle's manifest.json, from default.sha256; None in a tree without one.
 DEFAULT_MANIFEST_SHA256: str | None = _pinned_hash()
