@@ -22,17 +22,21 @@ class BrokerUrl:
 
 
 def parse_broker_url(text: str) -> BrokerUrl:
-    """Raises ValueError, whose text can follow "must", for more or less than scheme, host and a port."""
+    """Raises ValueError for more or less than scheme, host and a port.
+
+    Its text can follow "must", and never repeats the URL: what stands in it may be a password.
+    """
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise ValueError("be mqtt://HOST:PORT or mqtts://HOST:PORT") from error
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        raise ValueError("be mqtt://HOST:PORT or mqtts://HOST:PORT") from None
+    if "@" in text:
+        raise ValueError("not carry a user name or password")
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or any(c.isspace() for c in text):
         raise ValueError("be mqtt://HOST:PORT or mqtts://HOST:PORT")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("not carry a user name or password")
-    if parts.path.strip("/") or parts.query or parts.fragment:
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("end after the port")
     if port == 0:
         raise ValueError("have a port between 1 and 65535")

@@ -17,10 +17,9 @@ from firmware_cfg.base import (
     WrittenPath,
     between,
 )
-from firmware_cfg.broker_url import BrokerUrl, parse_broker_url
+from firmware_cfg.broker_url import parse_broker_url
 from firmware_cfg.bundles import default_bundle_path
-from firmware_cfg.errors import BrokerError
-from firmware_cfg.load import load_model
+from firmware_cfg.located_yaml import load_model
 from firmware_cfg.problems import Finding, must, raise_findings, stated
 
 DEFAULT_BUNDLE = "default"
@@ -165,30 +164,6 @@ class Mqtt(ConfigModel):
     tls: Tls | None = Field(None, description="Certificates for mqtts.")
     keepalive: Duration = Field(30.0, description="The broker notices a lost drone after 1.5 times this.")
 
-    @property
-    def address(self) -> BrokerUrl:
-        """`url`, parsed."""
-        return parse_broker_url(self.url)
-
-    def read_password(self) -> str | None:
-        """The password, or None when none is configured. Raises BrokerError when it cannot be had."""
-        if self.password_env is not None:
-            if self.password_env not in os.environ:
-                raise BrokerError(f"environment variable {self.password_env} (mqtt.password_env) is not set")
-            return os.environ[self.password_env]
-        if self.password_file is not None:
-            try:
-                lines = self.password_file.read_text(encoding="utf-8").splitlines()
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-                raise BrokerError(
-                    f"{self.password_file}: cannot be read: {reason} (mqtt.password_file)"
-                ) from error
-            if not lines or not lines[0]:
-                raise BrokerError(f"{self.password_file}: its first line is empty (mqtt.password_file)")
-            return lines[0]
-        return None
-
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Mqtt:
         found = []
@@ -197,7 +172,7 @@ class Mqtt(ConfigModel):
         password = "password_env" if self.password_env is not None else "password_file"
         if self.username is None and getattr(self, password) is not None:
             found.append(Finding((password,), stated("a password needs a username beside it")))
-        if self.tls is not None and not self.address.tls:
+        if self.tls is not None and not parse_broker_url(self.url).tls:
             found.append(Finding(("tls",), stated("tls needs a url that begins with mqtts://")))
         if not 5 <= self.keepalive <= 3600:
             found.append(Finding(("keepalive",), stated("keepalive must be between 5s and 1h")))

@@ -18,8 +18,7 @@ from firmware_cfg.geometry import (
     line_length,
     polygon_area,
 )
-from firmware_cfg.load import load_model_text
-from firmware_cfg.located_yaml import read_config_bytes
+from firmware_cfg.located_yaml import load_model_text, read_config_bytes
 from firmware_cfg.names import suggest
 from firmware_cfg.problems import Finding, must, raise_findings, stated
 from firmware_cfg.rules import KEYWORDS, Rule, RuleSyntaxError, Term, parse_located, parse_rule
