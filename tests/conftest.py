@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """Folder of the real aerial data sets (`REMOTECLIP_DATA`, default `../shared/data`); skips where absent."""
+    """Folder of the aerial data sets (`REMOTECLIP_DATA`, default `../shared/data`); skips where absent."""
     root = Path(os.environ.get("REMOTECLIP_DATA", REPOSITORY.parent / "shared" / "data")).expanduser()
     if not root.is_dir():
         pytest.skip(f"no aerial data at {root}: set REMOTECLIP_DATA to the folder that holds the data sets")
