@@ -21,7 +21,7 @@ OPTIONS: dict[str, Callable[[str], float]] = {
     "width": int,
     "height": int,
 }
-"""The options of a `demo?...` source, and how each is read."""
+"""The options of a `demo://?...` source, and how each is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Flight:
         ground_height, ground_width = self.ground.pixels.shape[:2]
         if plan.width > ground_width or plan.height > ground_height:
             raise SourceError(
-                f"demo: a frame of {plan.width}x{plan.height} at {plan.metres_per_pixel:g} m a pixel does not fit "
+                f"demo: {plan.width}x{plan.height} at {plan.metres_per_pixel:g} m per pixel does not fit "
                 f"over the orthophoto, {ground_width}x{ground_height} there (take a smaller gsd or frame)"
             )
         self._corners = _lanes(ground_width, ground_height, plan)

@@ -1,4 +1,4 @@
-"""The virtual flight as a frame source: `demo`, or `demo?gsd=0.1&speed=5` with the options of FlightPlan."""
+"""The virtual flight as a frame source: `demo`, or `demo://?gsd=0.1&speed=5` with options of a flight plan."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from edge.demo.flight import Flight, FlightPlan
 from edge.demo.orthophoto import Orthophoto, load_orthophoto
 from edge.frames import Frame, RgbImage
 from edge.sources.base import CaptureClock, FrameSource
+from firmware_cfg.errors import SourceError
 
 SCHEME = "demo"
 
@@ -24,10 +25,13 @@ class DemoSource(FrameSource, schemes=(SCHEME,)):
 
     @classmethod
     def from_uri(cls, uri: str, *, sequence: bool) -> DemoSource:
-        """`demo` or `demo?name=number&...`; always a sequence. Raises SourceError."""
-        _, _, query = uri.partition("?")
-        plan = FlightPlan.parse(query)
-        return cls(load_orthophoto(), plan)
+        """`demo` or `demo://?name=number&...`; always a sequence. Raises SourceError."""
+        place, _, query = uri.partition("?")
+        if place.lower() not in (SCHEME, f"{SCHEME}://"):
+            raise SourceError(
+                f"{uri}: the demo has no places to choose from (write demo, or demo://?gsd=0.1)"
+            )
+        return cls(load_orthophoto(), FlightPlan.parse(query))
 
     def __iter__(self) -> Iterator[Frame]:
         clock = CaptureClock(1 / self.flight.plan.fps)

@@ -1,0 +1,112 @@
+"""A source read by a thread of its own, paced if asked, into a short queue that the frame loop empties."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from threading import Condition, Thread
+
+from edge.frames import Frame
+from edge.sources import FrameSource
+
+QUEUED_FRAMES = 4
+WAKE_S = 0.2
+"""Longest wait before `stop` is noticed when its notification could not be given."""
+
+
+class Capture:
+    """Iterate it to get the frames, once. It ends with the source, or after `stop`.
+
+    Args:
+        source: read from the first iteration on; not closed here.
+        realtime: hand frames out no faster than they were captured.
+        drop_oldest: when the queue is full, forget its oldest frame (live sources) instead of holding the
+            source up (files). `dropped` counts those frames.
+        clock: seconds that pass, for the pacing.
+
+    What the source raises, the iteration raises, after the frames that came before.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        *,
+        realtime: bool = False,
+        drop_oldest: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.dropped = 0
+        self._source = source
+        self._realtime = realtime
+        self._drop_oldest = drop_oldest
+        self._clock = clock
+        self._frames: deque[Frame] = deque()
+        self._failure: BaseException | None = None
+        self._ended = False
+        self._stopping = False
+        self._changed = Condition()
+        self._thread = Thread(target=self._read, name="capture", daemon=True)
+
+    def __iter__(self) -> Iterator[Frame]:
+        self._thread.start()
+        while (frame := self._next()) is not None:
+            yield frame
+        if self._failure is not None and not self._stopping:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End the iteration; frames that wait are forgotten. From any thread, also in a signal handler."""
+        self._stopping = True  # without the lock: a signal may arrive while its own thread holds it
+        if self._changed.acquire(blocking=False):
+            self._changed.notify_all()
+            self._changed.release()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread, so that the source can be closed; False when it is still inside the source."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _next(self) -> Frame | None:
+        with self._changed:
+            while not self._frames and not self._ended and not self._stopping:
+                self._changed.wait(WAKE_S)
+            if self._stopping or not self._frames:
+                return None
+            frame = self._frames.popleft()
+            self._changed.notify_all()
+            return frame
+
+    def _read(self) -> None:
+        try:
+            began = None
+            for frame in self._source:
+                if self._realtime:
+                    began = self._clock() - frame.time_s if began is None else began
+                    self._wait_until(began + frame.time_s)
+                if not self._put(frame):
+                    break
+        except BaseException as error:  # noqa: BLE001 - carried over to the thread that iterates
+            self._failure = error
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _wait_until(self, moment: float) -> None:
+        with self._changed:
+            while not self._stopping and (left := moment - self._clock()) > 0:
+                self._changed.wait(min(left, WAKE_S))
+
+    def _put(self, frame: Frame) -> bool:
+        with self._changed:
+            if self._drop_oldest and len(self._frames) == QUEUED_FRAMES:
+                self._frames.popleft()
+                self.dropped += 1
+            while len(self._frames) == QUEUED_FRAMES and not self._stopping:
+                self._changed.wait(WAKE_S)
+            if self._stopping:
+                return False
+            self._frames.append(frame)
+            self._changed.notify_all()
+            return True

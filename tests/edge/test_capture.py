@@ -1,0 +1,114 @@
+"""The capture thread: nothing lost from files, nothing old kept from live sources, an end that always comes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+
+from edge.capture import QUEUED_FRAMES, Capture
+from edge.frames import Frame, RgbImage
+from edge.sources import FrameSource
+from firmware_cfg.errors import SourceError
+
+IMAGE = RgbImage(np.zeros((2, 2, 3), dtype=np.uint8))
+FRAMES = 20
+
+
+class ScriptedSource(FrameSource):
+    """Frames 10 ms apart; `before` runs before each of them, with its number."""
+
+    def __init__(self, before: Callable[[int], object] = lambda number: None) -> None:
+        super().__init__("scripted")
+        self._before = before
+
+    @classmethod
+    def from_uri(cls, uri: str, *, sequence: bool) -> FrameSource:
+        return cls()
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number in range(FRAMES):
+            self._before(number)
+            yield Frame(IMAGE, number, number * 0.01, datetime.now(timezone.utc), 0, self.name)
+
+
+def test_a_file_loses_no_frame_however_slow_the_model() -> None:
+    held_up = threading.Event()
+    capture = Capture(ScriptedSource(lambda number: held_up.set() if number == QUEUED_FRAMES + 1 else None))
+    numbers = []
+    for frame in capture:
+        held_up.wait(10)  # the queue is full and the source waits
+        numbers.append(frame.number)
+    assert numbers == list(range(FRAMES))
+    assert capture.dropped == 0
+
+
+def test_a_live_source_gives_its_newest_frames_and_counts_the_others() -> None:
+    capture = Capture(ScriptedSource(), drop_oldest=True)
+    frames = iter(capture)
+    numbers = [next(frames).number]
+    assert capture.join(10)
+    numbers += [frame.number for frame in frames]
+    assert numbers[-QUEUED_FRAMES:] == list(range(FRAMES - QUEUED_FRAMES, FRAMES))
+    assert len(numbers) + capture.dropped == FRAMES
+
+
+def test_a_failing_source_raises_in_the_frame_loop_after_its_good_frames() -> None:
+    def fail(number: int) -> None:
+        if number == 3:
+            raise SourceError("camera: unplugged")
+
+    frames = iter(Capture(ScriptedSource(fail)))
+    assert [next(frames).number for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(SourceError, match="unplugged"):
+        next(frames)
+
+
+def test_stop_ends_the_iteration_while_the_source_is_stuck() -> None:
+    stuck, release = threading.Event(), threading.Event()
+
+    def block(number: int) -> None:
+        if number == 2:
+            stuck.set()
+            release.wait(10)
+
+    capture = Capture(ScriptedSource(block))
+    frames = iter(capture)
+    assert [next(frames).number, next(frames).number] == [0, 1]
+    assert stuck.wait(10)
+    assert not capture.join(0)
+    threading.Timer(0.05, capture.stop).start()
+    assert list(frames) == []
+    release.set()
+    assert capture.join(10)
+
+
+def test_stop_ends_the_capture_thread_while_it_waits_for_room() -> None:
+    capture = Capture(ScriptedSource())
+    next(iter(capture))
+    capture.stop()
+    assert capture.join(10)
+
+
+def test_real_time_holds_a_frame_back_until_its_moment() -> None:
+    now = [100.0]
+    calls = threading.Lock()
+
+    def clock() -> float:
+        with calls:
+            now[0] += 0.002
+            return now[0]
+
+    for frame in Capture(ScriptedSource(), realtime=True, clock=clock):
+        assert now[0] - 100.0 >= frame.time_s
+    assert frame.number == FRAMES - 1
+
+
+def test_as_fast_as_possible_asks_no_clock() -> None:
+    def clock() -> float:
+        raise AssertionError("the clock was asked")
+
+    assert sum(1 for _ in Capture(ScriptedSource(), clock=clock)) == FRAMES
