@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -23,9 +25,22 @@ from edge.manifest import (
     one_line,
     parse_manifest,
 )
+from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256, default_bundle_path
 from firmware_cfg.errors import BundleError
 
-__all__ = ["DEFAULT", "Bundle", "Manifest", "TextTower", "load_bundle", "write_manifest"]
+if TYPE_CHECKING:
+    from edge.golden import GoldenCheck
+
+__all__ = [
+    "DEFAULT",
+    "Bundle",
+    "BundleReport",
+    "Manifest",
+    "TextTower",
+    "load_bundle",
+    "verify_bundle",
+    "write_manifest",
+]
 
 DEFAULT = "default"
 MANIFEST_LIMIT = 1 << 20  # bytes; a real one has a few kilobytes
@@ -38,7 +53,7 @@ class Bundle:
     Attributes:
         path: its folder.
         manifest: the parsed manifest.
-        manifest_sha256: hex SHA-256 of manifest.json's bytes; it names the bundle, since it covers every file.
+        manifest_sha256: hex SHA-256 of manifest.json's bytes; it covers every file, so it names the bundle.
         calibration: the parsed calibration.npz.
         signed: whether the folder holds a signature file.
     """
@@ -72,9 +87,6 @@ def load_bundle(path: str | Path, *, manifest_sha256: str | None = None) -> Bund
             the bundle is not the one insisted on. Names the file and the mend.
     """
     if path == DEFAULT:
-        # Here, because only this branch needs the shipped bundle to be installed at all.
-        from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256, default_bundle_path
-
         path = default_bundle_path()
         manifest_sha256 = manifest_sha256 or DEFAULT_MANIFEST_SHA256
     folder = Path(path)
@@ -110,7 +122,10 @@ def write_manifest(folder: str | Path, manifest_fields: Mapping[str, Any]) -> Ma
     for name in names:
         if not (folder / name).is_file():
             raise BundleError(f"{folder / name}: not a file (a bundle is a flat folder: remove it)")
-    fields: dict[str, Any] = {"created_at": datetime.now(timezone.utc).replace(microsecond=0), **manifest_fields}
+    fields: dict[str, Any] = {
+        "created_at": datetime.now(timezone.utc).replace(microsecond=0),
+        **manifest_fields,
+    }
     fields["files"] = {name: sha256_of_file(folder / name) for name in names}
     try:
         manifest = Manifest.model_validate(fields)
@@ -160,3 +175,68 @@ def _verify_files(folder: Path, manifest: Manifest) -> None:
         raise BundleError(f"{folder}: cannot be listed: {error.strerror}") from error
     for extra in extras:
         raise BundleError(f"{folder / extra}: not part of this bundle (remove it)")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BundleReport:
+    """What `verify_bundle` found.
+
+    Attributes:
+        bundle: the bundle; every file has the hash that its manifest states.
+        signature: one sentence on who vouches for the manifest.
+        pinned: whether it is the default bundle that firmware_cfg names.
+        golden: one check per engine and image graph, and one per engine of the text graph.
+    """
+
+    bundle: Bundle
+    signature: str
+    pinned: bool
+    golden: tuple[GoldenCheck, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What an engine did not reproduce, a line each; empty when the bundle is good here."""
+        return tuple(
+            f"{check.engine} {check.precision}: {problem}"
+            for check in self.golden
+            for problem in check.problems
+        )
+
+
+def verify_bundle(
+    path: str | Path, engines: Sequence[str] = ("openvino",), threads: int | None = None
+) -> BundleReport:
+    """Verify hashes, say who vouches for the bundle, and run every graph's golden vectors on every engine.
+
+    Raises:
+        BundleError: what `load_bundle` raises, or golden.npz is damaged.
+        EngineError, MissingExtra: an engine cannot run a graph at all.
+    """
+    # Here, because engines and encoders take a Bundle and so stand above this module.
+    from edge.engines import create_image_engine
+    from edge.golden import check_image_engine, check_text_encoder, load_golden
+    from edge.text_encoder import TextEncoder
+
+    bundle = load_bundle(path)
+    golden = load_golden(bundle)
+    checks = []
+    for name in engines:
+        for precision in bundle.manifest.variants:
+            with closing(create_image_engine(bundle, name, precision, golden.image_size, threads)) as engine:
+                checks.append(check_image_engine(engine, golden))
+        # A cache of its own, empty: what another run has kept proves nothing about this engine.
+        with (
+            TemporaryDirectory() as cache,
+            closing(TextEncoder(bundle, name, threads, cache=Path(cache))) as encoder,
+        ):
+            checks.append(check_text_encoder(name, encoder, golden))
+    pinned = bundle.manifest_sha256 == DEFAULT_MANIFEST_SHA256
+    return BundleReport(bundle, _signature_state(bundle, pinned), pinned, tuple(checks))
+
+
+def _signature_state(bundle: Bundle, pinned: bool) -> str:
+    if bundle.signed:
+        return "has a signature, which this release cannot check"
+    if pinned:
+        return "unsigned; its manifest hash matches the one pinned in firmware_cfg"
+    return "unsigned; its manifest hash is not the one pinned in firmware_cfg"

@@ -15,7 +15,8 @@ from edge.engines.base import F32
 from edge.files import write_atomically
 from firmware_cfg.errors import BundleError
 
-UNREADABLE_NPZ = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+# What numpy lets through from a damaged archive.
+UNREADABLE_NPZ = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +95,9 @@ def _sigmoid(value: F32, platt: tuple[float, float]) -> F32:
 
 def _bank(array: NDArray[np.generic], name: str, width: int) -> F32:
     if array.dtype.kind != "f" or array.ndim != 2 or array.shape[0] < 1 or array.shape[1] != width:
-        raise ValueError(f"{name} is {array.dtype} {array.shape}, expected floats of shape (1 or more, {width})")
+        raise ValueError(
+            f"{name} is {array.dtype} {array.shape}, expected floats of shape (1 or more, {width})"
+        )
     bank = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(bank).all():
         raise ValueError(f"{name} holds numbers that are not finite")

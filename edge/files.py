@@ -46,7 +46,7 @@ def cache_folder(name: str) -> Path | None:
     `REMOTECLIP_CACHE` names another root; otherwise `$XDG_CACHE_HOME/remoteclip`, or `~/.cache/remoteclip`.
 
     Returns:
-        None, with one logged warning, where there is no writable place: caches save time and are never required.
+        None, with a logged warning, where there is no writable place: no cache is ever required.
     """
     try:
         if root := os.environ.get("REMOTECLIP_CACHE"):
@@ -61,6 +61,8 @@ def cache_folder(name: str) -> Path | None:
         _log.warning("no cache for %s: %s (set REMOTECLIP_CACHE to a writable folder)", name, error)
         return None
     if not os.access(folder, os.W_OK | os.X_OK):
-        _log.warning("no cache for %s: %s is not writable (set REMOTECLIP_CACHE to a writable folder)", name, folder)
+        _log.warning(
+            "no cache for %s: %s is not writable (set REMOTECLIP_CACHE to a writable folder)", name, folder
+        )
         return None
     return folder

@@ -58,7 +58,7 @@ class Manifest(BaseModel):
         extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True, allow_inf_nan=False
     )
 
-    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema", description="Version of this format")
+    schema_version: Literal[1] = Field(default=1, alias="schema", description="Version of this format")
     model: str = Field(min_length=1, description="Model family and release, such as remoteclip-lite-1")
     tower: str = Field(min_length=1, description="Image tower")
     image_sizes: tuple[tuple[int, int], ...] = Field(
@@ -75,7 +75,7 @@ class Manifest(BaseModel):
     text: TextTower
     files: dict[str, Sha256] = Field(description="File name -> SHA-256 of its bytes")
     checkpoint_sha256: Sha256
-    accuracy: dict[str, Any] = Field(default_factory=dict, description="Held-out numbers, before and after each step")
+    accuracy: dict[str, Any] = Field(default_factory=dict, description="Held-out numbers, step by step")
     licence: str = Field(min_length=1, description="Licence of the weights")
     created_at: datetime
     created_by: str = Field(min_length=1, description="Program and version that wrote the bundle")

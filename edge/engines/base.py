@@ -26,7 +26,7 @@ class EngineOutput:
         scene: (N, P) float32, cosine of each whole image with each row.
         embedding: (N, D) float32, unit length, the image's own.
         place_box: (N, M, 4) float32, x1 y1 x2 y2 in pixels of the model tile.
-        place_embedding: (N, M, D + E) float32, the unit embedding of the place's cell, then its position features.
+        place_embedding: (N, M, D + E) float32, the cell's unit embedding, then its position features.
         place_logit: (N, M, P) float32, logits with the caller's `bias` included.
     """
 

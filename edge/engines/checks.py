@@ -17,11 +17,23 @@ def check_ports(graph: Path, kind: str, found: Collection[str], wanted: Collecti
         raise EngineError(f"{graph}: the graph has no {kind} {', '.join(missing)} (compile the bundle again)")
 
 
-def check_image_inputs(image: U8, prompts: F32, bias: F32, image_size: tuple[int, int], row_width: int | None) -> None:
-    """Refuse arrays that do not fit the graph. `row_width` None: the graph does not state it. Raises EngineError."""
+def check_image_inputs(
+    image: U8, prompts: F32, bias: F32, image_size: tuple[int, int], row_width: int | None
+) -> None:
+    """Refuse arrays that do not fit the graph. Raises EngineError.
+
+    `row_width` is D + E, or None where the graph does not state it.
+    """
     width, height = image_size
-    if image.dtype != np.uint8 or image.ndim != 4 or image.shape[0] < 1 or image.shape[1:] != (height, width, 3):
-        raise EngineError(f"image is {image.dtype} {image.shape}, expected uint8 (1 or more, {height}, {width}, 3)")
+    if (
+        image.dtype != np.uint8
+        or image.ndim != 4
+        or image.shape[0] < 1
+        or image.shape[1:] != (height, width, 3)
+    ):
+        raise EngineError(
+            f"image is {image.dtype} {image.shape}, expected uint8 (1 or more, {height}, {width}, 3)"
+        )
     if (
         prompts.dtype != np.float32
         or prompts.ndim != 2
@@ -29,7 +41,9 @@ def check_image_inputs(image: U8, prompts: F32, bias: F32, image_size: tuple[int
         or (row_width is not None and prompts.shape[1] != row_width)
     ):
         columns = "D + E" if row_width is None else row_width
-        raise EngineError(f"prompts is {prompts.dtype} {prompts.shape}, expected float32 (1 or more, {columns})")
+        raise EngineError(
+            f"prompts is {prompts.dtype} {prompts.shape}, expected float32 (1 or more, {columns})"
+        )
     if bias.dtype != np.float32 or bias.shape != (prompts.shape[0],):
         raise EngineError(f"bias is {bias.dtype} {bias.shape}, expected float32 ({prompts.shape[0]},)")
 

@@ -51,12 +51,12 @@ def create_image_engine(
         threads: CPU threads; default: the runtime's choice.
 
     Raises:
-        EngineError: unknown engine, a variant that the bundle lacks, an impossible image size or thread count,
-            or the runtime refused the graph.
+        EngineError: unknown engine, a variant that the bundle lacks, an impossible image size or number of
+            threads, or the runtime refused the graph.
         MissingExtra: the engine's runtime is not installed.
     """
     backend = _backend(name)
-    variants = bundle.manifest.variants
+    variants: Mapping[str, str] = {str(key): file for key, file in bundle.manifest.variants.items()}
     wanted = _AUTO[name] if precision == "auto" else (precision,)
     chosen = next((variant for variant in wanted if variant in variants), None)
     if chosen is None:
@@ -65,9 +65,10 @@ def create_image_engine(
         )
     width, height = size = image_size or bundle.manifest.image_sizes[0]
     if min(size) <= 0 or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
-        raise EngineError(f"image size {width}x{height}: both sides must be positive multiples of {SIZE_MULTIPLE}")
-    graph = bundle.file({str(key): file for key, file in variants.items()}[chosen])
-    return backend.image_engine(graph, chosen, (width, height), _checked(threads))
+        raise EngineError(
+            f"image size {width}x{height}: both sides must be positive multiples of {SIZE_MULTIPLE}"
+        )
+    return backend.image_engine(bundle.file(variants[chosen]), chosen, size, _checked(threads))
 
 
 def create_text_engine(bundle: Bundle, name: str = "openvino", threads: int | None = None) -> TextEngine:

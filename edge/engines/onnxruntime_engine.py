@@ -36,7 +36,9 @@ _FAILURES: tuple[type[Exception], ...] = (
 )
 
 
-def image_engine(graph: Path, precision: str, image_size: tuple[int, int], threads: int | None) -> ImageEngine:
+def image_engine(
+    graph: Path, precision: str, image_size: tuple[int, int], threads: int | None
+) -> ImageEngine:
     """Load the image graph for tiles of one size. Raises EngineError."""
     return OnnxRuntimeImageEngine(graph, precision, image_size, threads)
 

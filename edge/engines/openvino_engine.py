@@ -33,7 +33,9 @@ _log = logging.getLogger(__name__)
 _DEVICE = "CPU"
 
 
-def image_engine(graph: Path, precision: str, image_size: tuple[int, int], threads: int | None) -> ImageEngine:
+def image_engine(
+    graph: Path, precision: str, image_size: tuple[int, int], threads: int | None
+) -> ImageEngine:
     """Load the image graph for tiles of one size. Raises EngineError."""
     return OpenVinoImageEngine(graph, precision, image_size, threads)
 
@@ -62,7 +64,9 @@ class OpenVinoImageEngine:
             model.reshape(
                 {
                     "image": openvino.PartialShape([1, height, width, 3]),
-                    "prompts": openvino.PartialShape([-1, -1 if self._row_width is None else self._row_width]),
+                    "prompts": openvino.PartialShape(
+                        [-1, -1 if self._row_width is None else self._row_width]
+                    ),
                     "bias": openvino.PartialShape([-1]),
                 }
             )
