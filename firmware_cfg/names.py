@@ -15,10 +15,15 @@ def is_identifier(text: str) -> bool:
     return IDENTIFIER.fullmatch(text) is not None
 
 
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that `word` is, or was most likely meant to be; None when nothing is near."""
+    return next(iter(difflib.get_close_matches(word.lower(), sorted(known), n=1, cutoff=0.6)), None)
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """The mend for a name that does not exist: the nearest known one, else all of them when they are few."""
     names = sorted(known)
-    close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]}?"
+    near = closest(word, names)
+    if near is not None:
+        return f"did you mean {near}?"
     return f"known: {', '.join(names)}" if 0 < len(names) <= 12 else ""

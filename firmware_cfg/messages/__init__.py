@@ -1,0 +1,30 @@
+"""Every message that crosses the broker, as pydantic models. `schemas/` holds their JSON Schemas.
+
+`message.to_payload()` gives the bytes to publish, `Model.from_payload(payload)` reads what arrived.
+"""
+
+from __future__ import annotations
+
+from firmware_cfg.messages.base import Message
+from firmware_cfg.messages.counts import Counts
+from firmware_cfg.messages.events import Alert, Event, GeoPoint, Pose
+from firmware_cfg.messages.health import Health, LatencyMs, Queued
+from firmware_cfg.messages.prompts import PromptInUse, PromptsAck, PromptsProblem, PromptsState
+from firmware_cfg.messages.status import Status
+
+__all__ = [
+    "Alert",
+    "Counts",
+    "Event",
+    "GeoPoint",
+    "Health",
+    "LatencyMs",
+    "Message",
+    "Pose",
+    "PromptInUse",
+    "PromptsAck",
+    "PromptsProblem",
+    "PromptsState",
+    "Queued",
+    "Status",
+]

@@ -1,0 +1,65 @@
+"""What all messages share."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+
+from firmware_cfg.names import IDENTIFIER
+
+Parsed = TypeVar("Parsed", bound="Message")
+
+
+def _to_utc(moment: datetime) -> datetime:
+    return moment.astimezone(timezone.utc)
+
+
+#: A moment with a time zone, kept and written in UTC.
+UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+#: A name that is also an MQTT topic level.
+Name = Annotated[str, StringConstraints(pattern=f"^{IDENTIFIER.pattern}$")]
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+Unit = Annotated[float, Field(ge=0, le=1)]
+Box = tuple[Unit, Unit, Unit, Unit]
+
+
+class MessagePart(BaseModel):
+    """A group of fields inside a message."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
+    )
+
+
+class Message(MessagePart):
+    """Base of all messages: which version of the schema, which device, and when it was sent."""
+
+    schema_version: Literal[1] = Field(1, alias="schema", description="Version of this message's schema.")
+    device: Name = Field(description="Name of the drone.")
+    sent_at: UtcTime = Field(description="When the message was written, UTC.")
+
+    def to_payload(self) -> bytes:
+        """UTF-8 JSON without spaces."""
+        return self.model_dump_json(by_alias=True).encode()
+
+    @classmethod
+    def from_payload(cls: type[Parsed], payload: bytes | str) -> Parsed:
+        """Read a payload. Raises ValueError, with one line that names the field, for anything else."""
+        try:
+            return cls.model_validate_json(payload, strict=True, by_alias=True, by_name=False)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ValueError(
+                f"not a {cls.__name__} message: {where + ': ' if where else ''}{first['msg']}"
+            ) from error

@@ -1,0 +1,45 @@
+"""`health`: retained, coalesced."""
+
+from __future__ import annotations
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
+
+from firmware_cfg.messages.base import Message, MessagePart, Sha256
+
+
+class LatencyMs(MessagePart):
+    """From a frame's arrival to its counts, milliseconds, over the last interval."""
+
+    p50: NonNegativeFloat
+    p95: NonNegativeFloat
+    p99: NonNegativeFloat
+
+
+class Queued(MessagePart):
+    """Messages that wait in the outbox."""
+
+    alert: NonNegativeInt = Field(0, description="Raises and clears.")
+    update: NonNegativeInt = Field(0, description="Updates of alerts.")
+    telemetry: NonNegativeInt = Field(0, description="Counts and health.")
+    bytes: NonNegativeInt = Field(0, description="Size of all of them.")
+    shed: NonNegativeInt = Field(0, description="Messages dropped for lack of room since the session began.")
+
+
+class Health(Message):
+    """How the device is doing."""
+
+    uptime_s: NonNegativeFloat = Field(description="Since the session began.")
+    frames: NonNegativeInt = Field(description="Frames processed since the session began.")
+    fps: NonNegativeFloat = Field(description="Frames per second over the last interval.")
+    latency_ms: LatencyMs | None = Field(None, description="None until a frame was processed.")
+    dropped: NonNegativeInt = Field(0, description="Frames left out because the model was too slow.")
+    skipped: dict[str, NonNegativeInt] = Field({}, description="Frames that could not be read, by cause.")
+    queued: Queued = Field(Queued(), description="The outbox.")
+    engine: str = Field(description="Inference engine, such as openvino.")
+    precision: str = Field(description="Variant of the model that runs, such as fp32.")
+    image_size: tuple[int, int] | None = Field(None, description="Model input, width and height.")
+    bundle_sha256: Sha256 = Field(description="Of the manifest of the model bundle.")
+    native: bool = Field(description="Whether the native letterbox is in use.")
+    clock_synced: bool = Field(description="Whether the device's clock is known to be right.")
+    temperature_c: float | None = Field(None, description="Hottest sensor of the device.")
+    memory_mib: NonNegativeFloat | None = Field(None, description="Resident memory of the daemon.")

@@ -1,0 +1,51 @@
+"""`prompts/state` (retained) and `prompts/ack` (the answer to `prompts/set`)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt
+
+from firmware_cfg.messages.base import Message, MessagePart, Name, Sha256, Unit, UtcTime
+
+
+class PromptInUse(MessagePart):
+    """One prompt of the list in force."""
+
+    id: Name = Field(description="Id of the prompt.")
+    kind: Literal["object", "scene"] = Field(description="Places in the frame, or the frame as a whole.")
+    text: tuple[str, ...] = Field(description="What is looked for, in the engineer's words.")
+    threshold: Unit = Field(description="Threshold in force, on the calibrated score.")
+    threshold_from: Literal["list", "null_bank"] = Field(
+        description="Whether the list gave it, or the model."
+    )
+
+
+class PromptsState(Message):
+    """The prompt list in force."""
+
+    sha256: Sha256 = Field(description="Of the bytes of the list.")
+    applied_at: UtcTime = Field(description="When it came into force, UTC.")
+    source: Literal["file", "mqtt"] = Field(description="Whether it was flashed or sent.")
+    prompts: tuple[PromptInUse, ...] = Field(description="In the order of the list.")
+    background: NonNegativeInt = Field(0, description="Number of background sentences.")
+
+
+class PromptsProblem(MessagePart):
+    """One error in a list that was refused."""
+
+    line: NonNegativeInt = Field(description="From 1; 0 when the list as a whole is meant.")
+    column: NonNegativeInt = Field(description="From 1; 0 when the list as a whole is meant.")
+    problem: str = Field(description="What is wrong.")
+    mend: str = Field("", description="What to do about it.")
+
+
+class PromptsAck(Message):
+    """The answer to a list that was sent: applied, or refused with every error. A refused one changes nothing."""
+
+    applied: bool = Field(description="Whether the list that was sent is now in force.")
+    received_sha256: Sha256 = Field(description="Of the bytes that were sent.")
+    sha256: Sha256 = Field(description="Of the list that is in force now.")
+    errors: tuple[PromptsProblem, ...] = Field(
+        (), description="In the order of the list; empty when applied."
+    )
