@@ -1,4 +1,4 @@
-"""Facts about this machine for `remoteclip check --system`: what runs here, what does not, and what to do about it."""
+"""Facts about this machine for `remoteclip check --system`: what runs here, what does not, and the mend."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def usable_cores() -> int:
 
 
 def read_cpuinfo(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Model name and known features out of /proc/cpuinfo; the platform's own name where there is no such file."""
+    """Model name and known features out of /proc/cpuinfo; the platform's own name where there is none."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -151,7 +151,7 @@ def engine_fact(name: str, install: str) -> Fact:
 
 
 def broker_fact() -> Fact:
-    """The MQTT broker that `remoteclip demo` would start here. `remoteclip run` uses the one in its device file."""
+    """The MQTT broker that `remoteclip demo` would start here; `remoteclip run` has one in its device file."""
     mosquitto = find_mosquitto()
     if mosquitto is not None:
         return Fact("broker for the demo", f"mosquitto at {mosquitto}")
