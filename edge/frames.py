@@ -40,8 +40,8 @@ class I420Image:
     """Planar YUV 4:2:0 as video decoders produce it; nothing is converted until somebody asks.
 
     `y` is (H, W), `u` and `v` are ((H+1)//2, (W+1)//2), all uint8. Rows may be padded (row stride above the
-    width), pixels inside a row are adjacent. The planes may be the decoder's own reference pictures: never
-    write to them. `standard` and `full_range` say which YUV it is (limited range: Y 16..235, U and V 16..240).
+    width), pixels inside a row are adjacent. The planes may be the decoder's own memory: never write to them.
+    `standard` and `full_range` say which YUV it is (limited range: Y is 16..235, U and V are 16..240).
     Raises ValueError when a plane's shape or type does not fit.
     """
 
