@@ -92,15 +92,30 @@ Identifier = Annotated[
 ]
 
 
+def resolve_path(value: str | Path, info: ValidationInfo) -> Path:
+    """An absolute path: relative ones start at the folder of the file being read. Raises `must` errors.
+
+    Without such a folder (a list that came over MQTT, a model made by code) a relative path stays as it is.
+    """
+    if not str(value).isprintable():
+        raise must("have printable characters only")
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError as error:
+        raise must("begin with the home folder of a user that exists") from error
+    base = (info.context or {}).get("base")
+    return path if base is None else Path(base, path).absolute()
+
+
+def is_of_this_tree(value: str | Path) -> bool:
+    """Whether a path must exist where the file is checked: absolute ones belong to the device that flies."""
+    return not Path(value).is_absolute() and not str(value).startswith("~")
+
+
 def _resolve(exists: Callable[[Path], bool], what: str) -> Callable[[Path, ValidationInfo], Path]:
     def resolve(value: Path, info: ValidationInfo) -> Path:
-        path = value.expanduser()
-        base = (info.context or {}).get("base")
-        if path.is_absolute() or base is None:
-            # An absolute path belongs to the device, which need not be the machine that checks the file.
-            return path
-        path = Path(base, path).absolute()
-        if not exists(path):
+        path = resolve_path(value, info)
+        if is_of_this_tree(value) and path.is_absolute() and not exists(path):
             raise must(f"name {what} that exists", f"looked for {path}")
         return path
 
@@ -109,6 +124,5 @@ def _resolve(exists: Callable[[Path], bool], what: str) -> Callable[[Path, Valid
 
 #: A path relative to the file that names it; relative ones must exist.
 ExistingFile = Annotated[Path, AfterValidator(_resolve(Path.is_file, "a file"))]
-ExistingPath = Annotated[Path, AfterValidator(_resolve(Path.exists, "a file or folder"))]
 #: A path relative to the file that names it, made when it is first written.
 WrittenPath = Annotated[Path, AfterValidator(_resolve(lambda _: True, ""))]

@@ -25,11 +25,11 @@ def check_file(path: str | Path) -> list[ConfigError]:
     except ConfigErrors as error:
         return list(error.errors)
     if isinstance(checked, DeviceFile) and checked.prompts.is_file():
-        return check_file_as_prompts(checked.prompts)
+        return _check_prompts(checked.prompts)
     return []
 
 
-def check_file_as_prompts(path: Path) -> list[ConfigError]:
+def _check_prompts(path: Path) -> list[ConfigError]:
     """Every problem of a file that must be a prompt list."""
     try:
         validate_located(parse_located_yaml(read_config_bytes(path), str(path)), PromptList)

@@ -16,6 +16,8 @@ from firmware_cfg.base import (
     Identifier,
     WrittenPath,
     between,
+    is_of_this_tree,
+    resolve_path,
 )
 from firmware_cfg.broker_url import parse_broker_url
 from firmware_cfg.bundles import default_bundle_path
@@ -30,21 +32,18 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def _source_uri(value: str, info: ValidationInfo) -> str:
-    if not value.strip():
-        raise must("not be empty", "a video file, an image folder, or demo")
-    base = (info.context or {}).get("base")
-    if value == DEMO_SOURCE or _SCHEME.match(value) or base is None:
+    if not value.strip() or not value.isprintable():
+        raise must("name a source", "a video file, an image folder, or demo")
+    if value == DEMO_SOURCE or _SCHEME.match(value):
         return value
-    return str(Path(base, Path(value).expanduser()).absolute())
+    return str(resolve_path(value, info))
 
 
 def _bundle(value: str, info: ValidationInfo) -> str:
-    base = (info.context or {}).get("base")
-    path = Path(value).expanduser()
-    if value == DEFAULT_BUNDLE or path.is_absolute() or base is None:
-        return value if value == DEFAULT_BUNDLE else str(path)
-    path = Path(base, path).absolute()
-    if not path.exists():
+    if value == DEFAULT_BUNDLE:
+        return value
+    path = resolve_path(value, info)
+    if is_of_this_tree(value) and path.is_absolute() and not path.exists():
         raise must("be default, or name a bundle that exists", f"looked for {path}")
     return str(path)
 

@@ -3,107 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from firmware_cfg.base import ConfigModel, Duration, Fraction, Identifier
-from firmware_cfg.geometry import (
-    SMALLEST_AREA,
-    SMALLEST_LENGTH,
-    crosses_itself,
-    line_length,
-    polygon_area,
-)
 from firmware_cfg.located_yaml import load_model_text, read_config_bytes
 from firmware_cfg.names import suggest
 from firmware_cfg.problems import Finding, must, raise_findings, stated
-from firmware_cfg.rules import KEYWORDS, Rule, RuleSyntaxError, Term, parse_located, parse_rule
+from firmware_cfg.prompt_fields import AreaName, LineXY, Polygon, RuleText, Sentence, Texts
+from firmware_cfg.rules import Rule, Term, parse_located, parse_rule
 
 MAX_PROMPTS = 1000
-MAX_TEXTS = 32
-MAX_TEXT_LENGTH = 400
-MAX_POINTS = 64
 
 Severity = Literal["info", "warning", "critical"]
 Kind = Literal["object", "scene"]
-
-
-def _sentence(value: str) -> str:
-    text = " ".join(value.split())
-    if not text:
-        raise must("not be empty", "write what to look for in plain words")
-    if len(text) > MAX_TEXT_LENGTH:
-        raise must(f"be at most {MAX_TEXT_LENGTH} characters", "the text model reads only its beginning")
-    if not text.isprintable():
-        raise must("have printable characters only")
-    return text
-
-
-def _texts(value: Any) -> Any:
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, (list, tuple)):
-        raise must("be a text or a list of texts")
-    if not 1 <= len(value) <= MAX_TEXTS:
-        raise must(f"have 1 to {MAX_TEXTS} texts")
-    return tuple(value)
-
-
-def _point(value: Any) -> Any:
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-        raise must("be a point [x, y]", "fractions of the frame, 0 to 1")
-    return tuple(value)
-
-
-def _polygon(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
-    if not 3 <= len(points) <= MAX_POINTS:
-        raise must(f"have 3 to {MAX_POINTS} points", "a zone is a polygon")
-    if crosses_itself(points):
-        raise stated("the edges of this zone cross", "write its points in order around the zone")
-    if polygon_area(points) < SMALLEST_AREA:
-        raise stated("this zone has no area", "its points lie on one line")
-    return points
-
-
-def _line(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
-    if len(points) != 2:
-        raise must("have exactly 2 points", "a line goes from one point to another")
-    if line_length(points) < SMALLEST_LENGTH:
-        raise stated("this line has no length", "its two points are the same")
-    return points
-
-
-def _area_name(value: str) -> str:
-    if value in KEYWORDS:
-        raise stated(f"{value} is a word of the rule language", "choose another name")
-    return value
-
-
-def _rule_text(value: str) -> str:
-    try:
-        parse_rule(value)
-    except RuleSyntaxError as error:
-        raise stated(error.problem, error.mend, column=error.column) from error
-    return value
-
-
-Sentence = Annotated[str, AfterValidator(_sentence)]
-Texts = Annotated[
-    tuple[Sentence, ...],
-    BeforeValidator(_texts),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-    ),
-]
-PointXY = Annotated[tuple[Fraction, Fraction], BeforeValidator(_point)]
-Polygon = Annotated[tuple[PointXY, ...], AfterValidator(_polygon)]
-LineXY = Annotated[tuple[PointXY, ...], AfterValidator(_line)]
-AreaName = Annotated[Identifier, AfterValidator(_area_name)]
-RuleText = Annotated[str, AfterValidator(_rule_text)]
 
 
 class AlertRule(ConfigModel):
@@ -131,6 +50,13 @@ class AlertRule(ConfigModel):
     def clear_rule(self) -> Rule:
         """`clear`, parsed; the negation of `when` where it is left out."""
         return self.when_rule.negated() if self.clear is None else parse_rule(self.clear)
+
+    def located_terms(self) -> Iterator[tuple[str, str, Term, int]]:
+        """Key (`when`, `clear`), its text, and each term in it with its column from 1."""
+        for key, text in (("when", self.when), ("clear", self.clear)):
+            if text is not None:
+                for term, column in parse_located(text)[1]:
+                    yield key, text, term, column
 
     @model_validator(mode="after")
     def _when_and_clear_exclude_each_other(self) -> AlertRule:
@@ -173,27 +99,26 @@ class Prompt(ConfigModel):
         raise_findings("Prompt", self._findings())
         return self
 
-    def _findings(self) -> list[Finding]:
-        found = []
-        if None not in (self.threshold, self.review_below) and self.review_below < self.threshold:  # type: ignore[operator]
+    def _findings(self) -> Iterator[Finding]:
+        review, threshold = self.review_below, self.threshold
+        if review is not None and threshold is not None and review < threshold:
             error = stated(
-                f"review_below {self.review_below:g} is below threshold {self.threshold:g}",
-                "nothing is ever scored between them: raise review_below or remove it",
+                f"review_below {review:g} is below threshold {threshold:g}",
+                "no score counts that is below both: raise review_below or remove it",
             )
-            found.append(Finding(("review_below",), error, self.review_below))
-        if self.kind == "scene":
-            for number, alert in enumerate(self.alerts):
-                for key, text in (("when", alert.when), ("clear", alert.clear)):
-                    for term, column in parse_located(text)[1] if text is not None else ():
-                        if term.kind != "score":
-                            error = stated(
-                                f"a scene prompt has no {term}", "use score, or kind: object", column=column
-                            )
-                            found.append(Finding(("alerts", number, key), error, text))
-                if alert.zones:
-                    error = stated("a scene prompt has no zones", "remove zones, or use kind: object")
-                    found.append(Finding(("alerts", number, "zones"), error, alert.zones))
-        return found
+            yield Finding(("review_below",), error, review)
+        if self.kind == "object":
+            return
+        for number, alert in enumerate(self.alerts):
+            for key, text, term, column in alert.located_terms():
+                if term.kind != "score":
+                    error = stated(
+                        f"a scene prompt has no {term}", "use score, or kind: object", column=column
+                    )
+                    yield Finding(("alerts", number, key), error, text)
+            if alert.zones:
+                error = stated("a scene prompt has no zones", "remove zones, or use kind: object")
+                yield Finding(("alerts", number, "zones"), error, alert.zones)
 
 
 class PromptList(ConfigModel):
@@ -223,45 +148,43 @@ class PromptList(ConfigModel):
         raise_findings("PromptList", [*self._list_findings(), *self._name_findings()])
         return self
 
-    def _list_findings(self) -> list[Finding]:
-        found = []
+    def _list_findings(self) -> Iterator[Finding]:
         if not self.prompts:
-            found.append(Finding(("prompts",), must("have at least one prompt"), self.prompts))
+            yield Finding(("prompts",), must("have at least one prompt"), self.prompts)
         if len(self.prompts) > MAX_PROMPTS:
             error = must(f"have at most {MAX_PROMPTS} prompts", "split the list between devices or flights")
-            found.append(Finding(("prompts",), error, self.prompts))
-        first: dict[str, int] = {}
+            yield Finding(("prompts",), error, self.prompts)
+        taken: set[str] = set()
         for number, prompt in enumerate(self.prompts):
-            if first.setdefault(prompt.id, number) != number:
+            if prompt.id in taken:
                 error = stated(
                     f"prompt id {prompt.id} is already taken", "every prompt needs an id of its own"
                 )
-                found.append(Finding(("prompts", number, "id"), error, prompt.id))
-        return found
+                yield Finding(("prompts", number, "id"), error, prompt.id)
+            taken.add(prompt.id)
+        owners = {text.casefold(): prompt.id for prompt in self.prompts for text in prompt.text}
+        for number, text in enumerate(self.background):
+            owner = owners.get(text.casefold())
+            if owner is not None:
+                error = stated(
+                    f"this is what prompt {owner} looks for, so it would never be found", "remove it"
+                )
+                yield Finding(("background", number), error, text)
 
-    def _name_findings(self) -> list[Finding]:
-        found = []
+    def _name_findings(self) -> Iterator[Finding]:
         for number, prompt in enumerate(self.prompts):
             for place, alert in enumerate(prompt.alerts):
                 loc = ("prompts", number, "alerts", place)
                 for index, zone in enumerate(alert.zones):
                     if zone not in self.zones:
-                        found.append(Finding((*loc, "zones", index), self._unknown("zone", zone, 0), zone))
-                for key, text in (("when", alert.when), ("clear", alert.clear)):
-                    for term, column in parse_located(text)[1] if text is not None else ():
-                        error = self._unknown_in(term, column)
-                        if error is not None:
-                            found.append(Finding((*loc, key), error, text))
-        return found
+                        yield Finding((*loc, "zones", index), self._unknown("zone", zone, 0), zone)
+                for key, text, term, column in alert.located_terms():
+                    if term.kind == "count_in" and term.name not in self.zones:
+                        yield Finding((*loc, key), self._unknown("zone", str(term.name), column), text)
+                    elif term.kind == "crossing" and term.name not in self.lines:
+                        yield Finding((*loc, key), self._unknown("line", str(term.name), column), text)
 
-    def _unknown_in(self, term: Term, column: int) -> Any:
-        if term.kind == "count_in" and term.name not in self.zones:
-            return self._unknown("zone", str(term.name), column)
-        if term.kind == "crossing" and term.name not in self.lines:
-            return self._unknown("line", str(term.name), column)
-        return None
-
-    def _unknown(self, what: str, name: str, column: int) -> Any:
+    def _unknown(self, what: Literal["zone", "line"], name: str, column: int) -> PydanticCustomError:
         known = self.zones if what == "zone" else self.lines
         mend = suggest(name, known) if known else f"this list has no {what}s: add it under {what}s:"
         return stated(f"there is no {what} {name}", mend, column=column)

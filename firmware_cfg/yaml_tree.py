@@ -141,7 +141,8 @@ def _decode(source: bytes, name: str) -> str:
         return source.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = source[: error.start]
-        line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8-sig")) + 1
         problem = f"byte 0x{source[error.start]:02x} is not UTF-8"
         raise ConfigErrors([ConfigError(name, line, column, problem, "save the file as UTF-8")]) from error
 

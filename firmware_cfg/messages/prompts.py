@@ -41,7 +41,7 @@ class PromptsProblem(MessagePart):
 
 
 class PromptsAck(Message):
-    """The answer to a list that was sent: applied, or refused with every error. A refused one changes nothing."""
+    """The answer to a list that was sent: applied, or refused with every error; then nothing changed."""
 
     applied: bool = Field(description="Whether the list that was sent is now in force.")
     received_sha256: Sha256 = Field(description="Of the bytes that were sent.")
