@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
-from edge.lookup import FrameScores
-from edge.prompts import PromptBank
+from edge.counting import Counter, FrameCounts
+from edge.engines import create_image_engine
+from edge.engines.base import ImageEngine
+from edge.letterbox import best_image_size, letterbox
+from edge.lookup import FrameScores, lookup
+from edge.prompts import PromptBank, PromptStore, build_prompt_bank
+from edge.text_encoder import TextEncoder
+from edge.tracking import TrackedPlace, Tracker, TrackerSettings
+from firmware_cfg.errors import EngineError
 
 if TYPE_CHECKING:
-    from edge.counting import FrameCounts
+    from edge.bundle import Bundle
     from edge.frames import Frame
-    from edge.tracking import TrackedPlace
+    from firmware_cfg.prompt_list import LoadedPromptList
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class StageSeconds:
     """Wall time that one frame spent in each stage, in seconds."""
 
@@ -31,7 +45,7 @@ class FrameResult:
     Attributes:
         frame: the frame itself.
         scores: scenes and places.
-        tracks: the places with their track ids.
+        tracks: the places with their track ids, in the order of `scores.places`.
         counts: per-prompt counts, uniques, zones and crossings.
         bank: the prompt bank that this frame was looked up with.
         image_size: (width, height) of the model tile.
@@ -45,3 +59,131 @@ class FrameResult:
     bank: PromptBank
     image_size: tuple[int, int]
     seconds: StageSeconds
+
+
+class Pipeline:
+    """The daemon's and every evaluation's way from a frame to its counts.
+
+    `process` belongs to one thread; `set_prompts` may be called from any. Use it as a context manager, or `close`.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        prompt_list: LoadedPromptList,
+        *,
+        engine_name: str = "openvino",
+        precision: str = "auto",
+        image_size: tuple[int, int] | None = None,
+        threads: int | None = None,
+        independent: bool = False,
+        text_cache: Path | None = None,
+    ) -> None:
+        """Encode the prompt list; image engines are loaded when the size of the frames is known.
+
+        Args:
+            bundle: the verified bundle.
+            prompt_list: what to look for.
+            engine_name, precision, threads: see `create_image_engine`.
+            image_size: (width, height) of the model tile; default: for every size of frame the bundle's size
+                that wastes little of the tile and of the frame.
+            independent: the frames are unrelated images, so nothing is tracked from one to the next and every
+                place counts as a thing of its own.
+            text_cache: see TextEncoder.
+
+        Raises:
+            UsageError, ConfigErrors: the list does not fit the bundle (see `build_prompt_bank`).
+            BundleError, EngineError, MissingExtra: the text tower cannot be loaded.
+        """
+        self._bundle = bundle
+        self._engine_name = engine_name
+        self._precision = precision
+        self._image_size = image_size
+        self._threads = threads
+        self._independent = independent
+        self._encoder = TextEncoder(bundle, engine_name, threads, text_cache)
+        self._encoding = threading.Lock()
+        self._engines: dict[tuple[int, int], ImageEngine] = {}
+        self._closed = False
+        self._store = PromptStore(self._build(prompt_list))
+        self._tracker = Tracker(TrackerSettings(confirm_hits=1) if independent else None)
+        self._counted_bank = self._store.current
+        self._counter = Counter(self._counted_bank.prompt_list)
+
+    @property
+    def bank(self) -> PromptBank:
+        """The prompt bank that the next frame will be looked up with."""
+        return self._store.current
+
+    def set_prompts(self, prompt_list: LoadedPromptList) -> PromptBank:
+        """Put another list in use from the next frame on; returns its bank. Unique counts begin anew.
+
+        Raises:
+            UsageError, ConfigErrors, EngineError, MissingExtra: as the constructor; the old list then stays in use.
+        """
+        bank = self._build(prompt_list)
+        self._store.swap(bank)
+        return bank
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Find, track and count in one frame. Raises EngineError, MissingExtra."""
+        bank = self._store.current
+        if bank is not self._counted_bank:
+            self._counted_bank, self._counter = bank, Counter(bank.prompt_list)
+        width, height = size = self._size_for(frame)
+        engine = self._engine(size)
+        began = time.perf_counter()
+        tile, fit = letterbox(frame.image, width, height)
+        boxed = time.perf_counter()
+        output = engine.infer(tile[None], bank.rows, bank.bias)
+        inferred = time.perf_counter()
+        manifest = self._bundle.manifest
+        scores = lookup(output, 0, bank, self._bundle.calibration, fit, stride=manifest.stride)
+        looked_up = time.perf_counter()
+        if self._independent:
+            self._tracker.reset()
+        tracks = self._tracker.update(scores.places, frame.time_s)
+        counts = self._counter.update(tracks, scores, frame.width, frame.height, frame.time_s)
+        counted = time.perf_counter()
+        seconds = StageSeconds(boxed - began, inferred - boxed, looked_up - inferred, counted - looked_up)
+        return FrameResult(frame, scores, tracks, counts, bank, size, seconds)
+
+    def close(self) -> None:
+        """Free every engine. May be called twice."""
+        self._closed = True
+        for engine in self._engines.values():
+            engine.close()
+        self._engines.clear()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _build(self, prompt_list: LoadedPromptList) -> PromptBank:
+        with self._encoding:
+            try:
+                bundle = self._bundle
+                return build_prompt_bank(prompt_list, self._encoder, bundle.manifest, bundle.calibration)
+            finally:
+                # Lists change rarely and a drone's memory is small: the text tower does not stay loaded.
+                self._encoder.close()
+
+    def _size_for(self, frame: Frame) -> tuple[int, int]:
+        if self._image_size is not None:
+            return self._image_size
+        return best_image_size(frame.width, frame.height, self._bundle.manifest.image_sizes)
+
+    def _engine(self, size: tuple[int, int]) -> ImageEngine:
+        if self._closed:
+            raise EngineError("this pipeline is closed")
+        if size not in self._engines:
+            engine = create_image_engine(
+                self._bundle, self._engine_name, self._precision, size, self._threads
+            )
+            _log.info("%s %s at %dx%d", engine.name, engine.precision, *size)
+            self._engines[size] = engine
+        return self._engines[size]
