@@ -1,9 +1,17 @@
-"""Rules over counts -> raise, update and clear, with hold time, hysteresis and cooldown."""
+"""Rules over counts -> raise, update and clear, with hold time, hysteresis and cooldown, all in capture time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from edge.counting import FrameCounts
+    from edge.tracking import TrackedPlace
+    from firmware_cfg.prompt_list import AlertRule, Prompt, PromptList
+    from firmware_cfg.rules import Rule, Term
 
 Kind: TypeAlias = Literal["raise", "update", "clear"]
 Severity: TypeAlias = Literal["info", "warning", "critical"]
@@ -11,22 +19,195 @@ Certainty: TypeAlias = Literal["observed", "likely", "possible"]
 CountKind: TypeAlias = Literal["count", "unique", "score", "count_in", "crossing"]
 Box: TypeAlias = tuple[float, float, float, float]
 
+UPDATE_INTERVAL_S = 1.0
+"""An active alert whose value changes is reported at most this often."""
+SCORE_STEP = 0.05
+"""A score never stands still; smaller changes are not worth an update."""
+MAX_BOXES = 100
+"""Boxes in one transition, best first: an event has to pass through a thin radio link."""
+_TIME_TOLERANCE_S = 1e-6  # thirty frames of 0.1 s are three seconds, whatever the sum of floats says
+
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One step in an alert's life; raise, updates and clear of one alert share its `alert_id`."""
+    """One step in an alert's life; raise, updates and clear of one alert share its `alert_id`.
+
+    rule_index  position in the prompt's `alerts`
+    value       of the first term of the clause that raised the alert, in the unit of `count_kind`
+    score, raw  of the best place that the rule looks at, or of the scene: calibrated 0..1, and before calibration
+    threshold   in force, on the calibrated score; None where nobody gave one
+    certainty   possible: the score is below the prompt's review_below; observed: the best place is a confirmed
+                track; likely: everything else
+    boxes       x1, y1, x2, y2 in pixels of the frame, best first, at most MAX_BOXES; track_ids are in the same order
+    reason      the rule that held, or why the alert was closed
+    """
 
     kind: Kind
     alert_id: str
     prompt_id: str
-    rule_index: int  # position in the prompt's `alerts`
+    rule_index: int
     severity: Severity
-    value: float  # of the rule's term, in the unit of count_kind
+    value: float
     count_kind: CountKind
-    score: float  # calibrated, 0..1, of the best place or the scene
-    raw: float  # the same before calibration; 0 for scenes
-    threshold: float | None  # on the calibrated score; None where the list leaves it to the bundle and none was given
+    score: float
+    raw: float
+    threshold: float | None
     certainty: Certainty
-    boxes: tuple[Box, ...]  # x1, y1, x2, y2 in pixels of the frame
+    boxes: tuple[Box, ...]
     track_ids: tuple[int, ...]
-    reason: str  # the rule that held, or why it was closed
+    reason: str
+
+
+@dataclass(slots=True)
+class _Watch:
+    """One rule of one prompt, and how things stand with it."""
+
+    prompt: Prompt
+    index: int
+    rule: AlertRule
+    held_since_s: float | None = None
+    quiet_until_s: float = 0.0
+    term: Term | None = None
+    latest: Transition | None = None  # of the active alert
+    reported_s: float = 0.0
+
+
+class AlertMachine:
+    """Turns the counts of one frame after another into transitions. Not thread-safe.
+
+    `thresholds` are those in force, by prompt id; without one the list's own is reported. `new_id` makes alert ids.
+    Time that runs backwards (another recording) stands still instead, so that no hold or cooldown is cut short.
+    """
+
+    def __init__(
+        self,
+        prompt_list: PromptList,
+        *,
+        thresholds: Mapping[str, float] | None = None,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._thresholds = dict(thresholds or {})
+        self._new_id = new_id
+        self._watches = [
+            _Watch(prompt, index, rule)
+            for prompt in prompt_list.prompts
+            for index, rule in enumerate(prompt.alerts)
+        ]
+        self._now_s = 0.0
+        self._time_s: float | None = None
+
+    @property
+    def active(self) -> tuple[Transition, ...]:
+        """The latest transition of every alert that is raised and not cleared."""
+        return tuple(watch.latest for watch in self._watches if watch.latest is not None)
+
+    def update(self, counts: FrameCounts, tracked: Sequence[TrackedPlace], time_s: float) -> list[Transition]:
+        """What changes with the frame captured at `time_s`, in the order of the prompt list."""
+        if self._time_s is not None:
+            self._now_s += max(0.0, time_s - self._time_s)
+        self._time_s = time_s
+        found = (self._step(watch, counts, tracked) for watch in self._watches)
+        return [transition for transition in found if transition is not None]
+
+    def close(self, reason: str) -> list[Transition]:
+        """Clears every active alert, as when the daemon stops or another prompt list takes over."""
+        closed = [replace(latest, kind="clear", reason=reason) for latest in self.active]
+        for watch in self._watches:
+            watch.latest = watch.held_since_s = None
+        return closed
+
+    def _step(self, watch: _Watch, counts: FrameCounts, tracked: Sequence[TrackedPlace]) -> Transition | None:
+        def read(term: Term) -> float:
+            return counts.value(watch.prompt.id, term, watch.rule.zones)
+
+        when, clear = watch.rule.when_rule, watch.rule.clear_rule
+        if watch.latest is not None:
+            return self._step_active(watch, watch.latest, counts, tracked, cleared=clear.holds(read))
+        # Rules over several terms may hold together with their clear rule: that must not raise and clear for ever.
+        if not when.holds(read) or clear.holds(read):
+            watch.held_since_s = None
+            return None
+        if watch.held_since_s is None:
+            watch.held_since_s = self._now_s
+        ripe_s = max(watch.held_since_s + watch.rule.for_, watch.quiet_until_s)
+        if self._now_s < ripe_s - _TIME_TOLERANCE_S:
+            return None
+        watch.term = _leading_term(when, read)
+        watch.latest = self._transition(watch, "raise", self._new_id(), watch.term, counts, tracked)
+        watch.reported_s = self._now_s
+        return watch.latest
+
+    def _step_active(
+        self,
+        watch: _Watch,
+        latest: Transition,
+        counts: FrameCounts,
+        tracked: Sequence[TrackedPlace],
+        *,
+        cleared: bool,
+    ) -> Transition | None:
+        assert watch.term is not None
+        now = self._transition(
+            watch, "clear" if cleared else "update", latest.alert_id, watch.term, counts, tracked
+        )
+        if cleared:
+            watch.latest = watch.held_since_s = None
+            watch.quiet_until_s = self._now_s + watch.rule.cooldown
+            # What is gone can no longer be judged: the certainty is that of the alert.
+            return replace(now, certainty=latest.certainty)
+        step = SCORE_STEP if now.count_kind == "score" else 0.0
+        due_s = watch.reported_s + UPDATE_INTERVAL_S - _TIME_TOLERANCE_S
+        change = abs(now.value - latest.value)
+        if change == 0 or change < step or self._now_s < due_s:
+            return None
+        watch.latest, watch.reported_s = now, self._now_s
+        return now
+
+    def _transition(
+        self,
+        watch: _Watch,
+        kind: Kind,
+        alert_id: str,
+        term: Term,
+        counts: FrameCounts,
+        tracked: Sequence[TrackedPlace],
+    ) -> Transition:
+        prompt, rule = watch.prompt, watch.rule
+        zones = (term.name,) if term.kind == "count_in" and term.name is not None else rule.zones
+        concerned = sorted(
+            (t for t in tracked if t.place.prompt == prompt.id and counts.inside(t.track_id, zones)),
+            key=lambda t: -t.place.score,
+        )
+        if prompt.kind == "scene":
+            score, raw = counts.prompts[prompt.id].score, counts.prompts[prompt.id].raw
+        else:
+            score, raw = (concerned[0].place.score, concerned[0].place.raw) if concerned else (0.0, 0.0)
+        concerned = concerned[:MAX_BOXES]
+        return Transition(
+            kind=kind,
+            alert_id=alert_id,
+            prompt_id=prompt.id,
+            rule_index=watch.index,
+            severity=rule.severity,
+            value=counts.value(prompt.id, term, rule.zones),
+            count_kind=term.kind,
+            score=score,
+            raw=raw,
+            threshold=self._thresholds.get(prompt.id, prompt.threshold),
+            certainty=_certainty(prompt, score, concerned),
+            boxes=tuple(t.place.box for t in concerned),
+            track_ids=tuple(t.track_id for t in concerned),
+            reason=str(rule.clear_rule if kind == "clear" else rule.when_rule),
+        )
+
+
+def _leading_term(rule: Rule, read: Callable[[Term], float]) -> Term:
+    """The first term of the first clause that holds: the one whose value is reported."""
+    return next(clause[0].term for clause in rule.any_of if all(c.holds(read(c.term)) for c in clause))
+
+
+def _certainty(prompt: Prompt, score: float, concerned: Sequence[TrackedPlace]) -> Certainty:
+    evidence = prompt.kind == "scene" or bool(concerned)  # `count < 1` raises on the lack of any
+    if evidence and prompt.review_below is not None and score < prompt.review_below:
+        return "possible"
+    return "observed" if concerned and concerned[0].confirmed else "likely"

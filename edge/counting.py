@@ -57,7 +57,7 @@ class FrameCounts:
     track_zones: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     def value(self, prompt_id: str, term: Term, zones: Sequence[str] = ()) -> float:
-        """The present value of a rule's term. `zones` restricts `count` and `score` to their union; none: the frame.
+        """The present value of a rule's term. `zones` restricts `count` and `score` to their union.
 
         Raises KeyError for a prompt, zone or line that the list does not have.
         """
@@ -84,7 +84,7 @@ class FrameCounts:
 
 @dataclass(slots=True)
 class _Track:
-    """What has to be remembered of a track: when it was seen, if it is counted, and its last clear side of each line."""
+    """What has to be remembered of a track: when it was seen, if it is counted, its side of each line."""
 
     seen_s: float
     counted: bool = False
@@ -188,6 +188,7 @@ class Counter:
         members: dict[str, list[int]] = {prompt: [] for prompt in self._objects}
         for index, item in enumerate(tracked):
             members[item.place.prompt].append(index)
+        ways = [(line, way) for line in self._lines for way in ("in", "out")]
         prompts: dict[str, PromptCounts] = {}
         for prompt, indices in members.items():
             best = max((tracked[i].place for i in indices), key=lambda place: place.score, default=None)
