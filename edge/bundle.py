@@ -90,7 +90,9 @@ def load_bundle(path: str | Path, *, manifest_sha256: str | None = None) -> Bund
         path = default_bundle_path()
         manifest_sha256 = manifest_sha256 or DEFAULT_MANIFEST_SHA256
         if manifest_sha256 is None:
-            raise BundleError(f"{path}: firmware_cfg pins no hash for its default bundle (reinstall remoteclip-edge)")
+            raise BundleError(
+                f"{path}: firmware_cfg pins no hash for its default bundle (reinstall remoteclip-edge)"
+            )
     folder = Path(path)
     data = _manifest_bytes(folder)
     found = hashlib.sha256(data).hexdigest()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.engines.base import F32
-from edge.files import write_atomically
+from edge.files import UNREADABLE_NPZ, open_npz, write_atomically
 from firmware_cfg.errors import BundleError
-
-# What numpy lets through from a damaged archive.
-UNREADABLE_NPZ = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +64,7 @@ def load_calibration(path: Path, embedding_width: int, position_width: int) -> C
         BundleError: not an npz file, an array is missing or of the wrong shape, or a number makes no sense.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_npz(path) as archive:
             calibration = Calibration(
                 null_cells=_bank(archive["null_cells"], "null_cells", embedding_width + position_width),
                 null_scenes=_bank(archive["null_scenes"], "null_scenes", embedding_width),

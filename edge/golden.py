@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.calibration import UNREADABLE_NPZ
 from edge.engines.base import F32, IMAGE_OUTPUTS, TEXT_OUTPUT, U8, EngineOutput, ImageEngine
-from edge.files import write_atomically
+from edge.files import UNREADABLE_NPZ, open_npz, write_atomically
 from edge.manifest import GOLDEN_NAME
 from firmware_cfg.errors import BundleError
 
@@ -118,7 +117,7 @@ def load_golden(bundle: Bundle) -> Golden:
     path = bundle.file(GOLDEN_NAME)
     width, row = bundle.manifest.embedding_width, bundle.manifest.row_width
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_npz(path) as archive:
             image = _array(archive["image"], "image", (None, None, None, 3), np.uint8)
             prompts = _array(archive["prompts"], "prompts", (None, row), np.float32)
             n, p = len(image), len(prompts)

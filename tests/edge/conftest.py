@@ -143,9 +143,7 @@ def manifest_fields() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def _bundle_files(
-    tmp_path_factory: pytest.TempPathFactory, manifest_fields: dict[str, Any]
-) -> Path:
+def _bundle_files(tmp_path_factory: pytest.TempPathFactory, manifest_fields: dict[str, Any]) -> Path:
     import onnx
     from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -173,7 +171,9 @@ def _bundle_files(
     greys = [colour_embedding(tuple(level)) for level in chance.uniform(0.35, 0.55, (400, 3))]
     null_cells = np.zeros((400, DIMENSION + POSITION), np.float32)
     null_cells[:, :DIMENSION] = greys
-    Calibration(null_cells, np.stack(greys), (1.0, 0.0), (20.0, -18.0), 0.01, 0.01).save(folder / "calibration.npz")
+    Calibration(null_cells, np.stack(greys), (1.0, 0.0), (20.0, -18.0), 0.01, 0.01).save(
+        folder / "calibration.npz"
+    )
 
     image = chance.integers(0, 256, (2, 64, 64, 3), np.uint8)
     prompts = np.zeros((3, DIMENSION + POSITION), np.float32)
