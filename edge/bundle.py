@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -198,6 +198,11 @@ class BundleReport:
     golden: tuple[GoldenCheck, ...]
 
     @property
+    def ok(self) -> bool:
+        """Whether every engine reproduced every golden vector."""
+        return not self.problems
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What an engine did not reproduce, a line each; empty when the bundle is good here."""
         return tuple(
@@ -206,11 +211,29 @@ class BundleReport:
             for problem in check.problems
         )
 
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain data for JSON."""
+        return {
+            "ok": self.ok,
+            "bundle": str(self.bundle.path),
+            "model": self.bundle.manifest.model,
+            "manifest_sha256": self.bundle.manifest_sha256,
+            "files": len(self.bundle.manifest.files),
+            "signature": self.signature,
+            "pinned": self.pinned,
+            "golden": [asdict(check) for check in self.golden],
+        }
+
 
 def verify_bundle(
-    path: str | Path, engines: Sequence[str] = ("openvino",), threads: int | None = None
+    path: str | Path, engines: Sequence[str] | None = None, threads: int | None = None
 ) -> BundleReport:
     """Verify hashes, say who vouches for the bundle, and run every graph's golden vectors on every engine.
+
+    Args:
+        path: see `load_bundle`.
+        engines: names of engines; default: only openvino, the one that every install has.
+        threads: CPU threads; default: the runtime's choice.
 
     Raises:
         BundleError: what `load_bundle` raises, or golden.npz is damaged.
@@ -224,7 +247,7 @@ def verify_bundle(
     bundle = load_bundle(path)
     golden = load_golden(bundle)
     checks = []
-    for name in engines:
+    for name in ("openvino",) if engines is None else engines:
         for precision in bundle.manifest.variants:
             with closing(create_image_engine(bundle, name, precision, golden.image_size, threads)) as engine:
                 checks.append(check_image_engine(engine, golden))

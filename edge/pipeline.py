@@ -48,6 +48,7 @@ class FrameResult:
         tracks: the places with their track ids, in the order of `scores.places`.
         counts: per-prompt counts, uniques, zones and crossings.
         bank: the prompt bank that this frame was looked up with.
+        engine, precision: what ran, such as "openvino" and "fp32"; never "auto".
         image_size: (width, height) of the model tile.
         seconds: where the time went.
     """
@@ -57,6 +58,8 @@ class FrameResult:
     tracks: tuple[TrackedPlace, ...]
     counts: FrameCounts
     bank: PromptBank
+    engine: str
+    precision: str
     image_size: tuple[int, int]
     seconds: StageSeconds
 
@@ -64,7 +67,7 @@ class FrameResult:
 class Pipeline:
     """The daemon's and every evaluation's way from a frame to its counts.
 
-    `process` belongs to one thread; `set_prompts` may be called from any. Use it as a context manager, or `close`.
+    `process` belongs to one thread; `set_prompts` may be called from any. A context manager, or `close` it.
     """
 
     def __init__(
@@ -119,7 +122,7 @@ class Pipeline:
         """Put another list in use from the next frame on; returns its bank. Unique counts begin anew.
 
         Raises:
-            UsageError, ConfigErrors, EngineError, MissingExtra: as the constructor; the old list then stays in use.
+            UsageError, ConfigErrors, EngineError, MissingExtra: as the constructor; the old list stays in use.
         """
         bank = self._build(prompt_list)
         self._store.swap(bank)
@@ -146,7 +149,7 @@ class Pipeline:
         counts = self._counter.update(tracks, scores, frame.width, frame.height, frame.time_s)
         counted = time.perf_counter()
         seconds = StageSeconds(boxed - began, inferred - boxed, looked_up - inferred, counted - looked_up)
-        return FrameResult(frame, scores, tracks, counts, bank, size, seconds)
+        return FrameResult(frame, scores, tracks, counts, bank, engine.name, engine.precision, size, seconds)
 
     def close(self) -> None:
         """Free every engine. May be called twice."""

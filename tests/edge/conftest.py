@@ -28,8 +28,8 @@ colours (uint8[N, H, W, 3] image, float[P, 8] prompts, float[P] bias)
         float[N, M, 8] place_embedding, float[N, M, P] place_logit)
 <
     float grey_levels = {255.0}, float one = {1.0}, float nothing = {0.0}, float far = {-100000.0},
-    float scale = {30.0}, float offset = {-25.0}, float stride = {8.0}, float middle = {4.0}, float half = {6.0},
-    int64[1] channels = {1}, int64[1] last = {2}, int64[2] plane = {2, 3}, int64[1] first_two = {2},
+    float scale = {30.0}, float offset = {-25.0}, float stride = {8.0}, float middle = {4.0},
+    float half = {6.0}, int64[1] channels = {1}, int64[1] last = {2}, int64[2] plane = {2, 3},
     int64[1] zero = {0}, int64[1] six = {6}, int64[3] flat = {0, 8, -1}, int64[2] to_row = {0, -1},
     int64 places = {300}, int64[1] three = {3}, int64[1] four = {4}, int64[1] two = {2}
 >

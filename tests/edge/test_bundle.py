@@ -184,7 +184,7 @@ def test_the_default_bundle_must_be_the_pinned_one(
     with pytest.raises(BundleError, match=f"expected {'1' * 64}"):
         load_bundle("default")
     monkeypatch.setattr(bundle_module, "DEFAULT_MANIFEST_SHA256", None)
-    with pytest.raises(BundleError, match="pins no hash"):
+    with pytest.raises(BundleError, match="pins no hash for its default bundle"):
         load_bundle("default")
 
 
@@ -230,6 +230,8 @@ def test_verify_runs_every_graph_on_every_engine(bundle_copy: Path) -> None:
     ]
     assert report.signature == "unsigned; its manifest hash is not the one pinned in firmware_cfg"
     assert not report.pinned
+    assert report.ok
+    assert json.loads(json.dumps(report.as_dict()))["golden"][0]["differences"]["scene"] < 1e-3
 
 
 def test_verify_says_who_vouches(bundle_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
