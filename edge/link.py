@@ -1,0 +1,251 @@
+"""Drains the outbox into the broker, oldest first, and keeps the device's status true."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from edge.broker_settings import BrokerSettings
+from edge.mqtt import Acknowledged, Closed, Connection, Dialer, Event, OutgoingMessage
+from edge.outbox import Outbox, QueuedMessage
+from edge.reconnect import Backoff, KeptConnection
+from firmware_cfg.topics import Topics
+
+log = logging.getLogger(__name__)
+
+StatusState = Literal["online", "stopped", "offline"]
+
+ACK_TIMEOUT = 30.0  # seconds that an acknowledgement may be due before the connection is given up
+GOODBYE_TIME = 1.0  # seconds granted to the status "stopped" when the backlog has used up the time to stop
+
+
+class MqttLink(KeptConnection):
+    """Sends what the outbox holds, and forgets a message only at its PUBACK.
+
+    `status` makes the body of the retained status: "online" is sent first on every connection, before the
+    backlog, "offline" is the last will, "stopped" the goodbye. `stamp` may replace a payload at the moment of
+    sending (to set `sent_at`). The client id follows from the device, so that a drone that returns takes over
+    from its own half-open connection, and the will of that one comes before the new "online".
+    """
+
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        outbox: Outbox,
+        *,
+        device: str,
+        status: Callable[[StatusState], bytes | str],
+        stamp: Callable[[QueuedMessage], bytes] | None = None,
+        backoff: Backoff | None = None,
+        ack_timeout: float = ACK_TIMEOUT,
+    ) -> None:
+        super().__init__(
+            "mqtt-link", backoff=backoff, meanwhile="alerts are kept in the outbox; trying again"
+        )
+        self._outbox = outbox
+        self._status = status
+        self._stamp = stamp
+        self._ack_timeout = ack_timeout
+        self._status_topic = Topics(device).status
+        self._events: queue.SimpleQueue[tuple[Connection, Event] | None] = queue.SimpleQueue()
+        self._woken = threading.Event()
+        self._deadline = 0.0
+        self._dialer = Dialer(
+            broker,
+            client_id=f"remoteclip-{device}",
+            post=lambda connection, event: self._events.put((connection, event)),
+            will=lambda: self._status_message("offline"),
+        )
+        outbox.on_put = self._wake
+
+    def __enter__(self) -> MqttLink:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def stop(self, timeout: float = 5.0) -> int:
+        """Sends what it can within `timeout` seconds, then the status "stopped", and disconnects.
+
+        Returns how many messages are still queued; they go out after the next start.
+        """
+        self._deadline = time.monotonic() + timeout
+        self._stopping.set()
+        self._wake()
+        self._thread.join(timeout + 2 * GOODBYE_TIME)
+        left = self._outbox.counts().queued
+        if left:
+            log.warning(
+                "%s: stopped with %d messages unsent, kept for the next start", self._outbox.path, left
+            )
+        return left
+
+    def _dial(self) -> Connection:
+        return self._dialer.dial()
+
+    def _serve(self, connection: Connection) -> str:
+        try:
+            return self._drain(connection)
+        except BaseException:
+            connection.abort()
+            raise
+
+    def _drain(self, connection: Connection) -> str:
+        address = self._dialer.settings.address
+        drain = _Drain(connection, self._outbox, self._stamp)
+        drain.say(self._status_message("online"))
+        while True:
+            if self._stopping.is_set() and (drain.idle or time.monotonic() > self._deadline):
+                self._say_goodbye(connection, drain)
+                return ""
+            closed = self._settle(connection, drain)
+            if closed is not None:
+                return f"{address}: {self._why(closed)}"
+            if drain.greeted and self.state != "online":
+                queued = self._outbox.counts().queued
+                log.info("%s: connected with MQTT %s, %d messages wait", address, connection.version, queued)
+                self._change("online", "")
+            if drain.stalled(self._ack_timeout):
+                connection.abort()
+                return f"{address}: the broker acknowledges nothing"
+
+    def _why(self, closed: Closed) -> str:
+        # Some versions of mosquitto cut the first of two clients of one id without a word.
+        if closed.reason == "Session taken over" or self._short_lived >= 2:
+            return "the connection was taken away (is the device id used twice?)"
+        return "the connection was lost" if closed.reason == "Unspecified error" else closed.reason.lower()
+
+    def _settle(self, connection: Connection, drain: _Drain) -> Closed | None:
+        """Sends what fits, waits until something happens, books it. Returns the connection's end, if any."""
+        self._woken.clear()  # first: what is put from here on wakes us again
+        drain.fill()
+        # An idle link sleeps until it is woken. `stop` is looked for after the clear, so it cannot be missed.
+        wait = min(1.0, self._ack_timeout) if drain.busy or self._stopping.is_set() else None
+        acknowledged: list[Acknowledged] = []
+        closed: Closed | None = None
+        for event in self._take(connection, wait):
+            if isinstance(event, Closed):
+                closed = event
+            else:
+                acknowledged.append(event)
+        drain.book(acknowledged)
+        return closed
+
+    def _take(self, connection: Connection, wait: float | None) -> Iterator[Event]:
+        """Waits for an event, then yields all that are there. Those of earlier connections are dropped."""
+        try:
+            item = self._events.get(timeout=wait)
+            while True:
+                if item is not None and item[0] is connection:
+                    yield item[1]
+                item = self._events.get_nowait()
+        except queue.Empty:
+            return
+
+    def _say_goodbye(self, connection: Connection, drain: _Drain) -> None:
+        drain.say(self._status_message("stopped"))
+        deadline = max(self._deadline, time.monotonic() + GOODBYE_TIME)
+        while not drain.greeted and time.monotonic() < deadline:
+            if self._settle(connection, drain) is not None:
+                return
+        connection.close()
+
+    def _status_message(self, state: StatusState) -> OutgoingMessage:
+        body = self._status(state)
+        return OutgoingMessage(
+            self._status_topic, body.encode() if isinstance(body, str) else body, retain=True
+        )
+
+    def _wake(self) -> None:
+        if not self._woken.is_set():  # one wake-up is enough, however much was put since
+            self._woken.set()
+            self._events.put(None)
+
+
+class _Drain:
+    """What is in flight on one connection. Everything here runs in the link's thread."""
+
+    def __init__(
+        self, connection: Connection, outbox: Outbox, stamp: Callable[[QueuedMessage], bytes] | None
+    ) -> None:
+        self.greeted = False  # the status is with the broker, so the backlog may follow
+        self._connection = connection
+        self._outbox = outbox
+        self._stamp = stamp
+        self._status_mid = 0
+        self._sent: dict[int, QueuedMessage] = {}
+        self._cursor = (
+            0  # the newest message sent; what was refused stays behind it until the next connection
+        )
+        self._progress = time.monotonic()
+        self._refusals: set[str] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an acknowledgement is due."""
+        return bool(self._sent) or not self.greeted
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything was sent and acknowledged."""
+        return not self.busy and not self._outbox.pending(1, after=self._cursor)
+
+    def stalled(self, timeout: float) -> bool:
+        """Whether an acknowledgement has been due for `timeout` seconds without any coming."""
+        return self.busy and time.monotonic() - self._progress > timeout
+
+    def say(self, status: OutgoingMessage) -> None:
+        """Sends a status, and nothing else until it is acknowledged."""
+        self.greeted = False
+        self._progress = time.monotonic()
+        self._status_mid = self._connection.publish(status)
+
+    def fill(self) -> None:
+        """Sends the oldest messages that were not sent on this connection, as many as may be in flight."""
+        while self.greeted and (room := self._connection.max_in_flight - len(self._sent)) > 0:
+            batch = self._outbox.pending(room, after=self._cursor)
+            if not batch:
+                return
+            if not self._sent:
+                self._progress = time.monotonic()
+            for message in batch:
+                self._send(message)
+
+    def book(self, acknowledged: list[Acknowledged]) -> None:
+        """Forgets what the broker has taken; what it refused stays in the outbox for the next connection."""
+        if acknowledged:
+            self._progress = time.monotonic()
+        taken: list[int] = []
+        for each in acknowledged:
+            if each.mid == self._status_mid:
+                self.greeted = True
+                if each.problem:
+                    self._refused("status", each.problem)
+            elif (message := self._sent.pop(each.mid, None)) is not None:
+                if each.problem:
+                    self._refused(message.topic, each.problem)
+                else:
+                    taken.append(message.id)
+        self._outbox.done(*taken)
+
+    def _send(self, message: QueuedMessage) -> None:
+        self._cursor = message.id
+        payload = message.payload if self._stamp is None else self._stamp(message)
+        try:
+            mid = self._connection.publish(
+                OutgoingMessage(message.topic, payload, message.qos, message.retain)
+            )
+        except ValueError as error:  # a topic or size that MQTT cannot carry
+            self._refused(message.topic, str(error))
+        else:
+            self._sent[mid] = message
+
+    def _refused(self, topic: str, problem: str) -> None:
+        if problem not in self._refusals:  # one line for each reason, not for each message
+            self._refusals.add(problem)
+            log.warning("%s: refused: %s (may this user publish there?); kept in the outbox", topic, problem)

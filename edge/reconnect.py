@@ -1,0 +1,103 @@
+"""A thread that keeps a connection: connects, serves and, after a growing pause, connects again."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from edge.mqtt import Connection
+from firmware_cfg.errors import BrokerError, OutboxError
+
+log = logging.getLogger(__name__)
+
+LinkState = Literal["connecting", "online", "offline", "stopped"]
+
+_STEADY = 10.0  # seconds a connection must last before the next pause is short again
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Growing pauses with jitter, in seconds, so that a fleet does not return to a broker all at once."""
+
+    first: float = 0.5
+    longest: float = 30.0
+    draw: Callable[[float, float], float] = random.uniform
+    _tries: int = field(default=0, init=False)
+
+    def next(self) -> float:
+        """Between half of and all of `first * 2**tries`, at most `longest`."""
+        pause = min(self.longest, self.first * 2.0 ** min(self._tries, 32))
+        self._tries += 1
+        return self.draw(pause / 2, pause)
+
+    def reset(self) -> None:
+        self._tries = 0
+
+
+class KeptConnection(ABC):
+    """A thread that connects, serves the connection until it ends, and connects again until it is stopped.
+
+    Each change of the situation is one log line, however often it is tried.
+    """
+
+    def __init__(self, name: str, *, backoff: Backoff | None = None, meanwhile: str = "trying again") -> None:
+        self._meanwhile = meanwhile
+        self._short_lived = 0  # connections in a row that ended soon after they were made
+        self.state: LinkState = "connecting"
+        self.problem = ""  # the line that says why the state is "offline"
+        self._backoff = backoff or Backoff()
+        self._online = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @abstractmethod
+    def _dial(self) -> Connection:
+        """Raises BrokerError."""
+
+    @abstractmethod
+    def _serve(self, connection: Connection) -> str:
+        """Returns, when the connection has ended, why."""
+
+    def start(self) -> None:
+        """Starts the thread; an unreachable broker is no error, it is tried again and again."""
+        self._thread.start()
+
+    def wait_online(self, timeout: float) -> bool:
+        """Waits, at most `timeout` seconds, until the broker has accepted us."""
+        return self._online.wait(timeout)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                connection = self._dial()
+                began = time.monotonic()
+                problem = self._serve(connection)
+                if time.monotonic() - began >= _STEADY:
+                    self._backoff.reset()
+                    self._short_lived = 0
+                else:
+                    self._short_lived += 1
+            except (BrokerError, OutboxError) as error:
+                problem = str(error)
+            except Exception:  # a drone whose link thread has died would fall silent for good
+                log.exception("the broker link met an unexpected error and starts again")
+                problem = "unexpected error, see the log"
+            self._online.clear()
+            if not self._stopping.is_set():
+                self._change("offline", problem)
+                self._stopping.wait(self._backoff.next())
+        self._change("stopped", "")
+
+    def _change(self, state: LinkState, problem: str) -> None:
+        if (state, problem) != (self.state, self.problem):
+            self.state, self.problem = state, problem
+            if problem:
+                log.warning("%s; %s", problem, self._meanwhile)
+        if state == "online":
+            self._online.set()
