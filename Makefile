@@ -15,7 +15,7 @@ ARGS ?=
 PACKAGING = pyproject.toml CMakeLists.txt constraints.txt constraints-edge.txt $(wildcard edge/native/*.cpp edge/native/*.hpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint accuracy bench constraints mosquitto clean
+.PHONY: help demo test lint package accuracy bench constraints mosquitto clean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: .venv-dev/installed  ## Check style, types and the import ladder.
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy
 	$(DEV)/lint-imports
+
+package: .venv-dev/installed  ## Build the wheel, try it outside the checkout, resolve it for JetPack.
+	$(DEV)/python -m pytest -m packaging tests/packaging $(ARGS)
 
 accuracy: .venv-dev/installed  ## Measure the shipped bundle on held-back data: make accuracy DATA=...
 	$(DEV)/remoteclip eval accuracy $(BUNDLE) $(DATA) $(ARGS)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edge.broker import find_mosquitto
 from edge.native import LETTERBOX, UNAVAILABLE
 
 #: Below this, alerts that wait for a broker may not fit.
@@ -151,7 +152,7 @@ def engine_fact(name: str, install: str) -> Fact:
 
 
 def broker_fact() -> Fact:
-    """The MQTT broker that `remoteclip demo` would start here; `remoteclip run` has one in its device file."""
+    """The MQTT broker that `remoteclip demo` would start here; `remoteclip run` has its own."""
     mosquitto = find_mosquitto()
     if mosquitto is not None:
         return Fact("broker for the demo", f"mosquitto at {mosquitto}")
@@ -159,12 +160,6 @@ def broker_fact() -> Fact:
         return Fact("broker for the demo", f"amqtt {importlib.metadata.version('amqtt')}")
     mend = "apt-get install mosquitto, or pip install 'remoteclip-edge[demo]'"
     return Fact("broker for the demo", "none", "note", mend)
-
-
-def find_mosquitto() -> str | None:
-    """Path of the mosquitto broker. Debian puts it into a folder that is not on every user's PATH."""
-    folders = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"]
-    return shutil.which("mosquitto", path=os.pathsep.join(folders))
 
 
 def disk_fact(folder: Path) -> Fact:
