@@ -1,4 +1,4 @@
-"""Rules over counts -> raise, update and clear, with hold time, hysteresis and cooldown, all in capture time."""
+"""Rules over counts -> raise, update and clear, with hold time, hysteresis and cooldown in capture time."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ class Transition:
 
     rule_index  position in the prompt's `alerts`
     value       of the first term of the clause that raised the alert, in the unit of `count_kind`
-    score, raw  of the best place that the rule looks at, or of the scene: calibrated 0..1, and before calibration
+    score, raw  of the best place that the rule looks at, or of the scene: calibrated 0..1, and before that
     threshold   in force, on the calibrated score; None where nobody gave one
-    certainty   possible: the score is below the prompt's review_below; observed: the best place is a confirmed
-                track; likely: everything else
-    boxes       x1, y1, x2, y2 in pixels of the frame, best first, at most MAX_BOXES; track_ids are in the same order
+    certainty   possible: the score is below the prompt's review_below; observed: the best place is a
+                confirmed track; likely: everything else
+    boxes       x1, y1, x2, y2 in pixels of the frame, best first, at most MAX_BOXES
+    track_ids   in the order of the boxes
     reason      the rule that held, or why the alert was closed
     """
 
@@ -58,6 +59,15 @@ class Transition:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Active:
+    """A raised alert: the term that it reports, its latest transition, and when that was."""
+
+    term: Term
+    latest: Transition
+    reported_s: float
+
+
 @dataclass(slots=True)
 class _Watch:
     """One rule of one prompt, and how things stand with it."""
@@ -67,16 +77,14 @@ class _Watch:
     rule: AlertRule
     held_since_s: float | None = None
     quiet_until_s: float = 0.0
-    term: Term | None = None
-    latest: Transition | None = None  # of the active alert
-    reported_s: float = 0.0
+    active: _Active | None = None
 
 
 class AlertMachine:
     """Turns the counts of one frame after another into transitions. Not thread-safe.
 
-    `thresholds` are those in force, by prompt id; without one the list's own is reported. `new_id` makes alert ids.
-    Time that runs backwards (another recording) stands still instead, so that no hold or cooldown is cut short.
+    `thresholds` are those in force, by prompt id; without one the list's own is reported. `new_id` makes
+    alert ids. Time that runs backwards (another recording) stands still, so no hold or cooldown is cut short.
     """
 
     def __init__(
@@ -99,7 +107,7 @@ class AlertMachine:
     @property
     def active(self) -> tuple[Transition, ...]:
         """The latest transition of every alert that is raised and not cleared."""
-        return tuple(watch.latest for watch in self._watches if watch.latest is not None)
+        return tuple(watch.active.latest for watch in self._watches if watch.active is not None)
 
     def update(self, counts: FrameCounts, tracked: Sequence[TrackedPlace], time_s: float) -> list[Transition]:
         """What changes with the frame captured at `time_s`, in the order of the prompt list."""
@@ -113,7 +121,7 @@ class AlertMachine:
         """Clears every active alert, as when the daemon stops or another prompt list takes over."""
         closed = [replace(latest, kind="clear", reason=reason) for latest in self.active]
         for watch in self._watches:
-            watch.latest = watch.held_since_s = None
+            watch.active = watch.held_since_s = None
         return closed
 
     def _step(self, watch: _Watch, counts: FrameCounts, tracked: Sequence[TrackedPlace]) -> Transition | None:
@@ -121,9 +129,9 @@ class AlertMachine:
             return counts.value(watch.prompt.id, term, watch.rule.zones)
 
         when, clear = watch.rule.when_rule, watch.rule.clear_rule
-        if watch.latest is not None:
-            return self._step_active(watch, watch.latest, counts, tracked, cleared=clear.holds(read))
-        # Rules over several terms may hold together with their clear rule: that must not raise and clear for ever.
+        if watch.active is not None:
+            return self._step_active(watch, watch.active, counts, tracked, cleared=clear.holds(read))
+        # Over several terms `when` and `clear` may hold together: that must not raise and clear for ever.
         if not when.holds(read) or clear.holds(read):
             watch.held_since_s = None
             return None
@@ -132,35 +140,34 @@ class AlertMachine:
         ripe_s = max(watch.held_since_s + watch.rule.for_, watch.quiet_until_s)
         if self._now_s < ripe_s - _TIME_TOLERANCE_S:
             return None
-        watch.term = _leading_term(when, read)
-        watch.latest = self._transition(watch, "raise", self._new_id(), watch.term, counts, tracked)
-        watch.reported_s = self._now_s
-        return watch.latest
+        term = _leading_term(when, read)
+        raised = self._transition(watch, "raise", self._new_id(), term, counts, tracked)
+        watch.active = _Active(term, raised, self._now_s)
+        return raised
 
     def _step_active(
         self,
         watch: _Watch,
-        latest: Transition,
+        active: _Active,
         counts: FrameCounts,
         tracked: Sequence[TrackedPlace],
         *,
         cleared: bool,
     ) -> Transition | None:
-        assert watch.term is not None
-        now = self._transition(
-            watch, "clear" if cleared else "update", latest.alert_id, watch.term, counts, tracked
-        )
+        latest = active.latest
+        kind: Kind = "clear" if cleared else "update"
+        now = self._transition(watch, kind, latest.alert_id, active.term, counts, tracked)
         if cleared:
-            watch.latest = watch.held_since_s = None
+            watch.active = watch.held_since_s = None
             watch.quiet_until_s = self._now_s + watch.rule.cooldown
             # What is gone can no longer be judged: the certainty is that of the alert.
             return replace(now, certainty=latest.certainty)
         step = SCORE_STEP if now.count_kind == "score" else 0.0
-        due_s = watch.reported_s + UPDATE_INTERVAL_S - _TIME_TOLERANCE_S
         change = abs(now.value - latest.value)
+        due_s = active.reported_s + UPDATE_INTERVAL_S - _TIME_TOLERANCE_S
         if change == 0 or change < step or self._now_s < due_s:
             return None
-        watch.latest, watch.reported_s = now, self._now_s
+        watch.active = _Active(active.term, now, self._now_s)
         return now
 
     def _transition(

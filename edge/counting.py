@@ -84,7 +84,7 @@ class FrameCounts:
 
 @dataclass(slots=True)
 class _Track:
-    """What has to be remembered of a track: when it was seen, if it is counted, its side of each line."""
+    """What has to be remembered of a track: when it was seen, if it is counted, its side of every line."""
 
     seen_s: float
     counted: bool = False
@@ -153,7 +153,7 @@ class Counter:
         centres: _Floats,
         size: _Floats,
     ) -> None:
-        """Counts the tracks that came from one clear side of the line (2 x 2 pixels) to the other, between its ends.
+        """Counts the tracks that went from one clear side of the line (2 x 2 pixels) to the other.
 
         A thing that waits on the line is on neither side, so its jitter counts nothing.
         """
@@ -199,11 +199,7 @@ class Counter:
                 score=0.0 if best is None else best.score,
                 raw=0.0 if best is None else best.raw,
                 zones={name: in_zones[name] for name in self._zones},
-                crossings={
-                    (line, way): self._crossings[prompt, line, way]
-                    for line in self._lines
-                    for way in ("in", "out")
-                },
+                crossings={(line, way): self._crossings[prompt, line, way] for line, way in ways},
                 place_scores={tracked[i].track_id: tracked[i].place.score for i in indices},
             )
         for prompt in self._scenes:
