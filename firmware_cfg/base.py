@@ -60,12 +60,17 @@ def _duration(value: object, info: ValidationInfo) -> float:
     raise must("be a duration", _DURATION_MEND)
 
 
-def between(low: float, high: float) -> AfterValidator:
+def _duration_text(seconds: float) -> str:
+    # To the microsecond and never with an exponent, which a duration does not have.
+    return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"
+
+
+def between(low: float, high: float, mend: str = "") -> AfterValidator:
     """Range check whose message names both ends."""
 
     def check(value: float) -> float:
         if not low <= value <= high:
-            raise must(f"be between {low:g} and {high:g}")
+            raise must(f"be between {low:g} and {high:g}", mend)
         return value
 
     return AfterValidator(check)
@@ -81,7 +86,7 @@ def _identifier(value: str) -> str:
 Duration = Annotated[
     float,
     BeforeValidator(_duration),
-    PlainSerializer(lambda seconds: f"{seconds:.12g}s", return_type=str),
+    PlainSerializer(_duration_text, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*(ms|s|min|h)$"}),
 ]
 #: 0 to 1.

@@ -87,7 +87,9 @@ def _located_error(located: LocatedYaml, model: type[BaseModel], detail: ErrorDe
 
 def _sentence(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> tuple[str, str]:
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
-    subject, got = _subject(path), _shown(value)
+    subject = _subject(path)
+    # Somebody may have put the password where its variable or file should be named.
+    got = "something else" if subject.startswith("password") else _shown(value)
     if kind == STATED:
         return context["problem"], context["mend"]
     if kind == MUST:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from firmware_cfg.base import Fraction, Identifier
+from firmware_cfg.base import Identifier, between
 from firmware_cfg.geometry import SMALLEST_AREA, SMALLEST_LENGTH, crosses_itself, line_length, polygon_area
 from firmware_cfg.problems import must, stated
 from firmware_cfg.rules import KEYWORDS, RuleSyntaxError, parse_rule
@@ -83,7 +83,12 @@ Texts = Annotated[
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
     ),
 ]
-PointXY = Annotated[tuple[Fraction, Fraction], BeforeValidator(_point)]
+Coordinate = Annotated[
+    float,
+    between(0, 1, "fractions of the frame, not pixels"),
+    Field(json_schema_extra={"minimum": 0, "maximum": 1}),
+]
+PointXY = Annotated[tuple[Coordinate, Coordinate], BeforeValidator(_point)]
 Polygon = Annotated[tuple[PointXY, ...], AfterValidator(_polygon)]
 LineXY = Annotated[tuple[PointXY, ...], AfterValidator(_line)]
 AreaName = Annotated[Identifier, AfterValidator(_area_name)]

@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m firmware_cfg.schemas", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="only tell whether the files are current")
     check = parser.parse_args(arguments).check
-    stale = stale_schemas()
+    stale = stale_schemas(SCHEMA_DIR)
     wanted = schema_texts()
     for name in stale:
         path = SCHEMA_DIR / name
