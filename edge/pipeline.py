@@ -90,8 +90,8 @@ class Pipeline:
             engine_name, precision, threads: see `create_image_engine`.
             image_size: (width, height) of the model tile; default: for every size of frame the bundle's size
                 that wastes little of the tile and of the frame.
-            independent: the frames are unrelated images, so nothing is tracked from one to the next and every
-                place counts as a thing of its own.
+            independent: the frames are unrelated images: nothing is tracked from one to the next, every place
+                is a thing of its own, and unique counts begin anew with each image.
             text_cache: see TextEncoder.
 
         Raises:
@@ -122,7 +122,7 @@ class Pipeline:
         """Put another list in use from the next frame on; returns its bank. Unique counts begin anew.
 
         Raises:
-            UsageError, ConfigErrors, EngineError, MissingExtra: as the constructor; the old list stays in use.
+            UsageError, ConfigErrors, EngineError, MissingExtra: as above; the old list stays in use.
         """
         bank = self._build(prompt_list)
         self._store.swap(bank)
@@ -145,6 +145,7 @@ class Pipeline:
         looked_up = time.perf_counter()
         if self._independent:
             self._tracker.reset()
+            self._counter.reset()
         tracks = self._tracker.update(scores.places, frame.time_s)
         counts = self._counter.update(tracks, scores, frame.width, frame.height, frame.time_s)
         counted = time.perf_counter()

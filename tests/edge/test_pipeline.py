@@ -1,0 +1,196 @@
+"""The whole way of a frame: coloured squares in, places, tracks and counts out, in pixels of the frame."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.bundle import Bundle
+from edge.frames import Frame, I420Image, RgbImage
+from edge.pipeline import FrameResult, Pipeline
+from firmware_cfg.errors import ConfigErrors, EngineError, UsageError
+from firmware_cfg.prompt_list import LoadedPromptList, load_prompt_bytes
+
+GREY = 114
+PAINT = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def colour_list(*words: str, background: str = "[grey grey]") -> LoadedPromptList:
+    prompts = ", ".join(f"{{id: {word}, text: {word}, threshold: 0.5}}" for word in words)
+    text = f"prompts: [{prompts}, {{id: haze, kind: scene, text: grey}}]\nbackground: {background}\n"
+    return load_prompt_bytes(text.encode(), "colours.yaml")
+
+
+def frame_with(
+    *squares: tuple[str, int, int], number: int = 0, width: int = 128, height: int = 64, side: int = 8
+) -> Frame:
+    """A grey frame with coloured squares at (column, row) of a grid of squares."""
+    pixels = np.full((height, width, 3), GREY, np.uint8)
+    for word, column, row in squares:
+        pixels[row * side : (row + 1) * side, column * side : (column + 1) * side] = PAINT[word]
+    time_s = number * 0.1
+    captured = START + timedelta(seconds=time_s)
+    return Frame(RgbImage(pixels), number, time_s, captured, number * 100_000_000, "squares")
+
+
+def found(result: FrameResult) -> set[tuple[str, tuple[int, ...]]]:
+    """(prompt, rounded centre in frame pixels) of every place."""
+    return {
+        (place.prompt, (round((place.box[0] + place.box[2]) / 2), round((place.box[1] + place.box[3]) / 2)))
+        for place in result.scores.places
+    }
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_frame_becomes_places_counts_and_scene_scores(tiny_bundle: Bundle, engine: str) -> None:
+    with Pipeline(tiny_bundle, colour_list("red", "blue"), engine_name=engine) as pipeline:
+        result = pipeline.process(frame_with(("red", 2, 3), ("red", 9, 5), ("blue", 5, 1), ("green", 13, 6)))
+    assert found(result) == {("red", (20, 28)), ("red", (76, 44)), ("blue", (44, 12))}
+    assert {name: counts.count for name, counts in result.counts.prompts.items()} == {
+        "red": 2,
+        "blue": 1,
+        "haze": 0,
+    }
+    assert result.scores.scene["haze"] > 0.5
+    assert result.counts.prompts["haze"].score == result.scores.scene["haze"]
+    assert [tracked.place for tracked in result.tracks] == list(result.scores.places)
+    assert (result.engine, result.precision, result.image_size) == (engine, "fp32", (128, 64))
+    assert result.bank is pipeline.bank
+
+
+def test_both_engines_find_the_same(tiny_bundle: Bundle) -> None:
+    frame = frame_with(("red", 2, 3), ("blue", 5, 1), width=200, height=150)
+    results = []
+    for engine in ("openvino", "onnxruntime"):
+        with Pipeline(tiny_bundle, colour_list("red", "blue"), engine_name=engine) as pipeline:
+            results.append(pipeline.process(frame))
+    one, other = results
+    assert [place.prompt for place in one.scores.places] == [place.prompt for place in other.scores.places]
+    for place, same in zip(one.scores.places, other.scores.places, strict=True):
+        assert place.box == pytest.approx(same.box, abs=0.01)
+        assert place.score == pytest.approx(same.score, abs=1e-3)
+
+
+def test_boxes_are_in_pixels_of_a_frame_of_any_size(tiny_bundle: Bundle) -> None:
+    with Pipeline(tiny_bundle, colour_list("red")) as pipeline:
+        result = pipeline.process(frame_with(("red", 3, 5), width=256, height=256, side=32))
+    (place,) = result.scores.places
+    assert result.image_size == (64, 64)
+    assert ((place.box[0] + place.box[2]) / 2, (place.box[1] + place.box[3]) / 2) == pytest.approx((112, 176))
+
+
+def test_planes_from_a_decoder_are_taken_as_they_are(tiny_bundle: Bundle) -> None:
+    y = np.full((64, 128), 114, np.uint8)
+    u, v = (np.full((32, 64), 128, np.uint8) for _ in range(2))
+    y[24:32, 16:24], u[12:16, 8:12], v[12:16, 8:12] = 76, 84, 255  # full-range BT.601 red
+    image = I420Image(y, u, v, "bt601", True)
+    with Pipeline(tiny_bundle, colour_list("red")) as pipeline:
+        result = pipeline.process(Frame(image, 0, 0.0, START, 0, "planes"))
+    assert found(result) == {("red", (20, 28))}
+
+
+def test_a_thing_that_stays_is_one_unique_thing(tiny_bundle: Bundle) -> None:
+    with Pipeline(tiny_bundle, colour_list("red")) as pipeline:
+        results = [pipeline.process(frame_with(("red", 4, 3), number=number)) for number in range(6)]
+    assert {tracked.track_id for result in results for tracked in result.tracks} == {1}
+    assert results[-1].counts.prompts["red"].unique == 1
+
+
+def test_nothing_is_tracked_between_unrelated_images(tiny_bundle: Bundle) -> None:
+    with Pipeline(tiny_bundle, colour_list("red"), independent=True) as pipeline:
+        results = [pipeline.process(frame_with(("red", 4, 3), number=number)) for number in range(3)]
+    assert len({tracked.track_id for result in results for tracked in result.tracks}) == 3
+    assert [result.counts.prompts["red"].unique for result in results] == [1, 1, 1]
+
+
+def test_every_size_of_frame_gets_the_image_size_that_suits_it(tiny_bundle: Bundle) -> None:
+    with Pipeline(tiny_bundle, colour_list("red"), independent=True) as pipeline:
+        sizes = [
+            pipeline.process(frame_with(number=number, width=width, height=height)).image_size
+            for number, (width, height) in enumerate([(64, 64), (256, 128), (100, 100), (64, 64)])
+        ]
+    assert sizes == [(64, 64), (128, 64), (64, 64), (64, 64)]
+
+
+def test_a_stated_image_size_is_used_for_every_frame(tiny_bundle: Bundle) -> None:
+    with Pipeline(tiny_bundle, colour_list("red"), image_size=(96, 96)) as pipeline:
+        assert pipeline.process(frame_with()).image_size == (96, 96)
+    with (
+        Pipeline(tiny_bundle, colour_list("red"), image_size=(100, 64)) as pipeline,
+        pytest.raises(EngineError, match="100x64: both sides must be positive multiples of 32"),
+    ):
+        pipeline.process(frame_with())
+
+
+def test_a_new_list_holds_from_the_next_frame_on_and_tracks_go_on(tiny_bundle: Bundle) -> None:
+    squares = ("red", 4, 3), ("blue", 10, 3)
+    with Pipeline(tiny_bundle, colour_list("red")) as pipeline:
+        before = [pipeline.process(frame_with(*squares, number=number)) for number in range(4)]
+        bank = pipeline.set_prompts(colour_list("blue", "red"))
+        after = pipeline.process(frame_with(*squares, number=4))
+    assert {prompt for prompt, _ in found(before[-1])} == {"red"}
+    assert {prompt for prompt, _ in found(after)} == {"red", "blue"}
+    assert after.bank is bank
+    assert before[-1].bank is not bank
+    red = {tracked.place.prompt: tracked.track_id for tracked in after.tracks}["red"]
+    assert red == before[-1].tracks[0].track_id
+    assert after.counts.prompts["red"].unique == 1
+
+
+def test_a_bad_list_never_replaces_a_good_one(tiny_bundle: Bundle) -> None:
+    with Pipeline(tiny_bundle, colour_list("red")) as pipeline:
+        good = pipeline.bank
+        long = load_prompt_bytes(f"prompts: [{{id: long, text: {'red ' * 9}}}]".encode(), "long.yaml")
+        with pytest.raises(ConfigErrors):
+            pipeline.set_prompts(long)
+        many = ", ".join(f"{{id: p{number}, text: red}}" for number in range(257))
+        with pytest.raises(UsageError):
+            pipeline.set_prompts(load_prompt_bytes(f"prompts: [{many}]".encode(), "many.yaml"))
+        assert pipeline.bank is good
+        assert found(pipeline.process(frame_with(("red", 4, 3)))) == {("red", (36, 28))}
+
+
+def test_lists_change_from_another_thread_while_frames_run(tiny_bundle: Bundle) -> None:
+    lists = colour_list("red"), colour_list("blue", "red")
+    failures: list[BaseException] = []
+
+    with Pipeline(tiny_bundle, lists[0]) as pipeline:
+
+        def change() -> None:
+            try:
+                for turn in range(20):
+                    pipeline.set_prompts(lists[(turn + 1) % 2])
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+        other = threading.Thread(target=change)
+        other.start()
+        number = 0
+        while other.is_alive() or number < 20:
+            result = pipeline.process(frame_with(("red", 4, 3), ("blue", 9, 3), number=number))
+            wanted = {prompt.id for prompt in result.bank.prompt_list.prompts} - {"haze"}
+            assert {prompt for prompt, _ in found(result)} == wanted
+            assert set(result.counts.prompts) == wanted | {"haze"}
+            number += 1
+        other.join()
+    assert failures == []
+
+
+def test_a_closed_pipeline_says_so(tiny_bundle: Bundle) -> None:
+    pipeline = Pipeline(tiny_bundle, colour_list("red"))
+    pipeline.process(frame_with())
+    pipeline.close()
+    pipeline.close()
+    with pytest.raises(EngineError, match="this pipeline is closed"):
+        pipeline.process(frame_with())
+
+
+def test_embeddings_are_kept_where_the_caller_says(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    with Pipeline(tiny_bundle, colour_list("red"), text_cache=tmp_path):
+        assert len(list(tmp_path.glob("*.embedding"))) == 3
