@@ -153,15 +153,11 @@ def test_a_closed_engine_says_so(tiny_bundle: Bundle, name: str) -> None:
         text_engine.encode(np.array([[2]]), np.array([[1]]))
 
 
-@ENGINES
-def test_a_token_outside_of_the_vocabulary_never_crashes_the_process(tiny_bundle: Bundle, name: str) -> None:
-    engine = create_text_engine(tiny_bundle, name)
-    try:
-        embedding = engine.encode(np.array([[10_000]]), np.array([[1]]))
-    except EngineError as error:
-        assert "\n" not in str(error)
-    else:
-        assert embedding.shape == (1, 6)
+def test_a_runtime_failure_is_one_line(tiny_bundle: Bundle) -> None:
+    engine = create_text_engine(tiny_bundle, "onnxruntime")
+    with pytest.raises(EngineError, match="^onnxruntime failed: .*out of data bounds") as caught:
+        engine.encode(np.array([[10_000]]), np.array([[1]]))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +236,8 @@ def run_python(program: str) -> str:
 
 
 def test_runtimes_are_imported_only_when_asked_for() -> None:
-    program = "import sys, edge.pipeline; print([m for m in ('openvino', 'onnxruntime', 'torch', 'onnx') if m in sys.modules])"
+    heavy = ("openvino", "onnxruntime", "torch", "onnx")
+    program = f"import sys, edge.pipeline; print([name for name in {heavy} if name in sys.modules])"
     assert run_python(program) == "[]"
 
 
