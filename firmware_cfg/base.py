@@ -117,11 +117,13 @@ def is_of_this_tree(value: str | Path) -> bool:
     return not Path(value).is_absolute() and not str(value).startswith("~")
 
 
-def _resolve(exists: Callable[[Path], bool], what: str) -> Callable[[Path, ValidationInfo], Path]:
+def _resolve(
+    exists: Callable[[Path], bool], what: str, *, secret: bool = False
+) -> Callable[[Path, ValidationInfo], Path]:
     def resolve(value: Path, info: ValidationInfo) -> Path:
         path = resolve_path(value, info)
         if is_of_this_tree(value) and path.is_absolute() and not exists(path):
-            raise must(f"name {what} that exists", f"looked for {path}")
+            raise must(f"name {what} that exists", "" if secret else f"looked for {path}")
         return path
 
     return resolve
@@ -129,5 +131,7 @@ def _resolve(exists: Callable[[Path], bool], what: str) -> Callable[[Path, Valid
 
 #: A path relative to the file that names it; relative ones must exist.
 ExistingFile = Annotated[Path, AfterValidator(_resolve(Path.is_file, "a file"))]
+#: The same, never repeated in a message: people write the password itself where its file belongs.
+SecretFile = Annotated[Path, AfterValidator(_resolve(Path.is_file, "a file", secret=True))]
 #: A path relative to the file that names it, made when it is first written.
 WrittenPath = Annotated[Path, AfterValidator(_resolve(lambda _: True, ""))]

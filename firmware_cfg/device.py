@@ -14,6 +14,7 @@ from firmware_cfg.base import (
     Duration,
     ExistingFile,
     Identifier,
+    SecretFile,
     WrittenPath,
     between,
     is_of_this_tree,
@@ -159,7 +160,7 @@ class Mqtt(ConfigModel):
     password_env: Annotated[str, AfterValidator(_environment_name)] | None = Field(
         None, description="Environment variable that holds the password."
     )
-    password_file: ExistingFile | None = Field(None, description="File whose first line is the password.")
+    password_file: SecretFile | None = Field(None, description="File whose first line is the password.")
     tls: Tls | None = Field(None, description="Certificates for mqtts.")
     keepalive: Duration = Field(30.0, description="The broker notices a lost drone after 1.5 times this.")
 
