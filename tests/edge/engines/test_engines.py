@@ -155,7 +155,7 @@ def test_a_closed_engine_says_so(tiny_bundle: Bundle, name: str) -> None:
 
 def test_a_runtime_failure_is_one_line(tiny_bundle: Bundle) -> None:
     engine = create_text_engine(tiny_bundle, "onnxruntime")
-    with pytest.raises(EngineError, match="^onnxruntime failed: .*out of data bounds") as caught:
+    with pytest.raises(EngineError, match=r"^onnxruntime failed: .*out of data bounds") as caught:
         engine.encode(np.array([[10_000]]), np.array([[1]]))
     assert "\n" not in str(caught.value)
 
@@ -225,6 +225,22 @@ def test_a_damaged_compile_cache_does_not_stop_the_drone(
         blob.write_bytes(blob.read_bytes()[: blob.stat().st_size // 2])
     again = create_image_engine(tiny_bundle).infer(*random_inputs())
     np.testing.assert_array_equal(again.scene, expected.scene)
+
+
+def test_a_retrained_graph_is_never_answered_from_the_old_one_s_cache(
+    bundle_copy: Path, manifest_fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnx
+
+    monkeypatch.setenv("REMOTECLIP_CACHE", str(tmp_path / "cache"))
+    before = create_image_engine(load_bundle(bundle_copy)).infer(*random_inputs())
+    graph = onnx.load(bundle_copy / "image.onnx")
+    (offset,) = (weight for weight in graph.graph.initializer if weight.name == "offset")
+    offset.CopyFrom(onnx.numpy_helper.from_array(np.array(-24, np.float32), "offset"))
+    onnx.save(graph, bundle_copy / "image.onnx")
+    write_manifest(bundle_copy, manifest_fields)
+    after = create_image_engine(load_bundle(bundle_copy)).infer(*random_inputs())
+    np.testing.assert_allclose(after.place_logit, before.place_logit + 1, atol=1e-4)
 
 
 def run_python(program: str) -> str:
