@@ -184,23 +184,39 @@ def _common_shift(tracks: _Records, seen: _Records) -> _Floats:
     none = np.zeros(2)
     if min(len(tracks), len(seen)) < _MIN_VOTES:
         return none
-    size = float(np.median(np.sqrt(seen["size"].prod(axis=1))))
-    cell, reach = max(size / 2, _MIN_REACH_PX), 16
-    apart = (seen["centre"][None] - tracks["centre"][:, None]).reshape(-1, 2)
-    same = (seen["prompt"][None] == tracks["prompt"][:, None]).ravel()
+    cell, reach = max(float(np.median(_breadth(seen))) / 2, _MIN_REACH_PX), 12
+    _, _, apart = _near(tracks, seen, np.full(len(tracks), reach * cell))
     bins = np.floor(apart / cell).astype(np.int64) + reach
-    near = same & ((bins >= 0) & (bins < 2 * reach)).all(axis=1)
     side = 2 * reach
-    votes = np.bincount(bins[near, 0] * side + bins[near, 1], minlength=side * side).reshape(side, side)
+    votes = np.bincount(bins[:, 0] * side + bins[:, 1], minlength=side * side).reshape(side, side)
     blocks = votes[:-1, :-1] + votes[1:, :-1] + votes[:-1, 1:] + votes[1:, 1:]
     column, row = divmod(int(blocks.argmax()), side - 1)
     if blocks[column, row] <= 1.5 * blocks[reach - 1, reach - 1]:
         column = row = reach - 1  # not clearly better than the block around no shift at all
     if blocks[column, row] < max(_MIN_VOTES, 0.5 * min(len(tracks), len(seen))):
         return none
-    inside = near & (abs(bins - [column + 0.5, row + 0.5]) < 1).all(axis=1)
+    inside = (abs(bins - [column + 0.5, row + 0.5]) < 1).all(axis=1)
     shift: _Floats = np.median(apart[inside], axis=0)
     return shift
+
+
+def _near(tracks: _Records, seen: _Records, reach: _Floats) -> tuple[_Ints, _Ints, _Floats]:
+    """Pairs of one prompt within each track's reach (T,) along x and y: indices, offsets (K, 2)."""
+    # Single precision: this is where the tracker's time goes, and a thousandth of a pixel is enough.
+    there, here = seen["centre"].T.astype(np.float32), tracks["centre"].T.astype(np.float32)
+    bound = reach.astype(np.float32)[:, None]
+    dx, dy = there[0] - here[0][:, None], there[1] - here[1][:, None]
+    near = (abs(dx) < bound) & (abs(dy) < bound)
+    near &= tracks["prompt"][:, None] == seen["prompt"]
+    flat = np.flatnonzero(near)
+    t, s = np.divmod(flat, max(len(seen), 1))
+    return t, s, np.stack([dx.ravel()[flat], dy.ravel()[flat]], axis=1).astype(np.float64)
+
+
+def _breadth(things: _Records) -> _Floats:
+    """Side of the square that is as large as the box, (N,) pixels."""
+    breadth: _Floats = np.sqrt(things["size"][:, 0] * things["size"][:, 1])
+    return breadth
 
 
 def _common_velocity(tracks: _Records, elapsed_s: float) -> _Floats | None:
@@ -209,26 +225,26 @@ def _common_velocity(tracks: _Records, elapsed_s: float) -> _Floats | None:
         return None
     velocity: _Floats = np.median(tracks["velocity"], axis=0)
     astray = np.linalg.norm(tracks["velocity"] - velocity, axis=1) * elapsed_s
-    agree = astray <= np.maximum(0.3 * np.sqrt(tracks["size"].prod(axis=1)), _MIN_REACH_PX / 2)
+    agree = astray <= np.maximum(0.3 * _breadth(tracks), _MIN_REACH_PX / 2)
     return velocity if agree.mean() >= 0.6 else None
 
 
 def _match(tracks: _Records, seen: _Records) -> tuple[_Ints, _Ints]:
     """Pairs of a track and a place of the same prompt, cheapest first, nothing twice: (indices, indices)."""
-    across = np.sqrt(tracks["size"].prod(axis=1))[:, None] + np.sqrt(seen["size"].prod(axis=1))[None]
-    apart = np.linalg.norm(tracks["centre"][:, None] - seen["centre"][None], axis=2)
     # Nobody knows yet where a thing seen once is going, nor quite where one is that was not seen for a while.
     patience = 0.6 + 0.4 * (tracks["hits"] == 1) + 0.1 * np.minimum(tracks["missed"], 4)
-    reach = np.maximum(patience[:, None] * across / 2, _MIN_REACH_PX)
-    longest = tracks["size"].max(axis=1)[:, None] / 2
-    same = tracks["prompt"][:, None] == seen["prompt"][None]
-    t, s = np.nonzero(same & (apart < np.maximum(reach, longest)))
-    apart_in_reach = apart[t, s] / reach[t, s]
+    breadth, widest = _breadth(tracks), _breadth(seen).max(initial=0.0)
+    longest = tracks["size"].max(axis=1, initial=0.0)
+    t, s, offset = _near(
+        tracks, seen, np.maximum(patience * (breadth + widest) / 2, longest).clip(_MIN_REACH_PX)
+    )
+    reach = np.maximum(patience[t] * (breadth[t] + _breadth(seen)[s]) / 2, _MIN_REACH_PX)
+    apart = np.hypot(offset[:, 0], offset[:, 1]) / reach
     overlap = _overlap(tracks[t], seen[s])
-    ratio = abs(np.log(tracks["size"][t].prod(axis=1) / seen["size"][s].prod(axis=1)))
-    fits = ((apart_in_reach < 1) | (overlap >= _MIN_OVERLAP)) & (ratio <= np.log(_MAX_AREA_RATIO))
+    ratio = 2 * abs(np.log(breadth[t] / _breadth(seen)[s]))
+    fits = ((apart < 1) | (overlap >= _MIN_OVERLAP)) & (ratio <= np.log(_MAX_AREA_RATIO))
     t, s = t[fits], s[fits]
-    cost = (apart_in_reach - overlap + 0.3 * ratio)[fits]
+    cost = (apart - overlap + 0.3 * ratio)[fits]
     # A track that proved itself goes before one that may be a false alarm.
     cost += 0.3 * ~tracks["confirmed"][t] + 0.05 * np.minimum(tracks["missed"][t], 8)
     order = np.argsort(cost, kind="stable")

@@ -151,7 +151,7 @@ def test_an_image_without_read_permission_is_passed_over(open_folder, as_nobody)
 @given(st.lists(st.text("aB01 9_.é²", min_size=1, max_size=8), max_size=8, unique=True))
 def test_natural_order_is_total_and_puts_numbers_by_size(names):
     ordered = sorted(names, key=natural_key)
-    assert sorted(ordered[::-1], key=natural_key) == ordered
+    assert sorted(set(names), key=natural_key) == ordered
     numbered = sorted([f"x{n}y" for n in (100, 20, 3, 1)] + names, key=natural_key)
     assert [n for n in numbered if n in {"x1y", "x3y", "x20y", "x100y"}] == ["x1y", "x3y", "x20y", "x100y"]
 
