@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -129,7 +130,7 @@ class ContactSheet:
 class Recorder:
     """Encodes in a thread of its own, so that the frame loop only hands pictures over.
 
-    `with Recorder(folder) as recorder: recorder.add(pixels, time_s)`; leaving the block finishes both files.
+    `with Recorder(folder) as recorder: recorder.add(draw, time_s)`; leaving the block finishes both files.
     A write that fails (a full disk) does not stop the frame loop: it is raised there, as RemoteclipError.
     """
 
@@ -138,13 +139,16 @@ class Recorder:
         self.sheet_path = folder / "contact_sheet.png"
         self._video = VideoWriter(self.video_path)
         self._sheet = ContactSheet()
-        self._waiting: Queue[tuple[Pixels, float] | None] = Queue(WAITING_FRAMES)
+        self._waiting: Queue[tuple[Callable[[], Pixels], float] | None] = Queue(WAITING_FRAMES)
         self._failure: Exception | None = None
         self._thread = Thread(target=self._work, name="recorder", daemon=True)
 
-    def add(self, pixels: Pixels, time_s: float) -> None:
-        """Hand one picture over, (H, W, 3) uint8 RGB; waits while too many are queued."""
-        self._waiting.put((pixels, time_s))
+    def add(self, draw: Callable[[], Pixels], time_s: float) -> None:
+        """Hand one picture over; `draw` makes it, (H, W, 3) uint8 RGB, in the recorder's thread.
+
+        Waits while too many are queued.
+        """
+        self._waiting.put((draw, time_s))
 
     def __enter__(self) -> Recorder:
         self._thread.start()
@@ -175,7 +179,8 @@ class Recorder:
             while item is not None:  # whoever hands pictures over must not wait for a recorder that gave up
                 item = self._waiting.get()
 
-    def _write(self, pixels: Pixels, time_s: float) -> None:
+    def _write(self, draw: Callable[[], Pixels], time_s: float) -> None:
+        pixels = draw()
         self._video.write(pixels, time_s)
         self._sheet.add(pixels)
 

@@ -1,4 +1,4 @@
-"""The virtual flight as a frame source: `demo`, or `demo://?gsd=0.1&speed=5` with options of a flight plan."""
+"""The virtual flight as a frame source: `demo`, or `demo://?gsd=0.1&speed=5` with a flight plan's options."""
 
 from __future__ import annotations
 

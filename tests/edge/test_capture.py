@@ -1,4 +1,4 @@
-"""The capture thread: nothing lost from files, nothing old kept from live sources, an end that always comes."""
+"""The capture thread: files lose nothing, live sources stay current, and the end always comes."""
 
 from __future__ import annotations
 

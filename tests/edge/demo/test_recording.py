@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import av
@@ -20,7 +21,7 @@ def grey_picture(level: int, width: int = 64, height: int = 48) -> np.ndarray:
 def test_a_recording_has_every_frame_at_its_time(tmp_path: Path) -> None:
     with Recorder(tmp_path) as recorder:
         for index in range(5):
-            recorder.add(grey_picture(40 * index), index * 0.5)
+            recorder.add(partial(grey_picture, 40 * index), index * 0.5)
     with av.open(str(tmp_path / "annotated.mp4")) as container:
         frames = list(container.decode(video=0))
     assert [frame.time for frame in frames] == pytest.approx([0.0, 0.5, 1.0, 1.5, 2.0])
@@ -49,7 +50,7 @@ def test_a_folder_that_cannot_be_written_is_named_once_and_adding_never_blocks(t
     recorder = Recorder(missing)
     recorder.__enter__()
     for index in range(50):
-        recorder.add(grey_picture(1), float(index))
+        recorder.add(partial(grey_picture, 1), float(index))
     with pytest.raises(RemoteclipError, match=f"{missing}: cannot record"):
         recorder.__exit__(None, None, None)
 
@@ -74,5 +75,5 @@ def test_the_sheet_spreads_over_the_whole_run(frames: int) -> None:
 
 def test_the_sheet_of_a_run_is_a_png(tmp_path: Path) -> None:
     with Recorder(tmp_path) as recorder:
-        recorder.add(grey_picture(7), 0.0)
+        recorder.add(partial(grey_picture, 7), 0.0)
     assert cv2.imread(str(tmp_path / "contact_sheet.png")).shape == (SHEET_TILE[1], SHEET_TILE[0], 3)

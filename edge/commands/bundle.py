@@ -1,0 +1,55 @@
+"""`remoteclip bundle`: what the model bundle on this device is worth."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edge.commands.options import JsonOption, ThreadsOption
+
+app = typer.Typer(name="bundle", no_args_is_help=True, help="Verify model bundles.")
+
+
+@app.callback()
+def bundle() -> None:
+    """Verify model bundles."""
+
+
+@app.command("verify")
+def verify(
+    path: Annotated[
+        str, typer.Argument(metavar="[FOLDER]", help="The bundle; default: the shipped one.")
+    ] = "default",
+    engine: Annotated[
+        list[str] | None,
+        typer.Option("--engine", help="openvino or onnxruntime; may be repeated; default: openvino."),
+    ] = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every hash, then run the golden vectors on this machine. Exit code 1 when an answer is off."""
+    import json
+
+    from edge.bundle import verify_bundle
+
+    report = verify_bundle(path, engine, threads)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict()))
+    else:
+        manifest = report.bundle.manifest
+        typer.echo(
+            f"{report.bundle.path}: {manifest.model}, {len(manifest.files)} files as the manifest says"
+        )
+        typer.echo(f"manifest {report.bundle.manifest_sha256}")
+        typer.echo(report.signature)
+        for check in report.golden:
+            largest = ", ".join(f"{name} {value:.2g}" for name, value in check.differences.items())
+            places = f"; {check.places - check.missing} of {check.places} places" if check.places else ""
+            typer.echo(
+                f"{check.engine} {check.precision}: {'off' if check.problems else 'ok'} ({largest}{places})"
+            )
+        for problem in report.problems:
+            typer.echo(problem, err=True)
+    if not report.ok:
+        raise typer.Exit(1)

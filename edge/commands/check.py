@@ -1,0 +1,65 @@
+"""`remoteclip check`: prompt lists and device files, every problem with its line; or this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from firmware_cfg.errors import UsageError
+
+
+def check(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE...", help="Prompt lists and device files, in any mix."),
+    ] = None,
+    system: Annotated[bool, typer.Option("--system", help="Tell what this machine has to run on.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Report as one JSON object.")] = False,
+) -> None:
+    """Check configuration files, or this machine with --system. Exit code 1 when a file has a problem."""
+    if system == bool(files):
+        raise UsageError("remoteclip check: name the files to check, or --system")
+    if system:
+        _check_system(as_json)
+    else:
+        _check_files(files or [], as_json)
+
+
+def _check_files(files: list[Path], as_json: bool) -> None:
+    import json
+
+    from firmware_cfg.check import check_file
+
+    report = {path: check_file(path) for path in files}
+    if as_json:
+        problems = [
+            {"file": e.path, "line": e.line, "column": e.column, "problem": e.problem, "mend": e.mend}
+            for errors in report.values()
+            for e in errors
+        ]
+        typer.echo(json.dumps({"checked": len(report), "problems": problems}))
+    else:
+        for path, errors in report.items():
+            typer.echo("\n".join(str(error) for error in errors) if errors else f"{path}: ok")
+    if any(report.values()):
+        raise typer.Exit(1)
+
+
+def _check_system(as_json: bool) -> None:
+    import json
+    from dataclasses import asdict
+
+    from edge.system import system_facts
+
+    facts = system_facts()
+    if as_json:
+        typer.echo(json.dumps({"facts": [asdict(fact) for fact in facts]}))
+    else:
+        width = max(len(fact.name) for fact in facts)
+        for fact in facts:
+            mend = f" ({fact.mend})" if fact.mend else ""
+            typer.echo(f"{fact.level:<8}{fact.name:<{width + 2}}{fact.value}{mend}")
+    if any(fact.level == "problem" for fact in facts):
+        raise typer.Exit(1)

@@ -1,0 +1,91 @@
+"""Offline counting: the daemon's own pipeline over a source, and one record a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import edge.demo.source  # noqa: F401 - makes `demo` a source that open_source knows
+from edge.pipeline import FrameResult, Pipeline
+from edge.sources import FrameSource
+
+
+def count_frames(source: FrameSource, pipeline: Pipeline) -> Iterator[FrameResult]:
+    """Every readable frame of the source, counted. Raises SourceError, EngineError."""
+    for frame in source:
+        yield pipeline.process(frame)
+
+
+def record(result: FrameResult) -> dict[str, Any]:
+    """One frame as `remoteclip count --json` prints it: boxes in pixels of the frame, scores from 0 to 1."""
+    objects = result.bank.layout.object_ids
+    numbers = result.counts.prompts
+    return {
+        "frame": result.frame.number,
+        "source": result.frame.name,
+        "time_s": round(result.frame.time_s, 3),
+        "counts": {name: numbers[name].count for name in objects},
+        "unique": {name: numbers[name].unique for name in objects},
+        "scene": {name: round(score, 4) for name, score in result.scores.scene.items()},
+        "places": [
+            {
+                "prompt": tracked.place.prompt,
+                "score": round(tracked.place.score, 4),
+                "box": [round(float(side), 1) for side in tracked.place.box],
+                "track": tracked.track_id,
+            }
+            for tracked in result.tracks
+        ],
+    }
+
+
+@dataclass(slots=True)
+class CountTable:
+    """What a whole source came to, prompt by prompt, for people."""
+
+    frames: int = 0
+    most: dict[str, int] = field(default_factory=dict)
+    total: dict[str, int] = field(default_factory=dict)
+    unique: dict[str, int] = field(default_factory=dict)
+    scene: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """By scene prompt: its highest score, and in how many frames it reached its threshold."""
+
+    def add(self, result: FrameResult) -> None:
+        """Take one frame in."""
+        self.frames += 1
+        for name in result.bank.layout.object_ids:
+            numbers = result.counts.prompts[name]
+            self.most[name] = max(self.most.get(name, 0), numbers.count)
+            self.total[name] = self.total.get(name, 0) + numbers.count
+            self.unique[name] = numbers.unique
+        for name, score in result.scores.scene.items():
+            highest, frames = self.scene.get(name, (0.0, 0))
+            reached = score >= result.bank.thresholds[name]
+            self.scene[name] = (max(highest, score), frames + reached)
+
+    def lines(self, skipped: Mapping[str, int]) -> list[str]:
+        """The table as text; `skipped` are the source's unreadable frames by cause."""
+        rows = [("prompt", "mean a frame", "most", "unique")] if self.total else []
+        rows += [
+            (name, f"{self.total[name] / self.frames:.2f}", str(self.most[name]), str(self.unique[name]))
+            for name in self.total
+        ]
+        lines = _aligned(rows)
+        if self.scene:
+            scene_rows = [("scene", "best score", "frames")]
+            scene_rows += [(name, f"{best:.2f}", str(frames)) for name, (best, frames) in self.scene.items()]
+            lines += _aligned(scene_rows)
+        lost = ", ".join(f"{number} {cause}" for cause, number in skipped.items())
+        return [*lines, f"{self.frames} frames{f'; skipped: {lost}' if lost else ''}"]
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    return [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

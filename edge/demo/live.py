@@ -1,0 +1,28 @@
+"""The control room's table, live, while the demo flies."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from edge.broker_settings import BrokerSettings
+from edge.watch import watch
+
+
+@contextmanager
+def live_table(broker: BrokerSettings) -> Iterator[None]:
+    """Inside, `remoteclip watch` runs on this terminal; what is not a warning is not logged over it."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(max(level, logging.WARNING))
+    stop = Event()
+    thread = Thread(target=watch, args=(broker,), kwargs={"stop": stop}, name="watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        root.setLevel(level)

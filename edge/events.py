@@ -1,0 +1,202 @@
+"""What happened on the drone -> the messages that say so. Pure: no clock, no thread, no outbox."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from firmware_cfg.messages import Alert, Counts, Event, PromptInUse, PromptsState, Status
+from firmware_cfg.messages.base import Box
+from firmware_cfg.messages.counts import Crossings
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from edge.alerts import Transition
+    from edge.counting import PromptCounts
+    from edge.pipeline import FrameResult
+    from edge.prompts import PromptBank
+
+HISTORICAL_AFTER_S = 30.0
+"""A message that waited longer than this for the broker is no news of the moment any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What stays the same from a start of the daemon to its end."""
+
+    device: str
+    session_id: str
+    started_at: datetime
+    boot_id: str
+    bundle_sha256: str
+    software: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFacts:
+    """A frame without its pixels, and what looked at it."""
+
+    number: int
+    captured_at: datetime
+    mono_ns: int
+    size: tuple[int, int]
+    precision: str
+    bank: PromptBank
+
+    @classmethod
+    def of(cls, result: FrameResult) -> FrameFacts:
+        """The facts of the frame that `result` is about."""
+        frame = result.frame
+        size = (frame.width, frame.height)
+        return cls(frame.number, frame.captured_at, frame.mono_ns, size, result.precision, result.bank)
+
+
+def status(
+    session: Session, state: Literal["online", "stopped", "offline"], now: datetime, reason: str
+) -> Status:
+    """The body of the retained status, also of the last will."""
+    return Status(
+        device=session.device,
+        sent_at=now,
+        state=state,
+        session_id=session.session_id,
+        session_started_at=session.started_at,
+        boot_id=session.boot_id,
+        software=session.software,
+        reason=reason,
+    )
+
+
+def event(
+    session: Session,
+    transition: Transition,
+    frame: FrameFacts,
+    *,
+    event_id: str,
+    seq: int,
+    now: datetime,
+    clock_synced: bool,
+) -> Event:
+    """The event of one transition, found in `frame`."""
+    bank = frame.bank
+    prompt = bank.prompt_list.prompt(transition.prompt_id)
+    threshold = bank.thresholds[prompt.id] if transition.threshold is None else transition.threshold
+    return Event(
+        device=session.device,
+        sent_at=now,
+        alert_id=transition.alert_id,
+        event_id=event_id,
+        msg_type=transition.kind,
+        severity=transition.severity,
+        urgency="past" if transition.kind == "clear" else "immediate",
+        certainty=transition.certainty,
+        seq=seq,
+        boot_id=session.boot_id,
+        observed_at=frame.captured_at,
+        mono_ns=frame.mono_ns,
+        clock_synced=clock_synced,
+        frame=frame.number,
+        prompt=prompt.id,
+        prompt_text=prompt.text,
+        prompt_list_sha256=bank.list_sha256,
+        bundle_sha256=session.bundle_sha256,
+        precision=frame.precision,
+        score=_unit(transition.score),
+        raw_score=transition.raw,
+        threshold=_unit(threshold),
+        count=transition.value,
+        count_kind=transition.count_kind,
+        frame_size=frame.size,
+        boxes=tuple(_fractions(box, frame.size) for box in transition.boxes),
+        track_ids=transition.track_ids,
+        reason=transition.reason,
+    )
+
+
+def clear_after_restart(session: Session, alert: Alert, *, event_id: str, seq: int, now: datetime) -> Event:
+    """The end of an alert that was active when an earlier run of the daemon broke off."""
+    facts = {name: getattr(alert, name) for name in Event.model_fields if name != "msg_type"}
+    facts |= {
+        "msg_type": "clear",
+        "event_id": event_id,
+        "seq": seq,
+        "boot_id": session.boot_id,
+        "sent_at": now,
+        "observed_at": now,
+        "urgency": "past",
+        "reason": "restart",
+    }
+    return Event(**facts)
+
+
+def counts(
+    session: Session, prompt_id: str, numbers: PromptCounts, frame: FrameFacts, now: datetime
+) -> Counts:
+    """The latest numbers of one prompt."""
+    bank = frame.bank
+    crossings: dict[str, dict[str, int]] = {}
+    for (line, direction), number in numbers.crossings.items():
+        crossings.setdefault(line, {})[direction] = number
+    return Counts(
+        device=session.device,
+        sent_at=now,
+        prompt=prompt_id,
+        kind=bank.prompt_list.prompt(prompt_id).kind,
+        observed_at=frame.captured_at,
+        frame=frame.number,
+        count=numbers.count,
+        unique=numbers.unique,
+        score=_unit(numbers.score),
+        threshold=_unit(bank.thresholds[prompt_id]),
+        zones=dict(numbers.zones),
+        crossings={line: Crossings.model_validate(ways) for line, ways in crossings.items()},
+    )
+
+
+def prompts_state(session: Session, bank: PromptBank, now: datetime) -> PromptsState:
+    """The prompt list in force, as it was flashed."""
+    return PromptsState(
+        device=session.device,
+        sent_at=now,
+        sha256=bank.list_sha256,
+        applied_at=now,
+        source="file",
+        prompts=tuple(
+            PromptInUse(
+                id=prompt.id,
+                kind=prompt.kind,
+                text=prompt.text,
+                threshold=_unit(bank.thresholds[prompt.id]),
+                threshold_from="null_bank" if prompt.threshold is None else "list",
+            )
+            for prompt in bank.prompt_list.prompts
+        ),
+        background=len(bank.prompt_list.background),
+    )
+
+
+def restamp(payload: bytes, queued_at: float, now: datetime) -> bytes:
+    """A queued message at the moment it is sent: the true `sent_at`, and `historical` where it waited long.
+
+    `queued_at` is in seconds since the epoch. An empty payload (the end of a retained alert) stays empty.
+    """
+    if not payload:
+        return payload
+    body: dict[str, object] = json.loads(payload)
+    body["sent_at"] = now.isoformat().replace("+00:00", "Z")
+    if "historical" in body and now.timestamp() - queued_at > HISTORICAL_AFTER_S:
+        body["historical"] = True
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _fractions(box: tuple[float, float, float, float], size: tuple[int, int]) -> Box:
+    width, height = size
+    left, top, right, bottom = box
+    return _unit(left / width), _unit(top / height), _unit(right / width), _unit(bottom / height)
+
+
+def _unit(value: float) -> float:
+    return round(min(1.0, max(0.0, float(value))), 6)
