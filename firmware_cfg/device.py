@@ -89,7 +89,8 @@ def _default_prompts() -> Path:
 
 def _default_state_dir(data: dict[str, Any]) -> Path:
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base, "remoteclip", data["device"])
+    # A wrong device is an error of its own; older pydantic asks for this default all the same.
+    return Path(base, "remoteclip", data.get("device", ""))
 
 
 class Source(ConfigModel):

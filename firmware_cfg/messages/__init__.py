@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from firmware_cfg.messages.base import Message
-from firmware_cfg.messages.counts import Counts
+from firmware_cfg.messages.base import Box, Message
+from firmware_cfg.messages.counts import Counts, Crossings
 from firmware_cfg.messages.events import Alert, Event, GeoPoint, Pose
 from firmware_cfg.messages.health import Health, LatencyMs, Queued
 from firmware_cfg.messages.prompts import PromptInUse, PromptsAck, PromptsProblem, PromptsState
@@ -14,7 +14,9 @@ from firmware_cfg.messages.status import Status
 
 __all__ = [
     "Alert",
+    "Box",
     "Counts",
+    "Crossings",
     "Event",
     "GeoPoint",
     "Health",
