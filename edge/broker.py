@@ -57,6 +57,8 @@ class BrokerProcess:
         self.port = port
         self.url = f"mqtt://{_LOOPBACK}:{port}"
         self._log_path = log_path
+        if _listens(port):  # that program would be taken for ours
+            raise BrokerError(f"port {port} is taken by another program (choose another port)")
         with log_path.open("ab") as output:
             # Its own session: Ctrl-C must reach the daemon, not the broker that carries the daemon's goodbye.
             self.process = subprocess.Popen(
@@ -83,16 +85,11 @@ class BrokerProcess:
     def _wait(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while self.process.poll() is None:
-            try:
-                socket.create_connection((_LOOPBACK, self.port), timeout=1.0).close()
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise BrokerError(
-                        f"{self.name} does not listen on port {self.port}{self._words()}"
-                    ) from None
-                time.sleep(0.05)
-            else:
+            if _listens(self.port):
                 return
+            if time.monotonic() > deadline:
+                raise BrokerError(f"{self.name} does not listen on port {self.port}{self._words()}")
+            time.sleep(0.05)
         raise BrokerError(f"{self.name} ended with code {self.process.returncode}{self._words()}")
 
     def _words(self) -> str:
@@ -161,6 +158,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((_LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((_LOOPBACK, port)) == 0
 
 
 def _start(name: BrokerKind, command: Callable[[Path, int], list[str]], port: int) -> DemoBroker:

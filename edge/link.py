@@ -77,7 +77,8 @@ class MqttLink(KeptConnection):
         self._deadline = time.monotonic() + timeout
         self._stopping.set()
         self._wake()
-        self._thread.join(timeout + 2 * GOODBYE_TIME)
+        if self._thread.is_alive():
+            self._thread.join(timeout + 2 * GOODBYE_TIME)
         left = self._outbox.counts().queued
         if left:
             log.warning(
@@ -235,7 +236,12 @@ class _Drain:
 
     def _send(self, message: QueuedMessage) -> None:
         self._cursor = message.id
-        payload = message.payload if self._stamp is None else self._stamp(message)
+        payload = message.payload
+        if self._stamp is not None:
+            try:
+                payload = self._stamp(message)
+            except Exception:  # one message that cannot be stamped must not hold up all that follow
+                log.exception("%s: cannot be stamped, sent as it was put", message.topic)
         try:
             mid = self._connection.publish(
                 OutgoingMessage(message.topic, payload, message.qos, message.retain)
@@ -248,4 +254,6 @@ class _Drain:
     def _refused(self, topic: str, problem: str) -> None:
         if problem not in self._refusals:  # one line for each reason, not for each message
             self._refusals.add(problem)
-            log.warning("%s: refused: %s (may this user publish there?); kept in the outbox", topic, problem)
+            log.warning(
+                "%s: refused: %s; kept in the outbox, tried again with the next connection", topic, problem
+            )

@@ -33,6 +33,7 @@ _PROTOCOLS: dict[Version, MQTTProtocolVersion] = {
 
 CONNECT_TIMEOUT = 5.0  # seconds, for the TCP and TLS handshakes and again for the broker's CONNACK
 MAX_IN_FLIGHT = 20  # messages sent and not yet acknowledged; a broker may ask for fewer
+_PACKET_OVERHEAD = 10  # bytes of a PUBLISH beside topic and payload: header, lengths, id, empty properties
 SESSION_EXPIRY = 7 * 24 * 3600  # seconds for which a broker keeps messages for a subscriber that is away
 
 
@@ -86,6 +87,7 @@ class Connection:
     def __init__(self, settings: BrokerSettings, version: Version, plan: Dialer) -> None:
         self.version = version
         self.max_in_flight = MAX_IN_FLIGHT
+        self._max_packet = 0  # bytes that the broker takes at once; 0 where it names no limit
         self._plan = plan
         self._settings = settings
         self._answered = threading.Event()
@@ -128,7 +130,13 @@ class Connection:
         raise self._refused(answered)
 
     def publish(self, message: OutgoingMessage) -> int:
-        """Sends a message; returns the `mid` of its `Acknowledged`. Raises ValueError for a bad topic."""
+        """Sends a message and returns the `mid` of its `Acknowledged`.
+
+        Raises ValueError for a topic that MQTT cannot carry, or a size at which this broker would hang up.
+        """
+        size = len(message.topic.encode()) + len(message.payload) + _PACKET_OVERHEAD
+        if 0 < self._max_packet < size:
+            raise ValueError(f"{size} bytes are more than the {self._max_packet} that the broker takes")
         return self._client.publish(message.topic, message.payload, message.qos, message.retain).mid
 
     def subscribe(self, filters: Sequence[str]) -> int:
@@ -201,6 +209,7 @@ class Connection:
             self._refusal = reason
         else:
             self.max_in_flight = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
+            self._max_packet = getattr(properties, "MaximumPacketSize", 0)
         self._answered.set()
 
     def _on_disconnect(

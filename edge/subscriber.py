@@ -53,7 +53,7 @@ class Subscriber(KeptConnection):
         """Disconnects; a session kept by the broker stays there."""
         self._stopping.set()
         self._events.put(None)
-        if self._thread is not threading.current_thread():
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
     def _dial(self) -> Connection:

@@ -44,7 +44,7 @@ def link_to(broker: BrokerSettings, outbox: Outbox, **options: Any) -> MqttLink:
 
 
 class Gate:
-    """A pause between two tries that lasts until `open`, so that a subscriber can be there before the link."""
+    """A pause between two tries that lasts until `open`, so that a subscriber can be there first."""
 
     def __init__(self) -> None:
         self._open = threading.Event()
@@ -205,6 +205,38 @@ def test_a_refused_topic_is_kept_named_and_does_not_hold_up_the_rest(
     assert f"{TOPICS.health}: refused: Not authorized" in caplog.text
 
 
+def test_no_more_is_in_flight_than_the_broker_asks_for(
+    mosquitto: Any, subscribe: Any, outbox: Outbox
+) -> None:
+    mosquitto.extra.append("max_inflight_messages 2")  # beyond it mosquitto hangs up
+    mosquitto.start()
+    inbox = subscribe(mosquitto.settings, TOPICS.events)
+    for number in range(50):
+        outbox.put(TOPICS.events, str(number), kind="alert")
+    with link_to(mosquitto.settings, outbox):
+        inbox.wait_payload(TOPICS.events, b"49")
+        assert wait_until(lambda: outbox.counts().queued == 0)
+    assert len(inbox.messages) == 50
+
+
+def test_a_message_that_is_too_large_for_the_broker_does_not_cut_the_connection(
+    mosquitto: Any, subscribe: Any, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosquitto.extra.append("max_packet_size 2000")
+    mosquitto.start()
+    inbox = subscribe(mosquitto.settings)
+    large = outbox.put(TOPICS.events, bytes(2000), kind="alert")
+    outbox.put(TOPICS.events, bytes(1500), kind="alert")
+    with link_to(mosquitto.settings, outbox):
+        inbox.wait_payload(TOPICS.events, bytes(1500))
+        assert wait_until(lambda: outbox.counts().queued == 1)
+    assert [message.id for message in outbox.pending()] == [large]
+    assert "more than the 2000 that the broker takes" in caplog.text
+    statuses = [payload for topic, payload, _ in inbox.messages if topic == TOPICS.status]
+    assert statuses[0] == STATUS["online"]
+    assert STATUS["offline"] not in statuses
+
+
 def test_the_stamp_sets_the_payload_at_the_moment_of_sending(
     mosquitto: Any, subscribe: Any, outbox: Outbox
 ) -> None:
@@ -212,11 +244,15 @@ def test_the_stamp_sets_the_payload_at_the_moment_of_sending(
     inbox = subscribe(mosquitto.settings)
 
     def stamp(message: QueuedMessage) -> bytes:
+        if message.event_id is None:
+            raise ValueError("not an event")
         return message.payload + f" of {message.event_id} sent".encode()
 
+    outbox.put(TOPICS.health, "as it was put", kind="telemetry")
     outbox.put(TOPICS.events, "raise", kind="alert", event_id="e1")
     with link_to(mosquitto.settings, outbox, stamp=stamp):
         inbox.wait_payload(TOPICS.events, b"raise of e1 sent")
+        inbox.wait_payload(TOPICS.health, b"as it was put")
 
 
 def test_the_status_stopped_is_said_even_when_the_backlog_does_not_fit_into_the_time_to_stop(

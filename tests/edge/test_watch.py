@@ -1,0 +1,116 @@
+"""What the control room's terminal shows."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from rich.console import Console
+
+from edge.fleet import FleetState
+from edge.watch import plain, render
+from firmware_cfg.messages import Alert, Counts, Event, Health, Status
+from firmware_cfg.topics import Topics
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
+HEAD: dict[str, Any] = {"device": "kestrel-1", "sent_at": NOW}
+TOPICS = Topics("kestrel-1")
+
+
+def shown(state: FleetState, problem: str = "") -> str:
+    console = Console(file=io.StringIO(), width=140, color_system=None)
+    console.print(render(state, now=NOW + timedelta(minutes=3), problem=problem))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def fill(state: FleetState, *, reason: str = "count >= 5") -> None:
+    status = Status(
+        **HEAD, state="online", session_id="s1", session_started_at=NOW, boot_id="b1", reason=reason
+    )
+    event = Event(
+        **HEAD,
+        msg_type="raise",
+        event_id="e1",
+        alert_id="a1",
+        severity="critical",
+        seq=1,
+        urgency="immediate",
+        certainty="possible",
+        boot_id="b1",
+        observed_at=NOW,
+        frame=3,
+        mono_ns=1,
+        clock_synced=True,
+        prompt="boat",
+        prompt_text=(reason,),
+        score=0.7,
+        prompt_list_sha256="0" * 64,
+        bundle_sha256="1" * 64,
+        precision="fp32",
+        raw_score=3.0,
+        threshold=0.4,
+        count=5.0,
+        count_kind="count",
+        frame_size=(640, 480),
+        reason=reason,
+    )
+    counts = Counts(**HEAD, prompt="boat", observed_at=NOW, frame=3, count=5, unique=17, score=0.71)
+    scene = Counts(**HEAD, prompt="smoke", kind="scene", observed_at=NOW, frame=3, score=0.13)
+    health = Health(
+        **HEAD,
+        uptime_s=9.0,
+        frames=99,
+        fps=12.34,
+        engine="openvino",
+        precision="fp32",
+        bundle_sha256="1" * 64,
+        native=True,
+        clock_synced=True,
+    )
+    for topic, payload in [
+        (TOPICS.status, status.to_payload()),
+        (TOPICS.counts("boat"), counts.to_payload()),
+        (TOPICS.counts("smoke"), scene.to_payload()),
+        (TOPICS.health, health.to_payload()),
+        (TOPICS.events, event.to_payload()),
+        (TOPICS.alert("a1"), Alert.from_event(event, NOW).to_payload()),
+    ]:
+        assert state.apply(topic, payload, False, at=NOW) is not None
+
+
+def test_devices_counts_alerts_and_events_are_shown() -> None:
+    state = FleetState()
+    fill(state)
+    screen = shown(state)
+    for words in ["kestrel-1", "online", "12.3", "3 min", "boat", "17", "0.71", "smoke", "0.13"]:
+        assert words in screen
+    assert "Active alerts: 1" in screen
+    (alert,) = [line for line in screen.splitlines() if "possible" in line]
+    assert all(words in alert for words in ["critical", "boat", "5 count", "count >= 5"])
+    assert "12:00:00 kestrel-1 raise critical boat 5 count" in screen
+
+
+def test_an_empty_fleet_and_a_missing_broker_say_so() -> None:
+    screen = shown(FleetState(), problem="mqtt://127.0.0.1:1883: connection refused; trying again")
+    assert "connection refused; trying again" in screen
+    assert "waiting for a device" in screen
+    assert "No active alerts" in screen
+
+
+def test_hostile_texts_are_shown_as_text() -> None:
+    """Neither rich's markup, nor escape sequences, nor right-to-left overrides reach the terminal."""
+    state = FleetState()
+    fill(state, reason="[bold]x[/bold] \x1b[2J\x1b]0;owned\x07 \u202e[link=evil]")
+    state.apply("remoteclip/1/\x1b[31m", b"", False, at=NOW)
+    screen = shown(state)
+    assert "[bold]x[/bold]" in screen
+    assert not set(screen) & {"\x1b", "\x07", "\u202e"}
+    assert "1 messages ignored" in screen
+
+
+def test_plain_cuts_long_texts_and_leaves_honest_ones_alone() -> None:
+    assert plain("Größe ≥ 5, “boat” 🚤") == "Größe ≥ 5, “boat” 🚤"
+    assert plain("x" * 10_000, 20) == "x" * 19 + "…"
+    assert plain("a\nb\tc\x00") == "a\ufffdb\ufffdc\ufffd"

@@ -1,0 +1,222 @@
+"""The subscriber, TLS, and the control room's terminal, against a real mosquitto over real sockets."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from edge.broker_settings import BrokerSettings
+from edge.link import MqttLink
+from edge.outbox import Outbox
+from edge.reconnect import Backoff
+from edge.subscriber import Subscriber
+from edge.watch import watch
+from firmware_cfg.broker_url import parse_broker_url
+from firmware_cfg.messages import Counts, Status
+from firmware_cfg.topics import Topics
+
+PATIENCE = 30.0
+HERON = Topics("heron-1")
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def swift() -> Backoff:
+    return Backoff(first=0.05, longest=0.2)
+
+
+def heron_status(state: Any) -> bytes:
+    now = datetime.now(timezone.utc)
+    return Status(
+        device="heron-1", sent_at=now, state=state, session_id="s1", session_started_at=now, boot_id="b1"
+    ).to_payload()
+
+
+def heron_counts(count: int) -> bytes:
+    now = datetime.now(timezone.utc)
+    return Counts(
+        device="heron-1", sent_at=now, prompt="boat", observed_at=now, frame=1, count=count, score=0.5
+    ).to_payload()
+
+
+def test_a_subscriber_that_waits_for_its_broker_resubscribes_after_a_restart(
+    mosquitto: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    got: list[bytes] = []
+    with (
+        Subscriber(
+            mosquitto.settings, ["#"], lambda topic, payload, _: got.append(payload), backoff=swift()
+        ) as subscriber,
+        Outbox(tmp_path / "box.sqlite3") as outbox,
+    ):
+        assert until(lambda: subscriber.state == "offline")
+        for text in (b"first", b"second"):
+            mosquitto.start()
+            assert subscriber.wait_online(PATIENCE)
+            with MqttLink(mosquitto.settings, outbox, device="heron-1", status=heron_status):
+                outbox.put(HERON.events, text, kind="alert")
+                assert until(lambda wanted=text: wanted in got)  # type: ignore[misc]
+            mosquitto.stop()
+            assert until(lambda: subscriber.state == "offline")
+    assert subscriber.state == "stopped"
+    assert caplog.text.count("connection refused") <= 3  # one line a change, not one a try
+
+
+def test_a_subscriber_with_a_fixed_id_gets_what_it_missed(mosquitto: Any, tmp_path: Path) -> None:
+    mosquitto.start()
+    got: list[bytes] = []
+
+    def desk() -> Subscriber:
+        return Subscriber(
+            mosquitto.settings, [HERON.events], lambda _, payload, __: got.append(payload), client_id="desk-1"
+        )
+
+    with desk() as first:
+        assert first.wait_online(PATIENCE)
+    with Outbox(tmp_path / "box.sqlite3") as outbox:
+        outbox.put(HERON.events, "missed", kind="alert")
+        with MqttLink(mosquitto.settings, outbox, device="heron-1", status=heron_status):
+            assert until(lambda: outbox.counts().queued == 0)
+        assert got == []
+        with desk() as second:
+            assert second.wait_online(PATIENCE)
+            assert until(lambda: got == [b"missed"])
+
+
+def test_a_handler_that_fails_is_logged_and_the_next_message_still_comes(
+    mosquitto: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosquitto.start()
+    got: list[bytes] = []
+
+    def handler(topic: str, payload: bytes, retained: bool) -> None:
+        if payload == b"bad":
+            raise RuntimeError("handler's mistake")
+        got.append(payload)
+
+    with Subscriber(mosquitto.settings, [HERON.events], handler) as subscriber:
+        assert subscriber.wait_online(PATIENCE)
+        with Outbox(tmp_path / "box.sqlite3") as outbox:
+            for text in ("bad", "good"):
+                outbox.put(HERON.events, text, kind="alert")
+            with MqttLink(mosquitto.settings, outbox, device="heron-1", status=heron_status):
+                assert until(lambda: got == [b"good"])
+    assert "handler's mistake" in caplog.text
+
+
+def write_certificates(folder: Path) -> None:
+    """An authority (ca.pem), and a certificate of its for a broker at 127.0.0.1 (broker.pem, broker.key)."""
+    x509 = pytest.importorskip("cryptography.x509", reason="cryptography is not installed")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    now = datetime.now(timezone.utc)
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+
+    def named(name: str) -> Any:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    def build(name: str, public: Any, extension: Any) -> Any:
+        builder = x509.CertificateBuilder(subject_name=named(name), issuer_name=named("test authority"))
+        builder = builder.public_key(public).serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        return builder.add_extension(extension, critical=False).sign(ca_key, hashes.SHA256())
+
+    authority = build("test authority", ca_key.public_key(), x509.BasicConstraints(ca=True, path_length=0))
+    host = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    pem = serialization.Encoding.PEM
+    (folder / "ca.pem").write_bytes(authority.public_bytes(pem))
+    (folder / "broker.pem").write_bytes(build("broker", key.public_key(), host).public_bytes(pem))
+    (folder / "broker.key").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+def test_tls_carries_messages_and_refuses_a_broker_that_no_authority_vouches_for(
+    mosquitto: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    write_certificates(mosquitto.folder)
+    mosquitto.listener += [
+        f"certfile {mosquitto.folder / 'broker.pem'}",
+        f"keyfile {mosquitto.folder / 'broker.key'}",
+    ]
+    mosquitto.start()
+    address = parse_broker_url(f"mqtts://127.0.0.1:{mosquitto.port}")
+    with Outbox(tmp_path / "box.sqlite3") as outbox:
+        outbox.put(HERON.events, "secret cargo", kind="alert")
+        stranger = MqttLink(
+            BrokerSettings(address), outbox, device="heron-1", status=heron_status, backoff=swift()
+        )
+        with stranger:
+            assert until(lambda: "certificate is not trusted" in stranger.problem)
+        assert outbox.counts().alert == 1
+        trusted = BrokerSettings(address, ca=mosquitto.folder / "ca.pem")
+        with MqttLink(trusted, outbox, device="heron-1", status=heron_status) as link:
+            assert link.wait_online(PATIENCE)
+            assert until(lambda: outbox.counts().queued == 0)
+
+
+def run_watch(broker: BrokerSettings, console: Console, **options: Any) -> Callable[[], Any]:
+    """Starts `watch` in a thread; the function returned stops it and gives the state it ended with."""
+    stop, results = threading.Event(), []
+    thread = threading.Thread(
+        target=lambda: results.append(watch(broker, console=console, stop=stop, **options)), daemon=True
+    )
+    thread.start()
+
+    def finish() -> Any:
+        stop.set()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        return results[0]
+
+    return finish
+
+
+@pytest.mark.parametrize("style", ["table", "lines", "json"])
+def test_watch_shows_what_a_drone_says(mosquitto: Any, tmp_path: Path, style: str) -> None:
+    mosquitto.start()
+    screen = io.StringIO()
+    console = Console(file=screen, width=120, height=50, force_terminal=style == "table")
+    finish = run_watch(mosquitto.settings, console, json_lines=style == "json")
+    with Outbox(tmp_path / "box.sqlite3") as outbox:
+        outbox.put(HERON.counts("boat"), heron_counts(7), kind="telemetry", retain=True)
+        with MqttLink(mosquitto.settings, outbox, device="heron-1", status=heron_status):
+            wanted = {"table": "boat", "lines": "heron-1 is online", "json": '"count": 7'}[style]
+            assert until(lambda: wanted in screen.getvalue())
+        assert until(lambda: "stopped" in screen.getvalue())
+    state = finish()
+    assert state.devices["heron-1"].counts["boat"].count == 7
+    assert state.devices["heron-1"].status.state == "stopped"
+    if style == "json":
+        lines = [json.loads(line) for line in screen.getvalue().splitlines()]
+        assert {line["channel"] for line in lines} == {"status", "counts"}
+        assert all(line["device"] == "heron-1" for line in lines)
+
+
+def test_watch_without_a_broker_says_so_and_ends_in_time(mosquitto: Any) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, width=200, height=50, force_terminal=True)
+    finish = run_watch(mosquitto.settings, console)
+    assert until(lambda: "connection refused" in screen.getvalue())
+    assert finish().devices == {}
+    state = watch(mosquitto.settings, console=Console(file=io.StringIO()), seconds=0.1)
+    assert state.devices == {}
