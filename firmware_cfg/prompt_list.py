@@ -59,15 +59,22 @@ class AlertRule(ConfigModel):
                     yield key, text, term, column
 
     @model_validator(mode="after")
-    def _when_and_clear_exclude_each_other(self) -> AlertRule:
-        shared = self.when_rule.common_value(self.clear_rule)
+    def _rules_make_sense(self) -> AlertRule:
+        raise_findings("AlertRule", self._findings())
+        return self
+
+    def _findings(self) -> Iterator[Finding]:
+        when = self.when_rule
+        if len(when.terms) == 1 and when.common_value(when) is None:
+            yield Finding(("when",), stated("this rule can never hold"), self.when)
+            return
+        shared = when.common_value(self.clear_rule)
         if shared is not None:
             error = stated(
-                f"clear and when both hold at {self.when_rule.terms[0]} = {shared:g}: this would flicker",
-                f"the default for clear is `{self.when_rule.negated()}`",
+                f"clear and when both hold at {when.terms[0]} = {shared:g}: this would flicker",
+                f"the default for clear is `{when.negated()}`",
             )
-            raise_findings("AlertRule", [Finding(("clear",), error, self.clear)])
-        return self
+            yield Finding(("clear",), error, self.clear)
 
 
 class Prompt(ConfigModel):

@@ -6,6 +6,7 @@ import hashlib
 import re
 
 import pytest
+
 from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256, default_bundle_path
 
 

@@ -71,6 +71,7 @@ MISTAKES: dict[str, list[str]] = {
         "7:24: rule needs a number here, got 'five'",
         "8:24: score in rule must be compared with 0 to 1, got 35",
         "10:16: clear and when both hold at count = 5: this would flicker (the default for clear is",
+        "11:15: this rule can never hold",
     ],
     "bad_scene.yaml": [
         "6:32: a scene prompt has no count (use score, or kind: object)",

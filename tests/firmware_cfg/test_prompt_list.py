@@ -168,6 +168,20 @@ def test_mistakes(text: str, line: str) -> None:
     assert found.startswith(line)
 
 
+@pytest.mark.parametrize("rule", ["score > 1", "count < 0", "count == 2.5", "unique > 5 and unique < 3"])
+def test_a_rule_that_can_never_hold_is_a_mistake(rule: str) -> None:
+    (line,) = list_errors(f"prompts: [{{id: a, text: a, alerts: [{{when: {rule}}}]}}]")
+    assert line == "p.yaml:1:44: this rule can never hold"
+
+
+@pytest.mark.parametrize(
+    "rule", ["count >= 0", "count > 2 and count < 4", "count < 1 or count > 5", "score == 1"]
+)
+def test_a_rule_that_can_hold_is_none(rule: str) -> None:
+    text = f"prompts: [{{id: a, text: a, alerts: [{{when: {rule}}}]}}]"
+    assert load_prompt_bytes(text.encode(), "p.yaml").model.prompts[0].alerts[0].when == rule
+
+
 def test_a_scene_prompt_may_alert_on_its_score() -> None:
     text = b"prompts: [{id: a, text: a, kind: scene, alerts: [{when: score >= 0.6, clear: score < 0.4}]}]"
     assert load_prompt_bytes(text, "p.yaml").model.prompts[0].kind == "scene"
