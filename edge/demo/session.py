@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import firmware_cfg
 from edge.alerts import Transition
@@ -124,7 +125,7 @@ def fly(
             prompts=prompts,
             bundle=plan.bundle,
             mqtt=Mqtt(url=broker.url),
-            state_dir=folder / "state",
+            state_dir=Path(stack.enter_context(TemporaryDirectory(prefix="remoteclip-demo-"))),
         )
         daemon = Daemon(device, source=source, on_frame=on_frame, limit_s=plan.seconds)
         with stopped_by_signals(daemon.stop):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import pytest
 import typer
@@ -85,20 +83,3 @@ def test_an_expected_error_is_its_line_and_its_exit_code(
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["count"], ["--no-such-option"]])
 def test_wrong_use_has_exit_code_2(runner_with_groups: CliRunner, arguments: list[str]) -> None:
     assert runner_with_groups.invoke(cli.app, arguments).exit_code == 2
-
-
-def test_every_subcommand_has_help_that_loads_nothing_heavy(repository: Path) -> None:
-    script = """
-import sys
-from edge.cli import app
-for name in ("demo", "run", "check", "count", "watch", "bundle"):
-    try:
-        app([name, "--help"])
-    except SystemExit as end:
-        assert not end.code, (name, end.code)
-heavy = {"numpy", "cv2", "av", "openvino", "onnxruntime", "torch", "onnx", "paho", "yaml"}
-print("LOADED", sorted(heavy & sys.modules.keys()))
-"""
-    command = [sys.executable, "-c", script]
-    run = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "LOADED []"

@@ -1,0 +1,259 @@
+"""`remoteclip run` as a process of its own with the shipped model, and a real broker with a subscriber.
+
+What the model sees does not matter here: with a threshold of 0 every place counts. What it should see is
+measured by `make accuracy`; when rules raise and clear is tested in tests/edge/test_daemon.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import numpy as np
+import pytest
+
+from firmware_cfg.bundles import default_bundle_path
+
+START_S, END_S = 120.0, 60.0  # patience with a busy machine, not expectations
+FPS = 10
+DEVICE = "bird"
+ROOT = f"remoteclip/1/{DEVICE}"
+PROMPTS = """
+prompts:
+  - id: anything
+    text: a car seen from above
+    threshold: 0.0
+    alerts: [{when: count >= 1, severity: warning}]
+background: [grass]
+"""
+
+Messages = list[tuple[str, bytes, bool]]
+
+
+class Box(Protocol):
+    """The Inbox of conftest.py."""
+
+    messages: Messages
+
+    def wait_for(self, wanted: Callable[[Messages], bool]) -> Messages: ...
+
+
+def write_video(path: Path, frames: int) -> None:
+    """A grey ground with a bright square that wanders."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(FPS))
+        stream.width, stream.height, stream.pix_fmt = 320, 192, "yuv420p"
+        for number in range(frames):
+            pixels = np.full((192, 320, 3), 90, np.uint8)
+            left = 20 + number % 200
+            pixels[80:110, left : left + 40] = (230, 40, 30)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+class DaemonProcess:
+    """`remoteclip run` on a device file in `folder`."""
+
+    def __init__(self, folder: Path, repository: Path) -> None:
+        self.folder = folder
+        self.device_file = folder / "device.yaml"
+        self._repository = repository
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, broker_url: str, *, seconds: float, realtime: bool, mqtt: str = "") -> None:
+        write_video(self.folder / "flight.mp4", int(seconds * FPS))
+        (self.folder / "prompts.yaml").write_text(PROMPTS)
+        self.device_file.write_text(
+            f"device: {DEVICE}\n"
+            f"source: {{uri: flight.mp4, realtime: {str(realtime).lower()}}}\n"
+            "prompts: prompts.yaml\n"
+            f"mqtt: {{url: '{broker_url}'{mqtt}}}\n"
+            "state_dir: state\n"
+            "counts_interval: 200ms\n"
+        )
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "edge.cli", "run", str(self.device_file)],
+                cwd=self._repository,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def end(self) -> int:
+        """Wait for its end and return its exit code."""
+        assert self._process is not None
+        return self._process.wait(END_S)
+
+    def cut(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DaemonProcess]:
+    if not (default_bundle_path() / "manifest.json").is_file():
+        pytest.skip("this checkout has no model bundle in firmware_cfg/bundles/default")
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    process = DaemonProcess(tmp_path, repository)
+    yield process
+    process.cut()
+
+
+def bodies(messages: Messages, topic: str) -> list[dict[str, Any]]:
+    return [json.loads(payload) for name, payload, _ in messages if name == f"{ROOT}/{topic}" and payload]
+
+
+def has_event(kind: str) -> Callable[[Messages], bool]:
+    return lambda messages: any(event["msg_type"] == kind for event in bodies(messages, "events"))
+
+
+def has_status(state: str) -> Callable[[Messages], bool]:
+    return lambda messages: any(status["state"] == state for status in bodies(messages, "status"))
+
+
+def test_a_subscriber_sees_a_whole_flight(daemon: DaemonProcess, mosquitto: Any, subscribe: Any) -> None:
+    mosquitto.start()
+    box: Box = subscribe(mosquitto.settings)
+    daemon.configure(mosquitto.url, seconds=6, realtime=True)
+    daemon.start()
+    messages = box.wait_for(has_status("stopped"))
+    assert daemon.end() == 0
+
+    first_topic, first_payload, _ = messages[0]
+    assert (first_topic, json.loads(first_payload)["state"]) == (f"{ROOT}/status", "online")
+    online, stopped = bodies(messages, "status")
+    assert stopped["session_id"] == online["session_id"]
+    assert stopped["reason"] == "end of source"
+
+    counts = bodies(messages, "counts/anything")
+    assert len(counts) > 1
+    assert counts[-1]["count"] >= 1
+    assert counts[-1]["frame"] == 6 * FPS - 1
+    assert bodies(messages, "prompts/state")[0]["prompts"][0]["id"] == "anything"
+    assert bodies(messages, "health")[-1]["frames"] == 6 * FPS
+
+    events = bodies(messages, "events")
+    assert [events[0]["msg_type"], events[-1]["msg_type"]] == ["raise", "clear"]
+    assert {event["alert_id"] for event in events} == {events[0]["alert_id"]}
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    alert = f"{ROOT}/alerts/{events[0]['alert_id']}"
+    retained = [payload for topic, payload, _ in messages if topic == alert]
+    assert json.loads(retained[0])["event_id"] == events[0]["event_id"]
+    assert retained[-1] == b""
+
+    latecomer: Box = subscribe(mosquitto.settings)
+    kept = latecomer.wait_for(has_status("stopped"))
+    assert all(was_retained for _, _, was_retained in kept)
+    assert not [topic for topic, _, _ in latecomer.messages if topic.startswith(f"{ROOT}/alerts/")]
+
+
+def test_a_killed_daemon_is_offline_and_its_alert_ends_at_the_next_start(
+    daemon: DaemonProcess, mosquitto: Any, subscribe: Any
+) -> None:
+    mosquitto.start()
+    box: Box = subscribe(mosquitto.settings)
+    daemon.configure(mosquitto.url, seconds=300, realtime=True)
+    daemon.start()
+    box.wait_for(has_event("raise"))
+    daemon.send(signal.SIGKILL)
+    daemon.end()
+    messages = box.wait_for(has_status("offline"))
+    online, offline = bodies(messages, "status")
+    assert offline["session_id"] == online["session_id"]
+    raised = bodies(messages, "events")[0]
+
+    daemon.start()
+    messages = box.wait_for(has_event("clear"))
+    cleared = next(event for event in bodies(messages, "events") if event["msg_type"] == "clear")
+    assert (cleared["alert_id"], cleared["reason"]) == (raised["alert_id"], "restart")
+    box.wait_for(lambda seen: (f"{ROOT}/alerts/{raised['alert_id']}", b"", False) in seen)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_cleanly(
+    daemon: DaemonProcess, mosquitto: Any, subscribe: Any, number: signal.Signals
+) -> None:
+    mosquitto.start()
+    box: Box = subscribe(mosquitto.settings)
+    daemon.configure(mosquitto.url, seconds=300, realtime=True)
+    daemon.start()
+    box.wait_for(has_event("raise"))
+    daemon.send(number)
+    assert daemon.end() == 0
+    messages = box.wait_for(has_status("stopped"))
+    assert bodies(messages, "status")[-1]["reason"] == number.name
+    last = bodies(messages, "events")[-1]
+    assert (last["msg_type"], last["reason"]) == ("clear", "stopped")
+    assert "Traceback" not in daemon.log
+
+
+def test_without_a_broker_it_flies_on_and_the_alerts_arrive_later(
+    daemon: DaemonProcess, mosquitto: Any, subscribe: Any
+) -> None:
+    daemon.configure(mosquitto.url, seconds=4, realtime=False)
+    daemon.start()
+    assert daemon.end() == 0
+    assert daemon.log.count("connection refused") == 1
+    assert "kept for the next start" in daemon.log
+
+    mosquitto.start()
+    box: Box = subscribe(mosquitto.settings)
+    daemon.start()
+    messages = box.wait_for(has_status("stopped"))
+    assert daemon.end() == 0
+    events = bodies(messages, "events")
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    alerts = [event["alert_id"] for event in events if event["msg_type"] == "raise"]
+    assert len(alerts) == len(set(alerts)) == 2
+    assert events[0]["boot_id"] != events[-1]["boot_id"]
+
+
+def test_a_wrong_password_is_said_and_the_flight_goes_on(daemon: DaemonProcess, mosquitto: Any) -> None:
+    mosquitto.require_password("bird", "right")
+    mosquitto.start()
+    (daemon.folder / "password").write_text("wrong-secret\n")
+    login = ", username: bird, password_file: password"
+    daemon.configure(mosquitto.url, seconds=4, realtime=False, mqtt=login)
+    daemon.start()
+    assert daemon.end() == 0
+    assert "the broker refused the password or the user name 'bird'" in daemon.log
+    assert "wrong-secret" not in daemon.log
+    assert f"{4 * FPS} frames" in daemon.log
+
+
+def test_running_imports_neither_torch_nor_onnx(
+    daemon: DaemonProcess, mosquitto: Any, repository: Path
+) -> None:
+    daemon.configure(mosquitto.url, seconds=1, realtime=False)
+    script = (
+        "import sys\n"
+        "from edge.cli import app\n"
+        "try: app(['run', sys.argv[1]])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    command = [sys.executable, "-c", script, str(daemon.device_file)]
+    run = subprocess.run(command, cwd=repository, env=os.environ, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    loaded = set(run.stdout.split())
+    assert {"openvino", "av", "paho"} <= loaded
+    assert not loaded & {"torch", "onnx", "onnxruntime", "training", "compile", "open_clip", "timm"}
