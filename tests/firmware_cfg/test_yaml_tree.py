@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,19 @@ from hypothesis import strategies as st
 from firmware_cfg.errors import ConfigErrors
 from firmware_cfg.yaml_tree import MAX_BYTES, KeyPath, parse_located_yaml, read_config_bytes
 
-plain_scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**17), 10**17)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(max_codepoint=0x2FF, exclude_categories=["Cc", "Cs"]), max_size=12)
-)
 plain_keys = st.text(st.characters(min_codepoint=97, max_codepoint=122), min_size=1, max_size=6)
-plain_data = st.dictionaries(
-    plain_keys,
-    st.recursive(
-        plain_scalars,
+plain_texts = st.text(st.characters(max_codepoint=0x2FF, exclude_categories=["Cc", "Cs"]), max_size=12)
+
+
+def plain_data(texts: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
+    floats = st.floats(allow_nan=False, allow_infinity=False)
+    scalars = st.none() | st.booleans() | st.integers(-(10**17), 10**17) | floats | texts
+    values = st.recursive(
+        scalars,
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(plain_keys, inner, max_size=4),
         max_leaves=12,
-    ),
-    min_size=1,
-)
+    )
+    return st.dictionaries(plain_keys, values, min_size=1)
 
 
 def error_lines(source: str | bytes) -> list[str]:
@@ -47,7 +44,7 @@ def walk_paths(data: Any, path: KeyPath = ()) -> list[tuple[KeyPath, Any]]:
     return found
 
 
-@given(plain_data, st.integers(1, 8))
+@given(plain_data(plain_texts), st.integers(1, 8))
 def test_json_with_any_indent_is_read_and_every_place_is_where_the_value_stands(
     data: dict[str, Any], indent: int
 ) -> None:
@@ -67,7 +64,8 @@ def test_json_with_any_indent_is_read_and_every_place_is_where_the_value_stands(
             assert lines[place.line - 1][place.column - 1 :].startswith(json.dumps(path[-1]))
 
 
-@given(plain_data, st.booleans())
+# PyYAML writes YAML 1.1, which leaves a text such as 0E0 or 08 bare; in YAML 1.2 that is a number.
+@given(plain_data(plain_texts.filter(lambda text: not re.match(r"[-+.]?[0-9]", text))), st.booleans())
 def test_what_pyyaml_writes_is_read_as_the_same_data(data: dict[str, Any], flow: bool) -> None:
     text = yaml.safe_dump(data, default_flow_style=flow, allow_unicode=True)
     assert parse_located_yaml(text, "x.yaml").data == data
