@@ -16,6 +16,9 @@ from firmware_cfg.errors import SourceError
 
 _log = logging.getLogger(__name__)
 
+_MAX_GAP_S = 86_400.0
+"""A damaged time stamp may lie centuries ahead; no recording pauses for longer than a day."""
+
 
 class FrameSource(ABC):
     """An iterable of frames that is also a context manager.
@@ -88,9 +91,10 @@ class CaptureClock:
 
     def tick(self, stamp_s: float | None) -> tuple[float, datetime]:
         """Capture time of the next frame: seconds since the source began, and UTC. `stamp_s` may be None."""
-        floor = 0.0 if self._last_s is None else self._last_s + self._step_s
-        if stamp_s is None or stamp_s < 0.0 or (self._last_s is not None and stamp_s <= self._last_s):
-            stamp_s = floor
+        last_s = -self._step_s if self._last_s is None else self._last_s
+        credible = stamp_s is not None and stamp_s >= 0.0 and last_s < stamp_s <= last_s + _MAX_GAP_S
+        if stamp_s is None or not credible:
+            stamp_s = last_s + self._step_s
         self._last_s = stamp_s
         return stamp_s, self._began_at + timedelta(seconds=stamp_s)
 

@@ -25,6 +25,8 @@ SUFFIXES = (
 )  # fmt: skip
 
 _DEFAULT_FPS = 25.0
+_CREDIBLE_FPS = (0.01, 2000.0)
+"""A damaged header may claim any rate."""
 _MAX_DEMUX_ERRORS = 32
 """Read errors in a row after which the rest of a damaged file is given up."""
 _CREDIBLE_SINCE = datetime(2000, 1, 1, tzinfo=timezone.utc)
@@ -44,7 +46,7 @@ class VideoFile(FrameSource, suffixes=SUFFIXES):
         container, stream = self._open()
         self._container: InputContainer | None = container
         rate = stream.average_rate or stream.guessed_rate
-        self.fps = float(rate) if rate else None
+        self.fps = float(rate) if rate and _CREDIBLE_FPS[0] <= rate <= _CREDIBLE_FPS[1] else None
         self.length = stream.frames or None
         self._step_s = 1.0 / (self.fps or _DEFAULT_FPS)
         # AVI has a constant rate and no time stamps; what FFmpeg guesses for them is out of order.

@@ -38,16 +38,16 @@ class Flight:
         """(things that were well in view, ids of confirmed tracks, {thing: its confirmed ids})."""
         chance = np.random.default_rng(self.seed)
         length = self.speed * self.frames + WIDTH
-        ground = []
+        ground, sizes = np.empty((0, 2)), np.empty(0)
         while len(ground) < self.per_view * length / WIDTH:
             centre, size = chance.uniform([0, 0], [length, HEIGHT]), chance.uniform(18, 50)
-            if all(np.hypot(*(centre - other)) > 0.45 * (size + s) for other, s in ground[-300:]):
-                ground.append((centre, size))
+            if (np.hypot(*(ground - centre).T) > 0.45 * (size + sizes)).all():
+                ground, sizes = np.vstack([ground, centre]), np.append(sizes, size)
         tracker, viewed, confirmed, of_thing = Tracker(), set(), set(), {}
         for number in range(self.frames):
             corner = np.array([self.speed * number, 0.0]) + chance.normal(0, self.shake, 2)
             places, things = [], []
-            for thing, (centre, size) in enumerate(ground):
+            for thing, (centre, size) in enumerate(zip(ground, sizes, strict=True)):
                 middle = centre - corner + chance.normal(0, 1.5, 2)
                 sides = size * (1 + chance.normal(0, 0.06, 2))
                 low = np.maximum(middle - sides / 2, 0)
