@@ -101,5 +101,7 @@ def _write(canvas: Pixels, text: str, corner: tuple[int, int], size: float, colo
     import cv2
 
     plain = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
-    cv2.putText(canvas, plain, corner, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(canvas, plain, corner, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+    # A shadow of the same weight: newer OpenCV makes bolder letters wider, so an outline would not fit.
+    for offset, ink in ((1, (0, 0, 0)), (0, colour)):
+        place = (corner[0] + offset, corner[1] + offset)
+        cv2.putText(canvas, plain, place, cv2.FONT_HERSHEY_SIMPLEX, size, ink, 1, cv2.LINE_AA)

@@ -32,11 +32,15 @@ def demo(
 ) -> None:
     """Start a broker, fly, show the alerts as a subscriber received them, and sum up."""
     import json
+    import logging
     import sys
 
     from edge.demo.heard import sentence
     from edge.demo.session import DEFAULT_PROMPTS, DemoPlan, fly
 
+    log = logging.getLogger()
+    if log.level == logging.INFO:  # the events are shown as they are received: once is enough
+        log.setLevel(logging.WARNING)
     live = not headless and not as_json and sys.stdout.isatty()
     plan = DemoPlan(
         source=source,

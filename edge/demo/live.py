@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -13,10 +12,7 @@ from edge.watch import watch
 
 @contextmanager
 def live_table(broker: BrokerSettings) -> Iterator[None]:
-    """Inside, `remoteclip watch` runs on this terminal; what is not a warning is not logged over it."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(max(level, logging.WARNING))
+    """Inside, `remoteclip watch` runs on this terminal."""
     stop = Event()
     thread = Thread(target=watch, args=(broker,), kwargs={"stop": stop}, name="watch", daemon=True)
     thread.start()
@@ -25,4 +21,3 @@ def live_table(broker: BrokerSettings) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        root.setLevel(level)

@@ -23,7 +23,7 @@ Pixels = NDArray[np.uint8]
 
 WAITING_FRAMES = 8
 SHEET_COLUMNS, SHEET_ROWS = 3, 3
-SHEET_TILE = (480, 270)
+SHEET_TILE = (400, 225)
 _TIME_BASE = Fraction(1, 90_000)
 _CODECS = ("libx264", "mpeg4")  # mpeg4 is in every build of FFmpeg
 

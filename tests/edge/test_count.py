@@ -1,0 +1,79 @@
+"""Offline counting: the record of a frame and the table of a source."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.bundle import Bundle
+from edge.count import CountTable, record
+from edge.frames import Frame, RgbImage
+from edge.pipeline import FrameResult, Pipeline
+from firmware_cfg.prompt_list import load_prompt_bytes
+
+LIST = load_prompt_bytes(
+    b"prompts:\n"
+    b"  - {id: red, text: red, threshold: 0.5}\n"
+    b"  - {id: blue, text: blue, threshold: 0.5}\n"
+    b"  - {id: haze, kind: scene, text: grey, threshold: 0.99}\n"
+    b"background: [grey grey]\n",
+    "colours.yaml",
+)
+
+
+def result_of(pipeline: Pipeline, number: int, *columns: int) -> FrameResult:
+    """A frame with red squares in these columns of 8 pixels."""
+    pixels = np.full((64, 128, 3), 114, np.uint8)
+    for column in columns:
+        pixels[24:32, 8 * column : 8 * column + 8] = (255, 0, 0)
+    frame = Frame(RgbImage(pixels), number, number / 10, datetime.now(timezone.utc), 0, "flight.mp4")
+    return pipeline.process(frame)
+
+
+def test_a_record_has_the_documented_fields_in_pixels(tiny_bundle: Bundle) -> None:
+    with Pipeline(tiny_bundle, LIST) as pipeline:
+        line = record(result_of(pipeline, 12, 3, 9))
+    assert list(line) == ["frame", "source", "time_s", "counts", "unique", "scene", "places"]
+    assert (line["frame"], line["source"], line["time_s"]) == (12, "flight.mp4", 1.2)
+    assert line["counts"] == {"red": 2, "blue": 0}
+    assert line["unique"] == {"red": 0, "blue": 0}
+    assert 0 < line["scene"]["haze"] <= 1
+    centres = sorted((place["box"][0] + place["box"][2]) / 2 for place in line["places"])
+    assert centres == pytest.approx([28, 76], abs=1)
+    assert {place["prompt"] for place in line["places"]} == {"red"}
+    assert len({place["track"] for place in line["places"]}) == 2
+
+
+def test_the_table_sums_a_source_up(tiny_bundle: Bundle) -> None:
+    table = CountTable()
+    with Pipeline(tiny_bundle, LIST) as pipeline:
+        for number in range(8):
+            table.add(result_of(pipeline, number, *((3, 9) if number < 4 else (3,))))
+    lines = table.lines({"corrupt": 2})
+    assert [line.split() for line in lines[:3]] == [
+        ["prompt", "mean", "a", "frame", "most", "unique"],
+        ["red", "1.50", "2", "2"],
+        ["blue", "0.00", "0", "0"],
+    ]
+    assert lines[3].split() == ["scene", "best", "score", "frames"]
+    assert lines[4].split()[0] == "haze"
+    assert lines[-1] == "8 frames; skipped: 2 corrupt"
+    assert len({len(line) for line in lines[:3]}) == 1
+
+
+def test_a_list_of_scenes_only_has_no_table_of_objects() -> None:
+    table = CountTable()
+    empty: Any = SimpleNamespace(
+        bank=SimpleNamespace(layout=SimpleNamespace(object_ids=()), thresholds={"haze": 0.3}),
+        scores=SimpleNamespace(scene={"haze": 0.5}),
+    )
+    table.add(empty)
+    assert [line.split() for line in table.lines({})] == [
+        ["scene", "best", "score", "frames"],
+        ["haze", "0.50", "1"],
+        ["1", "frames"],
+    ]
