@@ -44,12 +44,14 @@ bench: .venv-dev/installed  ## Time the engines and the preprocessing on this ma
 # Both environments hold the checkout as an editable install, so that only a change of what is
 # installed, or of the native code, installs again.
 .venv/installed: $(PACKAGING)
+	@echo "Installing what the drone needs into .venv (first time: a minute or two)" >&2
 	$(PYTHON) -m venv .venv
 	$(DEMO)/python $(PIP_INSTALL) -c constraints-edge.txt -e '.[demo]'
 	$(DEMO)/python $(PIP_INSTALL) --no-deps '$(DEEPFOREST)'
 	@touch $@
 
 .venv-dev/installed: $(PACKAGING)
+	@echo "Installing what development needs into .venv-dev (first time: some minutes)" >&2
 	$(PYTHON) -m venv .venv-dev
 	$(DEV)/python $(PIP_INSTALL) -c constraints.txt -e '.[dev]'
 	$(DEV)/python $(PIP_INSTALL) --no-deps '$(DEEPFOREST)'

@@ -16,6 +16,7 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -84,7 +85,7 @@ def time_preprocessing(tile: tuple[int, int], rounds: int) -> list[Row]:
         rgb = RgbImage(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
         for kind, image in (("I420", i420), ("RGB", rgb)):
             calls = {name: partial(way, image, *tile) for name, way in ways.items()}
-            task = f"{kind} {width}x{height} to tile {tile[0]}x{tile[1]}"
+            task = f"{kind} {width}x{height} to {tile[0]}x{tile[1]}"
             rows += rows_of(task, take_turns(calls, rounds))
     return rows
 
@@ -119,9 +120,9 @@ def time_engines(
 
 def print_table(rows: list[Row], machine: str, notes: list[str]) -> None:
     """The rows for a reader."""
-    table = Table(title=machine)
+    table = Table(title=machine, box=box.SIMPLE)
     for column in ("task", "with"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for column in ("p50 ms", "p95 ms", "p99 ms", "ratio", "n"):
         table.add_column(column, justify="right")
     last = None
