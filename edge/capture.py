@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from threading import Condition, Thread
 
 from edge.frames import Frame
@@ -85,6 +86,8 @@ class Capture:
                 if self._realtime:
                     began = self._clock() - frame.time_s if began is None else began
                     self._wait_until(began + frame.time_s)
+                    # Played back at its own speed, a frame is captured when it is handed out.
+                    frame = replace(frame, mono_ns=time.monotonic_ns())
                 if not self._put(frame):
                     break
         except BaseException as error:  # noqa: BLE001 - carried over to the thread that iterates

@@ -54,10 +54,10 @@ class Reporter:
         self._steps: deque[tuple[Transition, FrameFacts]] = deque()
         self._latest: tuple[FrameCounts, FrameFacts] | None = None
         self._stopping = False
-        self._failure: OutboxError | None = None
+        self._failure: Exception | None = None
         self._changed = Condition()
         self._next_counts = self._next_health = time.monotonic()
-        self._thread = Thread(target=self._work, name="reporter", daemon=True)
+        self._thread = Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self, bank: PromptBank) -> None:
         """Close the alerts that an earlier run left open, tell the list in force, go. Raises OutboxError."""
@@ -68,7 +68,9 @@ class Reporter:
         self._thread.start()
 
     def report(self, result: FrameResult, transitions: Sequence[Transition]) -> None:
-        """Take over what one frame brought. Returns at once."""
+        """Take over what one frame brought, at once. Raises what ended the thread, if it has ended."""
+        if self._failure is not None:
+            raise self._failure
         frame = FrameFacts.of(result)
         with self._changed:
             self._latest = (result.counts, frame)
@@ -85,6 +87,12 @@ class Reporter:
         if self._failure is not None:
             raise self._failure
 
+    def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:  # noqa: BLE001 - raised in the frame loop: it must not fly on unheard
+            self._failure = error
+
     def _work(self) -> None:
         troubled = False
         while True:
@@ -96,8 +104,7 @@ class Reporter:
                 self._write(final=stopping)
             except OutboxError as error:
                 if stopping:
-                    self._failure = error
-                    return
+                    raise
                 if not troubled:
                     log.error("%s; trying again, %d alert messages wait in memory", error, len(self._steps))
                 troubled = True

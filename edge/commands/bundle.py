@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edge.commands.options import JsonOption, ThreadsOption
+from edge.commands.options import EngineName, JsonOption, ThreadsOption
 
 app = typer.Typer(name="bundle", no_args_is_help=True, help="Verify model bundles.")
 
@@ -22,8 +22,8 @@ def verify(
         str, typer.Argument(metavar="[FOLDER]", help="The bundle; default: the shipped one.")
     ] = "default",
     engine: Annotated[
-        list[str] | None,
-        typer.Option("--engine", help="openvino or onnxruntime; may be repeated; default: openvino."),
+        list[EngineName] | None,
+        typer.Option("--engine", help="May be repeated; default: openvino."),
     ] = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -33,7 +33,7 @@ def verify(
 
     from edge.bundle import verify_bundle
 
-    report = verify_bundle(path, engine, threads)
+    report = verify_bundle(path, [name.value for name in engine] if engine else None, threads)
     if as_json:
         typer.echo(json.dumps(report.as_dict()))
     else:

@@ -8,8 +8,10 @@ import typer
 
 from edge.commands.options import (
     BundleOption,
+    EngineName,
     EngineOption,
     JsonOption,
+    Precision,
     PrecisionOption,
     PromptsOption,
     SizeOption,
@@ -27,8 +29,8 @@ def count(
         typer.Option("--sequence", help="The images of a folder follow one another: track through them."),
     ] = False,
     bundle: BundleOption = "default",
-    engine: EngineOption = "openvino",
-    precision: PrecisionOption = "auto",
+    engine: EngineOption = EngineName.openvino,
+    precision: PrecisionOption = Precision.auto,
     image_size: SizeOption = None,
     threads: ThreadsOption = None,
 ) -> None:
@@ -49,8 +51,8 @@ def count(
         Pipeline(
             load_bundle(bundle),
             loaded,
-            engine_name=engine,
-            precision=precision,
+            engine_name=engine.value,
+            precision=precision.value,
             image_size=size,
             threads=threads,
             independent=frames.independent,

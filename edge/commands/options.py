@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,29 @@ import typer
 
 from firmware_cfg.errors import UsageError
 
+
+class EngineName(str, Enum):
+    """What `--engine` takes."""
+
+    openvino = "openvino"
+    onnxruntime = "onnxruntime"
+
+
+class Precision(str, Enum):
+    """What `--precision` takes."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
+
+
 PromptsOption = Annotated[
     Path, typer.Option("--prompts", metavar="FILE", help="Prompt list: what to look for.")
 ]
 BundleOption = Annotated[str, typer.Option("--bundle", metavar="FOLDER", help="Model bundle, or `default`.")]
-EngineOption = Annotated[str, typer.Option("--engine", help="Inference engine: openvino or onnxruntime.")]
-PrecisionOption = Annotated[str, typer.Option("--precision", help="auto, fp32, fp16 or int8.")]
+EngineOption = Annotated[EngineName, typer.Option("--engine", help="Inference engine.")]
+PrecisionOption = Annotated[Precision, typer.Option("--precision", help="Variant of the model.")]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; default: the engine's choice.")
 ]

@@ -285,6 +285,17 @@ def test_a_disk_that_stays_full_fails_the_run(
         Daemon(device_file, source=Squares("rrrrrr....")).run()
 
 
+def test_a_reporter_that_breaks_ends_the_flight_instead_of_leaving_it_unheard(
+    device_file: DeviceFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*facts: object, **more: object) -> Event:
+        raise ZeroDivisionError("a mistake in the code")
+
+    monkeypatch.setattr("edge.events.event", breaks)
+    with pytest.raises(ZeroDivisionError):
+        Daemon(device_file, source=Squares("r" * 100_000)).run()
+
+
 def test_two_daemons_cannot_share_a_state_dir(device_file: DeviceFile) -> None:
     path = Path(device_file.state_dir) / OUTBOX_NAME
     with Outbox(path), pytest.raises(OutboxError, match="is another remoteclip running with this state_dir"):
