@@ -120,6 +120,8 @@ def test_a_missing_file_and_wrong_use_differ_in_their_exit_codes(remoteclip: Com
     )
     assert remoteclip("check").returncode == 2
     assert remoteclip("watch", "--password-env", "SECRET").returncode == 2
+    url = remoteclip("watch", "--broker", "http://user:secret@example")
+    assert (url.returncode, "secret" in one_line(url.stderr)) == (1, False)
 
 
 def test_check_reports_every_file_and_in_json_too(

@@ -165,6 +165,22 @@ def test_a_subscriber_sees_a_whole_flight(daemon: DaemonProcess, mosquitto: Any,
     assert all(was_retained for _, _, was_retained in kept)
     assert not [topic for topic, _, _ in latecomer.messages if topic.startswith(f"{ROOT}/alerts/")]
 
+    command = [
+        sys.executable,
+        "-m",
+        "edge.cli",
+        "watch",
+        "--broker",
+        mosquitto.url,
+        "--seconds",
+        "5",
+        "--json",
+    ]
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    channels = {line["channel"]: line for line in map(json.loads, seen.stdout.splitlines())}
+    assert channels["status"]["message"]["state"] == "stopped"
+    assert channels["counts"]["item"] == "anything"
+
 
 def test_a_killed_daemon_is_offline_and_its_alert_ends_at_the_next_start(
     daemon: DaemonProcess, mosquitto: Any, subscribe: Any

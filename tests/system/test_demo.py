@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,6 +81,37 @@ def test_any_folder_can_be_the_source_and_the_result_is_for_people(repository: P
     assert "RAISE  warning  car: count " in done.stdout
     assert "1 alerts raised, 1 cleared" in done.stdout
     assert "skipped: 1" in done.stdout
+
+
+@ORTHOPHOTO
+def test_on_a_terminal_it_shows_the_control_rooms_table(repository: Path, tmp_path: Path) -> None:
+    outer, inner = os.openpty()
+    command = demo_command(tmp_path / "runs", "--seconds", 2)
+    demo = subprocess.Popen(
+        command, cwd=repository, stdin=inner, stdout=inner, stderr=inner, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(inner)
+    shown = b""
+    alarm = threading.Timer(300, demo.kill)  # reading has no timeout of its own
+    alarm.start()
+    try:
+        while True:
+            try:
+                piece = os.read(outer, 65536)
+            except OSError:  # how Linux says that the other side has closed
+                break
+            if not piece:
+                break
+            shown += piece
+        assert demo.wait(120) == 0
+    finally:
+        alarm.cancel()
+        demo.kill()
+        demo.wait()
+        os.close(outer)
+    screen = shown.decode(errors="replace")
+    for words in ("Devices", "tree", "trees:", "truly flown over", "contact_sheet.png"):
+        assert words in screen
 
 
 @ORTHOPHOTO
