@@ -102,7 +102,8 @@ def fly(
     load_prompt_list(prompts)  # its errors come before a broker or a folder is there
     with ExitStack() as stack:
         source = stack.enter_context(open_source(plan.source))
-        folder = _new_folder(plan.runs)
+        folder = new_folder(plan.runs)
+        stack.callback(_remove_if_empty, folder)
         broker = stack.enter_context(start_demo_broker())
         settings = BrokerSettings.from_url(broker.url)
         heard = Heard(on_event)
@@ -134,8 +135,8 @@ def fly(
     return _result(summary, source, broker, heard, scoreboard, recorder)
 
 
-def _new_folder(runs: Path) -> Path:
-    """A folder of its own for this run, named by the time. Raises RemoteclipError."""
+def new_folder(runs: Path) -> Path:
+    """Make a folder in `runs` for one run, named by the time. Raises RemoteclipError."""
     name = f"{datetime.now():%Y%m%d-%H%M%S}"
     for attempt in range(1000):
         folder = runs / (name if attempt == 0 else f"{name}-{attempt}")
@@ -149,6 +150,11 @@ def _new_folder(runs: Path) -> Path:
         else:
             return folder
     raise RemoteclipError(f"{runs}: too many runs at {name}")
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):  # a demo that could not start leaves nothing behind
+        folder.rmdir()
 
 
 def _result(

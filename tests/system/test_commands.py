@@ -211,3 +211,13 @@ def test_no_permission_to_write_results_is_one_line(
     assert one_line(done.stderr).startswith("/proc/runs/")
     done = remoteclip(*arguments, "image.png")
     assert (done.returncode, "image.png" in one_line(done.stderr)) == (1, True)
+
+
+def test_a_demo_that_cannot_start_leaves_nothing_behind(remoteclip: Command, tmp_path: Path) -> None:
+    (tmp_path / "list.yaml").write_text(GOOD_LIST)
+    cv2.imwrite(str(tmp_path / "image.png"), np.zeros((64, 64, 3), np.uint8))
+    arguments = ("--source", "image.png", "--prompts", "list.yaml", "--bundle", "nowhere")
+    done = remoteclip("demo", "--headless", *arguments)
+    assert done.returncode == 1
+    assert one_line(done.stderr).startswith("nowhere: there is no such folder")
+    assert list((tmp_path / "runs").iterdir()) == []
