@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -100,34 +100,29 @@ class Daemon:
                 bundle_sha256=bundle.manifest_sha256,
                 software=_software(),
             )
-            with self._link(broker, outbox, session) as sent:
+            link = self._link(broker, outbox, session)
+            link.start()
+            try:
                 summary = self._fly(outbox, session, pipeline, source)
-            return replace(summary, unsent=sent[0])
+            except BaseException as error:
+                self._stop_reason = self._stop_reason or type(error).__name__
+                raise
+            finally:
+                unsent = link.stop()
+            return replace(summary, unsent=unsent)
 
-    @contextmanager
-    def _link(self, broker: BrokerSettings, outbox: Outbox, session: events.Session) -> Iterator[list[int]]:
-        """The connection; on leaving it sends what it can, and the list yielded holds how much is unsent."""
-
+    def _link(self, broker: BrokerSettings, outbox: Outbox, session: events.Session) -> MqttLink:
         def status(state: Literal["online", "stopped", "offline"]) -> bytes:
             reason = self._stop_reason if state == "stopped" else ""
             return events.status(session, state, _now(), reason).to_payload()
 
-        link = MqttLink(
+        return MqttLink(
             broker,
             outbox,
             device=session.device,
             status=status,
             stamp=lambda message: events.restamp(message.payload, message.created, _now()),
         )
-        left = [0]
-        link.start()
-        try:
-            yield left
-        except BaseException as error:
-            self._stop_reason = self._stop_reason or type(error).__name__
-            raise
-        finally:
-            left[0] = link.stop()
 
     def _fly(
         self, outbox: Outbox, session: events.Session, pipeline: Pipeline, source: FrameSource
