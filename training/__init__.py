@@ -1,0 +1,1 @@
+"""Training of remoteclip models: annotations -> captions and maps -> checkpoint, and every evaluation."""

@@ -1,0 +1,121 @@
+"""Validation splits and leaks, as committed lists of name hashes.
+
+`python -m training.splits DATA_ROOT` writes `splits/<set>.val.txt` (training images set aside to choose
+thresholds and checkpoints on) and `splits/<set>.leak.txt` (training images that are near-duplicates of an
+evaluated or set-aside one).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import DataError
+
+FOLDER = Path(__file__).parent / "splits"
+
+
+def name_hash(path: Path) -> str:
+    """First 16 hex digits of the SHA-256 of the file's name: enough to tell images apart, and no image."""
+    return hashlib.sha256(path.name.encode()).hexdigest()[:16]
+
+
+def listed(name: str, kind: str) -> frozenset[str]:
+    """The hashes in `splits/<name>.<kind>.txt`; none where the set has no such list."""
+    file = FOLDER / f"{name}.{kind}.txt"
+    return frozenset(file.read_text("ascii").split()) if file.is_file() else frozenset()
+
+
+def belongs(name: str, path: Path, split: str) -> bool:
+    """Whether a training image of the set belongs to `train` or to `val`."""
+    hashed = name_hash(path)
+    validation = hashed in listed(name, "val")
+    return validation if split == "val" else not validation and hashed not in listed(name, "leak")
+
+
+# What to set aside: whole groups where frames follow one another, a share by hash elsewhere.
+_GROUPS: dict[str, Callable[[str], bool]] = {
+    "cats_vehicles": lambda stem: stem.startswith(("5_", "6_")),
+    "aerial_cars": lambda stem: stem.startswith(("DJI-00760-", "DJI_0762-")),
+    "urban_trees": lambda stem: stem.startswith(("eureka_2020", "claremont_2016")),
+}
+_SHARES = {"vhr10": 0.12, "hit_uav": 0.12, "semantic_drone": 0.1}
+
+
+def choose_validation(name: str, paths: Sequence[Path]) -> list[int]:
+    """Indices of the images to set aside for validation."""
+    if name in _GROUPS:
+        return [i for i, path in enumerate(paths) if _GROUPS[name](path.stem)]
+    share = _SHARES.get(name, 0.0)
+    return [i for i, path in enumerate(paths) if int(name_hash(path), 16) / 16**16 < share]
+
+
+def write_lists(root: Path) -> None:
+    """Write every set's lists. Reads each image once for its perceptual hash."""
+    from rich.progress import track
+
+    from training.duplicates import near_duplicates, phash
+
+    train, evaluated = _image_files(root)
+    hashes: dict[Path, NDArray[np.bool_]] = {}
+    every = [path for paths in (*train.values(), evaluated) for path in paths]
+    for path in track(every, description="perceptual hashes"):
+        hashes[path] = phash(path)
+    references = [hashes[path] for path in evaluated]
+    for name, paths in train.items():
+        chosen = set(choose_validation(name, paths))
+        validation = [paths[i] for i in sorted(chosen)]
+        rest = [path for i, path in enumerate(paths) if i not in chosen]
+        leaking = near_duplicates([hashes[p] for p in rest], references + [hashes[p] for p in validation])
+        _write(name, "val", validation)
+        _write(name, "leak", [rest[i] for i in leaking])
+        print(f"{name}: {len(paths)} images, {len(validation)} validation, {len(leaking)} leaks removed")
+
+
+def _image_files(root: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Training images of every set, and all images that something is evaluated on."""
+    from training.readers import OBJECT_READERS, captions, detect_format
+
+    train: dict[str, list[Path]] = defaultdict(list)
+    evaluated: list[Path] = []
+    for folder in sorted(child for child in root.iterdir() if child.is_dir()):
+        try:
+            form = detect_format(folder)
+        except DataError:
+            evaluated += sorted((folder / "images").glob("*")) if (folder / "images").is_dir() else []
+            continue
+        if form == "karpathy":
+            for split in ("train", "val", "test"):
+                paths = [sample.path for sample in captions.read_karpathy(folder, split)]
+                keep = split == "train" and folder.name == "rsicd"
+                (train[folder.name] if keep else evaluated).extend(paths)
+        elif form == "class_folders":
+            evaluated += [sample.path for sample in captions.read_class_folders(folder)]
+        else:
+            for split in ("train", "test"):
+                try:
+                    paths = [sample.path for sample in OBJECT_READERS[form](folder, split)[1]]
+                except FileNotFoundError:  # a set that has this split only by name
+                    continue
+                (train[folder.name] if split == "train" else evaluated).extend(paths)
+    return dict(train), evaluated
+
+
+def _write(name: str, kind: str, paths: Sequence[Path]) -> None:
+    file = FOLDER / f"{name}.{kind}.txt"
+    if not paths:
+        file.unlink(missing_ok=True)
+        return
+    FOLDER.mkdir(exist_ok=True)
+    lines = sorted(name_hash(path) for path in paths)
+    file.write_text("".join(f"{line}\n" for line in lines), "ascii")
+
+
+if __name__ == "__main__":
+    write_lists(Path(sys.argv[1]))
