@@ -1,0 +1,1 @@
+"""The image and text towers of remoteclip-lite and the lookup graph that compile exports."""
