@@ -1,0 +1,69 @@
+"""One training step's loss: dense maps, boxes, areas and captions, in the shared embedding space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.batches import CaptionBatch, DenseBatch
+from training.losses import area_entropy, box_error, contrast, map_focal
+from training.models.lite import LiteImageTower
+from training.models.text import TextTower
+
+BOX_WEIGHT = 0.3
+AREA_WEIGHT = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepLosses:
+    """The terms of a step's loss, each a scalar tensor; `total` is what is minimised."""
+
+    focal: Tensor
+    area: Tensor
+    box: Tensor
+    caption: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return self.focal + AREA_WEIGHT * self.area + BOX_WEIGHT * self.box + self.caption
+
+
+class LitePretraining(nn.Module):
+    """The image tower and the text tower's trainable projection, with the losses that pull them together."""
+
+    def __init__(self, image: LiteImageTower, text: TextTower) -> None:
+        super().__init__()
+        self.image = image
+        self.projection = text.projection
+        self._project = text.project
+
+    def taps(self, pixels: Tensor) -> list[Tensor]:
+        """Trunk features; no gradient reaches the frozen low part."""
+        with torch.no_grad():
+            low = self.image.trunk.low(self.image.normalise(pixels))
+        return self.image.trunk.high(low)
+
+    def dense_losses(self, batch: DenseBatch) -> tuple[Tensor, Tensor, Tensor]:
+        cell, box = self.image.dense(self.taps(batch.image))
+        with torch.autocast(
+            cell.device.type, enabled=False
+        ):  # logits of +-10 lose their decimals in bfloat16
+            text = self._project(batch.sentence)
+            maps = torch.einsum("ndhw,pd->nphw", cell, text)
+            logits = self.image.logit_scale.exp() * maps + self.image.logit_bias
+        focal = map_focal(logits, batch.heat, batch.weight)
+        if batch.area_rows:
+            rows = torch.cat([logits[n, rows] for n, rows in batch.area_rows])
+            area = area_entropy(rows, batch.area.reshape(rows.shape))
+        else:
+            area = logits.new_zeros(())
+        at_objects = box.flatten(2)[batch.owner, :, batch.cell]
+        return focal, area, box_error(at_objects, batch.box, batch.sized)
+
+    def caption_loss(self, batch: CaptionBatch) -> Tensor:
+        embedding = self.image.embed(self.taps(batch.image))
+        with torch.autocast(embedding.device.type, enabled=False):
+            text = self._project(batch.sentence)
+            return contrast(embedding, text, batch.same, self.image.scene_scale.exp().clamp(max=100.0))

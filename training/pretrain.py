@@ -1,0 +1,230 @@
+"""`remoteclip train pretrain`: one recipe, one run folder, resumable, best on validation kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from firmware_cfg.errors import UsageError
+from training.batches import Batches
+from training.card import model_card
+from training.checkpoint import ModelSpec, save_checkpoint, save_state
+from training.models.lite import LiteImageTower
+from training.models.text import TextTower
+from training.objective import LitePretraining, StepLosses
+from training.prompts import SentenceBank
+from training.recipe import Recipe, Schedule
+from training.validation import Validation, ValidationScore
+
+STATE_FILE = "state.pt"
+LOG_FILE = "log.jsonl"
+CHECKPOINT_FOLDER = "checkpoint"
+SCALAR_RATE = 5.0  # logit scales and bias have far to go in few steps
+
+
+@dataclass
+class Run:
+    """A run in progress: everything that a resume must restore."""
+
+    model: LitePretraining
+    average: AveragedModel
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    best: float = -math.inf
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, file: Path) -> None:
+        save_state(
+            file,
+            {
+                "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.step,
+                "best": self.best,
+                "history": self.history,
+            },
+        )
+
+    def restore(self, file: Path) -> None:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.best, self.history = state["step"], state["best"], state["history"]
+
+
+def learning_rate(step: int, schedule: Schedule) -> float:
+    """Share of the full rate at a step: linear warm-up, then cosine to zero."""
+    if step < schedule.warmup:
+        return (step + 1) / schedule.warmup
+    done = (step - schedule.warmup) / max(schedule.steps - schedule.warmup, 1)
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def make_optimizer(model: LitePretraining, schedule: Schedule) -> torch.optim.AdamW:
+    """AdamW: a lower rate for the trunk, a higher one for logit scales and bias, decay of matrices only."""
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            rate = schedule.trunk_learning_rate if name.startswith("image.trunk.") else schedule.learning_rate
+            rate = SCALAR_RATE * schedule.learning_rate if parameter.ndim == 0 else rate
+            decay = schedule.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "lr": rate, "full_lr": rate, "weight_decay": decay}
+            for (rate, decay), parameters in groups.items()
+        ]
+    )
+
+
+def pretrain(recipe: Recipe, root: Path, out: Path, resume: bool, console: Console) -> ValidationScore:
+    """Run or resume a recipe on the data root; the best checkpoint ends in `out/checkpoint`.
+
+    Raises UsageError when `out` holds a run and `resume` is false.
+    """
+    state_file = out / STATE_FILE
+    if state_file.exists() and not resume:
+        raise UsageError(f"{out}: holds a run already (continue it with --resume, or choose another folder)")
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.schedule.seed)
+    console.print("reading the data sets")
+    batches = Batches(root, recipe)
+    validation = Validation(root, recipe)
+    text = TextTower()
+    console.print("encoding sentences")
+    bank = SentenceBank.encode(text.minilm, [*batches.all_sentences(), *validation.all_sentences()])
+    text.centre(bank.of(list(batches.prompt_sentences())))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    image = LiteImageTower(text.projection.out_features)
+    image.trunk.freeze()
+    model = LitePretraining(image, text).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.schedule.ema), use_buffers=True)
+    run = Run(model, average, make_optimizer(model, recipe.schedule))
+    if state_file.exists():
+        run.restore(state_file)
+        console.print(f"resuming at step {run.step}")
+    _train(run, recipe, batches, validation, bank, text, out, device, console)
+    best = max(run.history, key=lambda entry: float(entry["score"]))
+    return ValidationScore(best["count_error"], best["recall"])
+
+
+def _train(
+    run: Run,
+    recipe: Recipe,
+    batches: Batches,
+    validation: Validation,
+    bank: SentenceBank,
+    text: TextTower,
+    out: Path,
+    device: torch.device,
+    console: Console,
+) -> None:
+    schedule = recipe.schedule
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress, (out / LOG_FILE).open("a", encoding="utf-8") as log:
+        task = progress.add_task("pretrain", total=schedule.steps, completed=run.step)
+        for dense, captioned in batches.stream(run.step, schedule.steps, bank):
+            losses = _step(run, schedule, dense, captioned, device)
+            run.step += 1
+            log.write(json.dumps({"step": run.step, "time": time.time(), **losses}) + "\n")
+            log.flush()
+            progress.update(task, advance=1, description=f"loss {losses['total']:.3f}")
+            last = run.step == schedule.steps
+            if run.step % schedule.evaluate_every == 0 or last:
+                _evaluate(run, recipe, validation, bank, text, out, console)
+            if run.step % schedule.save_every == 0 or last:
+                run.save(out / STATE_FILE)
+
+
+def _step(run: Run, schedule: Schedule, dense: Any, captioned: Any, device: torch.device) -> dict[str, float]:
+    run.model.train()
+    share = learning_rate(run.step, schedule)
+    for group in run.optimizer.param_groups:
+        group["lr"] = group["full_lr"] * share
+    dense, captioned = to_device(dense, device), to_device(captioned, device)
+    run.optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=schedule.bfloat16):
+        focal, area, box = run.model.dense_losses(dense)
+        caption = run.model.caption_loss(captioned)
+    losses = StepLosses(focal, area, box, caption)
+    losses.total.backward()
+    torch.nn.utils.clip_grad_norm_(run.model.parameters(), 5.0)
+    run.optimizer.step()
+    run.average.update_parameters(run.model)
+    return {
+        "focal": focal.item(),
+        "area": area.item(),
+        "box": box.item(),
+        "caption": caption.item(),
+        "total": losses.total.item(),
+    }
+
+
+def _evaluate(
+    run: Run,
+    recipe: Recipe,
+    validation: Validation,
+    bank: SentenceBank,
+    text: TextTower,
+    out: Path,
+    console: Console,
+) -> None:
+    """Score the averaged weights on validation data and keep them if they are the best so far."""
+    averaged: LitePretraining = run.average.module
+    averaged.eval()
+    score = validation.score(averaged.image.cpu(), averaged.projection.cpu(), bank)
+    entry = {"step": run.step, "score": score.score, "recall": score.recall, "count_error": score.count_error}
+    run.history.append(entry)
+    console.print(json.dumps(entry))
+    if score.score > run.best:
+        run.best = score.score
+        text.projection.load_state_dict(averaged.projection.state_dict())
+        spec = ModelSpec(
+            1,
+            recipe.model,
+            "tf_efficientnet_lite0",
+            "all-MiniLM-L6-v2",
+            text.projection.out_features,
+            averaged.image.cell.in_channels,
+            "research and non-commercial use only (see card.md)",
+        )
+        card = model_card(recipe, entry)
+        save_checkpoint(out / CHECKPOINT_FOLDER, spec, averaged.image, text, {"validation": entry}, card)
+    averaged.to(next(run.model.parameters()).device)
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """The batch with every tensor field on the device."""
+    if device.type == "cpu":
+        return batch
+    moved = {
+        name: value.to(device, non_blocking=True)
+        if isinstance(value := getattr(batch, name), torch.Tensor)
+        else value
+        for name in batch.__dataclass_fields__
+    }
+    return type(batch)(**moved)

@@ -1,0 +1,85 @@
+"""The training recipe: one YAML file says which sets, which words and which schedule made a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from firmware_cfg.located_yaml import load_model
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ObjectSet(_Section):
+    """A set with boxes, points or masks."""
+
+    name: str = Field(description="folder below the data root")
+    format: Literal["coco", "yolo", "colour_masks", "points"]
+    weight: float = Field(gt=0, description="share of the dense crops drawn from this set")
+    scale: tuple[float, float] = Field(description="range of the random zoom, 1 = the image's own pixels")
+    objects: dict[str, list[str]] = Field(
+        description="class of the set -> the phrases that a user may write for it"
+    )
+    areas: dict[str, list[str]] = Field(
+        default={}, description="mask class counted by area, not as objects -> phrases"
+    )
+    thermal: bool = Field(default=False, description="infrared images: templates speak of thermal images too")
+    licence: str = Field(description="licence of the set, for the model card")
+
+
+class CaptionSet(_Section):
+    """A set of images with sentences and scene labels (Karpathy format)."""
+
+    name: str
+    labels: dict[str, list[str]] = Field(description="scene label -> phrases; class-to-caption")
+    licence: str
+
+
+class Schedule(_Section):
+    """Optimisation. A step is one batch of dense crops and one of captioned images."""
+
+    steps: int = Field(gt=0)
+    warmup: int = Field(ge=0)
+    dense_batch: int = Field(gt=0)
+    dense_crop: int = Field(gt=0, multiple_of=32, description="pixels")
+    caption_batch: int = Field(gt=0)
+    caption_crop: int = Field(gt=0, multiple_of=32, description="pixels")
+    extra_captions: int = Field(
+        ge=0, description="sentences of other images added to the contrast as negatives"
+    )
+    learning_rate: float = Field(gt=0, description="of the pyramid, heads and projection")
+    trunk_learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    ema: float = Field(gt=0, lt=1, description="decay of the averaged weights that are evaluated and kept")
+    evaluate_every: int = Field(gt=0)
+    save_every: int = Field(gt=0)
+    seed: int = 0
+    bfloat16: bool = Field(default=True, description="autocast; on CPUs without bfloat16 set it to false")
+
+
+class Recipe(_Section):
+    """A run of `remoteclip train pretrain`."""
+
+    model: Literal["remoteclip-lite0"]
+    object_sets: list[ObjectSet]
+    caption_sets: list[CaptionSet]
+    templates: list[str] = Field(description="sentences with {} for the phrase")
+    thermal_templates: list[str]
+    distractors: list[str] = Field(
+        description="things that no training image shows: negatives for open vocabulary"
+    )
+    schedule: Schedule
+
+
+def default_recipe() -> Path:
+    """The recipe of the shipped model."""
+    return Path(__file__).parent / "recipes" / "lite0.yaml"
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and validate a recipe. Raises ConfigErrors with file, line and column of every fault."""
+    return load_model(path, Recipe)

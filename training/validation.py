@@ -1,0 +1,119 @@
+"""The quick figure by which a run keeps its best checkpoint: counting and retrieval on validation images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.batches import ObjectPool, read_rgb
+from training.models.lite import LiteImageTower
+from training.prompts import SentenceBank
+from training.readers import captions
+from training.recipe import Recipe
+
+_SIDE = 640
+_THRESHOLDS = torch.linspace(-4.0, 3.0, 36)
+_IMAGES_A_SET = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationScore:
+    """How good the model is.
+
+    count_error: by set, the mean over classes of |count - truth| / (truth + 1) at each class's best
+    threshold; recall: mean of six recalls of caption retrieval; score: what is maximised.
+    """
+
+    count_error: dict[str, float]
+    recall: float
+
+    @property
+    def score(self) -> float:
+        return self.recall - float(np.mean(list(self.count_error.values())))
+
+
+class Validation:
+    """Validation images of every set, kept in memory."""
+
+    def __init__(self, root: Path, recipe: Recipe) -> None:
+        self.pools = [
+            ObjectPool(root, spec, "val", recipe.templates, recipe.thermal_templates)
+            for spec in recipe.object_sets
+        ]
+        self.captioned = [
+            s for c in recipe.caption_sets for s in captions.read_karpathy(root / c.name, "val")
+        ]
+        self.crop = recipe.schedule.caption_crop
+        self.template = recipe.templates[1]
+
+    def class_sentences(self, pool: ObjectPool) -> list[str]:
+        return [self.template.format(pool.spec.objects[name][0]) for name in pool.classes]
+
+    def all_sentences(self) -> list[str]:
+        words = [word for pool in self.pools for word in self.class_sentences(pool)]
+        return words + [text for sample in self.captioned for text in sample.captions]
+
+    @torch.inference_mode()
+    def score(
+        self, tower: LiteImageTower, projection: torch.nn.Module, bank: SentenceBank
+    ) -> ValidationScore:
+        """Evaluate the tower, which must be in eval mode."""
+        text = lambda words: F.normalize(projection(bank.of(words)), dim=-1)  # noqa: E731
+        errors = {
+            pool.spec.name: self._count_error(tower, pool, text(self.class_sentences(pool)))
+            for pool in self.pools
+        }
+        return ValidationScore(
+            errors, self._recall(tower, text([t for s in self.captioned for t in s.captions]))
+        )
+
+    def _count_error(self, tower: LiteImageTower, pool: ObjectPool, text: Tensor) -> float:
+        counts, truth = [], []
+        for image, sample in list(zip(pool.images, pool.samples, strict=True))[:_IMAGES_A_SET]:
+            scale = min(_SIDE / max(image.shape[:2]), pool.spec.scale[1])
+            pixels = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            padded = np.full((1, _SIDE, _SIDE, 3), 114, np.uint8)
+            padded[0, : pixels.shape[0], : pixels.shape[1]] = pixels[:_SIDE, :_SIDE]
+            cell = tower(torch.from_numpy(padded)).cell
+            logits = tower.logit_scale.exp() * torch.einsum("ndhw,pd->nphw", cell, text) + tower.logit_bias
+            peaks = logits >= F.max_pool2d(logits, 3, 1, 1)
+            above = logits[0, :, None] > _THRESHOLDS[None, :, None, None]
+            counts.append((above & peaks[0, :, None]).sum((2, 3)))
+            truth.append(torch.from_numpy(sample.counts(len(pool.classes))))
+        true = torch.stack(truth)[:, :, None]
+        error = ((torch.stack(counts) - true).abs() / (true + 1)).mean(0)
+        present = true[:, :, 0].sum(0) > 0
+        return float(error.min(dim=1).values[present].mean())
+
+    def _recall(self, tower: LiteImageTower, text: Tensor) -> float:
+        images = [cv2.resize(read_rgb(s.path), (self.crop, self.crop)) for s in self.captioned]
+        batches = torch.from_numpy(np.stack(images)).split(50)
+        embedding = torch.cat([tower(batch).embedding for batch in batches])
+        owner = torch.repeat_interleave(
+            torch.arange(len(images)), torch.tensor([len(s.captions) for s in self.captioned])
+        )
+        return mean_recall(embedding @ text.T, owner)
+
+
+def mean_recall(similarity: Tensor, owner: Tensor) -> float:
+    """Mean of the six recalls; similarity (I, T), owner (T,) each text's image."""
+    return float(np.mean(list(recalls(similarity, owner).values())))
+
+
+def recalls(similarity: Tensor, owner: Tensor) -> dict[str, float]:
+    """The six recalls i2t_r1 ... t2i_r10; a hit if any positive is among the best k."""
+    found: dict[str, float] = {}
+    ranked_texts = owner[similarity.argsort(dim=1, descending=True)[:, :10]]
+    hit = ranked_texts == torch.arange(len(similarity))[:, None]
+    ranked_images = similarity.T.argsort(dim=1, descending=True)[:, :10]
+    back = ranked_images == owner[:, None]
+    for k in (1, 5, 10):
+        found[f"i2t_r{k}"] = float(hit[:, :k].any(1).float().mean())
+        found[f"t2i_r{k}"] = float(back[:, :k].any(1).float().mean())
+    return found
