@@ -1,0 +1,1 @@
+"""Checkpoint -> exported graphs, calibration, golden vectors -> bundle, with the accuracy of every step."""

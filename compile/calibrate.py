@@ -1,0 +1,207 @@
+"""Calibration of a checkpoint on validation images: the null bank and the two Platt fits.
+
+An unseen prompt has no validation data, so nothing here is a table of prompts: one fit serves every prompt,
+and the null bank lets the drone find any prompt's own threshold at a stated false-alarm rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from edge.calibration import Calibration
+from edge.engines.base import F32, EngineOutput
+from edge.frames import RgbImage
+from edge.letterbox import Letterbox, best_image_size, letterbox
+from firmware_cfg.errors import RemoteclipError
+from training.batches import read_rgb
+from training.checkpoint import Checkpoint
+from training.models.lite import POSITION_WIDTH, STRIDE
+from training.models.lookup_graph import NO_PEAK
+from training.readers import OBJECT_READERS, captions
+from training.recipe import Recipe
+from training.samples import ObjectSample
+from training.splits import belongs
+from training.torch_engine import TorchImageEngine, TorchTextEncoder
+
+NULL_CELLS = 3072
+NULL_SCENES = 1024
+FALSE_ALARM_OBJECT = 0.01
+FALSE_ALARM_SCENE = 0.05
+IMAGE_SIZES = ((640, 384), (256, 256), (640, 512), (640, 640), (1280, 384))
+_SENTENCES = ("a {}", "a {} seen from above")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What validation images say about objects.
+
+    logit (K,) float64 and right (K,) bool: how strongly a class's prompt claims one of its peaks, and whether
+    an object of the class is there; null (J, D + E) float32: strong places where nothing is annotated.
+    """
+
+    logit: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    null: F32
+
+
+def calibrate(checkpoint: Checkpoint, recipe: Recipe, root: Path) -> Calibration:
+    """Fit a checkpoint's calibration on the validation images of its recipe's sets."""
+    encoder = TorchTextEncoder(checkpoint)
+    engines: dict[tuple[int, int], TorchImageEngine] = {}
+    scenes: list[F32] = []
+    found = [
+        _object_evidence(checkpoint, recipe, root, index, encoder, engines, scenes)
+        for index in range(len(recipe.object_sets))
+    ]
+    logit = np.concatenate([e.logit for e in found])
+    right = np.concatenate([e.right for e in found])
+    if not right.any() or right.all():
+        raise RemoteclipError(
+            f"{root}: validation images show no objects, or nothing else; nothing to calibrate on"
+        )
+    cosine, same, captioned = _scene_evidence(checkpoint, recipe, root, encoder, engines)
+    rng = np.random.default_rng(0)
+    return Calibration(
+        null_cells=_sample(np.concatenate([e.null for e in found]), NULL_CELLS, rng),
+        null_scenes=_sample(np.concatenate([*scenes, captioned]), NULL_SCENES, rng),
+        platt_object=platt(logit, right),
+        platt_scene=platt(cosine, same, balanced=True),
+        false_alarm_rate_object=FALSE_ALARM_OBJECT,
+        false_alarm_rate_scene=FALSE_ALARM_SCENE,
+    )
+
+
+def platt(
+    value: NDArray[np.float64], right: NDArray[np.bool_], balanced: bool = False
+) -> tuple[float, float]:
+    """(a, c) of sigmoid(a * value + c) by logistic regression; balanced gives both outcomes equal weight.
+
+    Raises RemoteclipError where the score does not rise with the value.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    # C: no regularisation to speak of, there are two parameters and thousands of points.
+    model = LogisticRegression(C=1e6, class_weight="balanced" if balanced else None, max_iter=1000)
+    model.fit(value[:, None], right)
+    slope, offset = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if slope <= 0:
+        raise RemoteclipError(
+            "the checkpoint scores what is there no higher than what is not (train it longer)"
+        )
+    return slope, offset
+
+
+def _object_evidence(
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    root: Path,
+    index: int,
+    encoder: TorchTextEncoder,
+    engines: dict[tuple[int, int], TorchImageEngine],
+    scenes: list[F32],
+) -> Evidence:
+    spec = recipe.object_sets[index]
+    names, samples = OBJECT_READERS[spec.format](root / spec.name, "train")
+    samples = [s for s in samples if belongs(spec.name, s.path, "val")]
+    columns = [names.index(name) for name in spec.objects]
+    rows = _rows([spec.objects[name][0] for name in spec.objects], encoder)
+    logits, rights, nulls = [], [], []
+    for sample in track(samples, f"calibrating on {spec.name}"):
+        output, fit = _infer(checkpoint, sample.path, rows, engines)
+        scenes.append(output.embedding)
+        centres = _tile_centres(output, fit)
+        near = _near(centres, sample, columns)
+        inside = _inside(output, fit)
+        peak = output.place_logit[0]
+        owner = peak.argmax(axis=1)
+        claimed = inside & (peak.max(axis=1) > NO_PEAK / 2)
+        logits.append(peak[np.arange(len(peak)), owner][claimed])
+        rights.append(near[np.arange(len(near)), owner][claimed])
+        free = inside & ~near.any(axis=1) & ~_ignored(centres, sample)
+        nulls.append(output.place_embedding[0][free][: 2 * NULL_CELLS // max(len(samples), 1)])
+    if not samples:
+        return Evidence(np.empty(0), np.empty(0, np.bool_), np.empty((0, rows.shape[1]), np.float32))
+    return Evidence(np.concatenate(logits).astype(np.float64), np.concatenate(rights), np.concatenate(nulls))
+
+
+def _scene_evidence(
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    root: Path,
+    encoder: TorchTextEncoder,
+    engines: dict[tuple[int, int], TorchImageEngine],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], F32]:
+    """Validation images: cosines with every scene label, whether the label is theirs, and embeddings."""
+    cosines, same, embedded = [], [], []
+    for spec in recipe.caption_sets:
+        labels = list(spec.labels)
+        rows = _rows([spec.labels[label][0] for label in labels], encoder)
+        for sample in track(captions.read_karpathy(root / spec.name, "val"), f"calibrating on {spec.name}"):
+            output, _ = _infer(checkpoint, sample.path, rows, engines)
+            embedded.append(output.embedding)
+            cosines.append(output.scene[0])
+            same.append([label == sample.label for label in labels])
+    return np.concatenate(cosines).astype(np.float64), np.concatenate(same), np.concatenate(embedded)
+
+
+def _rows(phrases: Sequence[str], encoder: TorchTextEncoder) -> F32:
+    """One row a phrase: the unit mean of its sentences, with empty position columns; (P, D + E)."""
+    blocks = [
+        encoder.encode([sentence.format(phrase) for sentence in _SENTENCES]).mean(axis=0)
+        for phrase in phrases
+    ]
+    unit = np.stack([block / np.linalg.norm(block) for block in blocks]).astype(np.float32)
+    return np.pad(unit, ((0, 0), (0, POSITION_WIDTH)))
+
+
+def _infer(
+    checkpoint: Checkpoint, path: Path, rows: F32, engines: dict[tuple[int, int], TorchImageEngine]
+) -> tuple[EngineOutput, Letterbox]:
+    image = RgbImage(read_rgb(path))
+    size = best_image_size(image.width, image.height, IMAGE_SIZES)
+    engine = engines.setdefault(size, TorchImageEngine(checkpoint, size))
+    tile, fit = letterbox(image, *size)
+    return engine.infer(tile[None], rows, np.zeros(len(rows), np.float32)), fit
+
+
+def _tile_centres(output: EngineOutput, fit: Letterbox) -> F32:
+    """Centres of an output's places in pixels of the source image, (M, 2)."""
+    boxes = fit.to_frame(output.place_box[0])
+    centres: F32 = ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(np.float32)
+    return centres
+
+
+def _inside(output: EngineOutput, fit: Letterbox) -> NDArray[np.bool_]:
+    centre = (output.place_box[0][:, :2] + output.place_box[0][:, 2:]) / 2
+    low = np.array([fit.pad_x, fit.pad_y])
+    inside: NDArray[np.bool_] = np.all(
+        (centre >= low) & (centre < low + np.array([fit.content_width, fit.content_height])), axis=1
+    )
+    return inside
+
+
+def _near(centres: F32, sample: ObjectSample, columns: Sequence[int]) -> NDArray[np.bool_]:
+    """Whether each place lies on an object of each class, within half its size, at least a cell; (M, C)."""
+    reach = np.maximum(sample.sizes / 2, STRIDE)
+    apart = np.abs(centres[:, None] - sample.centres)
+    on = np.all(apart <= reach, axis=2)
+    return np.stack([on[:, sample.labels == column].any(axis=1) for column in columns], axis=1)
+
+
+def _ignored(centres: F32, sample: ObjectSample) -> NDArray[np.bool_]:
+    low, high = sample.ignored[:, :2], sample.ignored[:, 2:]
+    within: NDArray[np.bool_] = np.all((centres[:, None] >= low) & (centres[:, None] <= high), axis=2).any(
+        axis=1
+    )
+    return within
+
+
+def _sample(bank: F32, count: int, rng: np.random.Generator) -> F32:
+    chosen = rng.permutation(len(bank))[:count]
+    return bank[np.sort(chosen)]
