@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -20,11 +19,14 @@ from compile.calibrate import IMAGE_SIZES, calibrate
 from compile.export import OPSET, export_image_graph, export_text_tower
 from compile.golden import TEXTS, golden_vectors
 from compile.weight_only import quantize_weights
-from edge.bundle import BundleReport, verify_bundle, write_manifest
+from edge.bundle import load_bundle, write_manifest
 from edge.engines.base import F32
 from edge.golden import GoldenCheck
-from firmware_cfg.errors import BundleError
-from training.checkpoint import Checkpoint, load_checkpoint
+from edge.manifest import MANIFEST_NAME
+from edge.verify import BundleReport, verify_bundle
+from firmware_cfg.errors import BundleError, UsageError
+from training.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoint
+from training.folders import recover_folder, replace_folder
 from training.models.lite import POSITION_WIDTH, STRIDE
 from training.models.lookup_graph import PLACES, LookupGraph
 from training.models.text import MAX_TOKENS
@@ -47,9 +49,10 @@ _PROBE = (
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A finished bundle: where it lies, what verification found, and the size of every file in bytes."""
+    """A finished bundle: where it lies, its name, what verification found, and every file's size in bytes."""
 
     folder: Path
+    manifest_sha256: str
     report: BundleReport
     sizes: dict[str, int]
 
@@ -59,8 +62,13 @@ def compile_bundle(
 ) -> Compiled:
     """Export, calibrate and verify a checkpoint; `out` is replaced only by a bundle that passed.
 
-    Raises BundleError where the text tower lost too much, or an engine does not reproduce the golden vectors.
+    Raises UsageError where `out` holds something else, BundleError where the text tower lost too much or an
+    engine does not reproduce the golden vectors.
     """
+    out = out.absolute()
+    recover_folder(out)
+    if out.exists() and not _is_bundle_or_empty(out):
+        raise UsageError(f"{out}: holds something else than a bundle (choose another folder with --out)")
     checkpoint = load_checkpoint(checkpoint_folder)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -70,7 +78,7 @@ def compile_bundle(
         export_image_graph(LookupGraph(checkpoint.image), width, partial / "image.onnx")
         console.print("exporting the text tower, weight-only int8")
         cosine = write_text_tower(checkpoint, partial / "text.onnx")
-        shutil.copyfile(checkpoint_folder / "tokenizer.json", partial / "tokenizer.json")
+        shutil.copyfile(checkpoint_folder / TOKENIZER_FILE, partial / TOKENIZER_FILE)
         (partial / "card.md").write_text(checkpoint.card, "utf-8")
         calibrate(checkpoint, recipe, data).save(partial / "calibration.npz")
         text = run_text_graph(partial / "text.onnx", checkpoint, TEXTS)
@@ -88,7 +96,8 @@ def compile_bundle(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return Compiled(out, report, {file.name: file.stat().st_size for file in sorted(out.iterdir())})
+    sizes = {file.name: file.stat().st_size for file in sorted(out.iterdir())}
+    return Compiled(out, load_bundle(out).manifest_sha256, report, sizes)
 
 
 def write_text_tower(checkpoint: Checkpoint, file: Path) -> float:
@@ -152,15 +161,8 @@ def parity_entry(check: GoldenCheck) -> dict[str, Any]:
     }
 
 
-def replace_folder(new: Path, target: Path) -> None:
-    """Put `new` where `target` is; a reader sees the old folder or the new one."""
-    if not target.exists():
-        os.replace(new, target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    os.replace(target, old / "replaced")
-    os.replace(new, target)
-    shutil.rmtree(old)
+def _is_bundle_or_empty(path: Path) -> bool:
+    return path.is_dir() and ((path / MANIFEST_NAME).is_file() or not any(path.iterdir()))
 
 
 def _version() -> str:

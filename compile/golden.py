@@ -7,7 +7,7 @@ import numpy as np
 
 from edge.engines.base import F32
 from edge.golden import Golden
-from edge.prompts import BACKGROUND_BIAS
+from edge.prompt_bank import BACKGROUND_BIAS
 from training.checkpoint import Checkpoint
 from training.models.lite import POSITION_WIDTH
 from training.torch_engine import TorchImageEngine

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge.alerts import Transition
     from edge.counting import PromptCounts
     from edge.pipeline import FrameResult
-    from edge.prompts import PromptBank
+    from edge.prompt_bank import PromptBank
 
 HISTORICAL_AFTER_S = 30.0
 """A message that waited longer than this for the broker is no news of the moment any more."""

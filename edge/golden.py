@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge.bundle import Bundle
-    from edge.prompts import SentenceEncoder
+    from edge.text_encoder import SentenceEncoder
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

@@ -15,7 +15,8 @@ from edge.engines import create_image_engine
 from edge.engines.base import ImageEngine
 from edge.letterbox import best_image_size, letterbox
 from edge.lookup import FrameScores, lookup
-from edge.prompts import PromptBank, PromptStore, build_prompt_bank
+from edge.prompt_bank import PromptBank, PromptStore
+from edge.prompts import build_prompt_bank
 from edge.text_encoder import TextEncoder
 from edge.tracking import TrackedPlace, Tracker, TrackerSettings
 from firmware_cfg.errors import EngineError
@@ -51,6 +52,7 @@ class FrameResult:
         engine, precision: what ran, such as "openvino" and "fp32"; never "auto".
         image_size: (width, height) of the model tile.
         seconds: where the time went.
+        independent: the frame is an unrelated image, so its unique counts are its own and not a running total.
     """
 
     frame: Frame
@@ -62,6 +64,7 @@ class FrameResult:
     precision: str
     image_size: tuple[int, int]
     seconds: StageSeconds
+    independent: bool
 
 
 class Pipeline:
@@ -150,7 +153,18 @@ class Pipeline:
         counts = self._counter.update(tracks, scores, frame.width, frame.height, frame.time_s)
         counted = time.perf_counter()
         seconds = StageSeconds(boxed - began, inferred - boxed, looked_up - inferred, counted - looked_up)
-        return FrameResult(frame, scores, tracks, counts, bank, engine.name, engine.precision, size, seconds)
+        return FrameResult(
+            frame=frame,
+            scores=scores,
+            tracks=tracks,
+            counts=counts,
+            bank=bank,
+            engine=engine.name,
+            precision=engine.precision,
+            image_size=size,
+            seconds=seconds,
+            independent=self._independent,
+        )
 
     def close(self) -> None:
         """Free every engine. May be called twice."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge.counting import FrameCounts
     from edge.outbox import Kind, Outbox
     from edge.pipeline import FrameResult
-    from edge.prompts import PromptBank
+    from edge.prompt_bank import PromptBank
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -43,6 +43,14 @@ class TextTooLong(RemoteclipError):
 def too_long_problem(text: str, tokens: int, limit: int) -> str:
     """The sentence of an error about one sentence."""
     return f'text "{text[:40]}..." has {tokens} tokens, the text tower reads {limit}'
+
+
+class SentenceEncoder(Protocol):
+    """What embeds sentences: the device's TextEncoder, or the tower that training holds in memory."""
+
+    def encode(self, texts: Sequence[str]) -> F32:
+        """(T, D) float32 of unit length. Raises TextTooLong."""
+        ...
 
 
 class TextEncoder:

@@ -31,7 +31,7 @@ def verify(
     """Check every hash, then run the golden vectors on this machine. Exit code 1 when an answer is off."""
     import json
 
-    from edge.bundle import verify_bundle
+    from edge.verify import verify_bundle
 
     report = verify_bundle(path, [name.value for name in engine] if engine else None, threads)
     if as_json:

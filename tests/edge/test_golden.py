@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.bundle import Bundle, load_bundle, verify_bundle, write_manifest
+from edge.bundle import Bundle, load_bundle, write_manifest
 from edge.engines import EngineOutput, create_image_engine
 from edge.golden import Golden, check_image_engine, check_text_encoder, load_golden
+from edge.verify import verify_bundle
 from firmware_cfg.errors import BundleError
 
 

@@ -15,7 +15,7 @@ from edge.calibration import Calibration
 from edge.engines import EngineOutput
 from edge.letterbox import Letterbox
 from edge.lookup import lookup, merge_places, object_margins, scene_cosines
-from edge.prompts import BACKGROUND_BIAS, PromptBank, RowLayout
+from edge.prompt_bank import BACKGROUND_BIAS, PromptBank, RowLayout
 from firmware_cfg.errors import EngineError
 from firmware_cfg.prompt_list import PromptList
 

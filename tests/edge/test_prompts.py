@@ -11,7 +11,8 @@ import pytest
 
 from edge.bundle import Bundle
 from edge.lookup import object_margins
-from edge.prompts import BACKGROUND_BIAS, PromptBank, PromptStore, build_prompt_bank, in_memory_list
+from edge.prompt_bank import BACKGROUND_BIAS, PromptBank, PromptStore
+from edge.prompts import build_prompt_bank, in_memory_list
 from edge.text_encoder import TextEncoder
 from firmware_cfg.errors import ConfigErrors, EngineError, UsageError
 from firmware_cfg.prompt_list import LoadedPromptList, PromptList, load_prompt_bytes, load_prompt_list
