@@ -98,7 +98,7 @@ class VideoFile(FrameSource, suffixes=SUFFIXES):
         return container, stream
 
     def _stamp_s(self, picture: av.VideoFrame, number: int, stream: VideoStream) -> float:
-        if not self._stamped or picture.pts is None or stream.time_base is None:
+        if not self._stamped or picture.pts is None or not stream.time_base:
             return number * self._step_s
         return float((picture.pts - (stream.start_time or 0)) * stream.time_base)
 
