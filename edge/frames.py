@@ -17,8 +17,8 @@ _LUMA_WEIGHTS: dict[Standard, tuple[float, float]] = {"bt601": (0.299, 0.114), "
 
 
 @lru_cache(maxsize=4)
-def _yuv_to_rgb(standard: Standard, full_range: bool) -> NDArray[np.float64]:
-    """(3, 4) affine matrix from 8-bit (Y, U, V, 1) to 8-bit RGB."""
+def rgb_from_yuv(standard: Standard, full_range: bool) -> NDArray[np.float64]:
+    """(3, 4) matrix of RGB from (Y, U, V, 1), all in grey levels 0..255."""
     kr, kb = _LUMA_WEIGHTS[standard]
     kg = 1.0 - kr - kb
     luma, chroma, black = (1.0, 1.0, 0.0) if full_range else (255.0 / 219.0, 255.0 / 224.0, 16.0)
@@ -79,7 +79,7 @@ class I420Image:
         yuv[..., 0] = self.y
         for channel, plane in ((1, self.u), (2, self.v)):
             yuv[..., channel] = plane.repeat(2, axis=0).repeat(2, axis=1)[: self.height, : self.width]
-        return np.asarray(cv2.transform(yuv, _yuv_to_rgb(self.standard, self.full_range)), dtype=np.uint8)
+        return np.asarray(cv2.transform(yuv, rgb_from_yuv(self.standard, self.full_range)), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

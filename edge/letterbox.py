@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.frames import I420Image, RgbImage
+from edge.frames import I420Image, RgbImage, rgb_from_yuv
 from edge.native import LETTERBOX
 
 PADDING = 114
@@ -198,21 +198,6 @@ def bilinear_weights(samples: int, extent: float, length: int) -> npt.NDArray[np
     centres = (np.arange(length) + 0.5) * (extent / length) - 0.5
     distance = np.clip(centres, 0, samples - 1)[:, None] - np.arange(samples)[None, :]
     return np.asarray(np.clip(1.0 - np.abs(distance), 0.0, None))
-
-
-def rgb_from_yuv(standard: str, full_range: bool) -> npt.NDArray[np.float64]:
-    """(3, 4) matrix of RGB from (Y, U, V, 1), all in grey levels 0..255; `standard` is bt601 or bt709."""
-    red, blue = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}[standard]
-    green = 1.0 - red - blue
-    offset, luma, chroma = (0.0, 1.0, 1.0) if full_range else (16.0, 255.0 / 219.0, 255.0 / 224.0)
-    matrix = np.array(
-        [
-            [luma, 0.0, 2.0 * (1.0 - red) * chroma],
-            [luma, -2.0 * blue * (1.0 - blue) / green * chroma, -2.0 * red * (1.0 - red) / green * chroma],
-            [luma, 2.0 * (1.0 - blue) * chroma, 0.0],
-        ]
-    )
-    return np.hstack([matrix, -matrix @ np.array([[offset], [128.0], [128.0]])])
 
 
 def _fit(image: I420Image | RgbImage, width: int, height: int) -> Letterbox:
