@@ -92,6 +92,15 @@ class FleetState:
         self.problem = ""
         self._known_events: OrderedDict[str, None] = OrderedDict()
 
+    def start_over(self) -> None:
+        """Forgets what the broker retains, to be called before it is asked again after a lost connection.
+
+        What is still so comes anew; an alert that was cleared in the meantime does not.
+        """
+        for device in self.devices.values():
+            device.counts.clear()
+            device.alerts.clear()
+
     def apply(self, topic: str, payload: bytes, retained: bool, *, at: datetime) -> Received | None:
         """Takes in one message that came at `at`. Returns it, or None if it changed nothing.
 
@@ -147,7 +156,7 @@ class FleetState:
 def _take_status(device: DeviceState, status: Status) -> bool:
     known = device.status
     if known is not None and status.session_id != known.session_id:
-        if status.state != "online":
+        if status.state != "online" and status.session_started_at <= known.session_started_at:
             return False  # the late will, or goodbye, of a session that a newer one has replaced
         device.counts.clear()  # they come anew, and the new session may have other prompts
     device.status = status

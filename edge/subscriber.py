@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge.broker_settings import BrokerSettings
 from edge.mqtt import Closed, Connection, Dialer, Event, MessageHandler
@@ -19,7 +19,8 @@ class Subscriber(KeptConnection):
     """Calls `on_message(topic, payload, retained)`, in its own thread, for every message under `filters`.
 
     With a fixed `client_id` the broker keeps what was missed (QoS 1) while this subscriber was away; without
-    one it starts afresh. Messages may come twice: tell them apart by their event_id.
+    one it starts afresh. Messages may come twice: tell them apart by their event_id. `on_connect` is called,
+    in the same thread, before each subscription: what the broker retains comes after it.
     """
 
     def __init__(
@@ -29,10 +30,12 @@ class Subscriber(KeptConnection):
         on_message: MessageHandler,
         *,
         client_id: str | None = None,
+        on_connect: Callable[[], None] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         super().__init__("mqtt-subscriber", backoff=backoff)
         self._filters = tuple(filters)
+        self._on_connect = on_connect
         self._events: queue.SimpleQueue[tuple[Connection, Event] | None] = queue.SimpleQueue()
         self._dialer = Dialer(
             broker,
@@ -61,6 +64,8 @@ class Subscriber(KeptConnection):
 
     def _serve(self, connection: Connection) -> str:
         address = self._dialer.settings.address
+        if self._on_connect is not None:
+            self._on_connect()
         due = connection.subscribe(self._filters)
         while not self._stopping.is_set():
             item = self._events.get()

@@ -27,7 +27,7 @@ _STATE_STYLE = {"online": "green", "stopped": "yellow", "offline": "bold red"}
 _SEVERITY_STYLE = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
 _SEVERITY_RANK = {"critical": 0, "warning": 1, "info": 2}
 
-Raw = tuple[str, bytes, bool]
+Raw = tuple[str, bytes, bool] | None  # None: connected (again), all that the broker retains follows
 
 
 def watch(
@@ -48,7 +48,12 @@ def watch(
     incoming: queue.SimpleQueue[Raw] = queue.SimpleQueue()
     stop = stop or threading.Event()
     deadline = None if seconds is None else time.monotonic() + seconds
-    with Subscriber(broker, (ALL_DEVICES,), lambda *message: incoming.put(message)) as subscriber:
+    with Subscriber(
+        broker,
+        (ALL_DEVICES,),
+        lambda *message: incoming.put(message),
+        on_connect=lambda: incoming.put(None),
+    ) as subscriber:
         try:
             if console.is_terminal and not json_lines:
                 _table(console, subscriber, state, incoming, stop, deadline)
@@ -86,7 +91,9 @@ def _take(state: FleetState, incoming: queue.SimpleQueue[Raw], wait: float) -> I
     try:
         message = incoming.get(timeout=max(wait, 0.001))
         while True:
-            if (received := state.apply(*message, at=datetime.now(timezone.utc))) is not None:
+            if message is None:
+                state.start_over()
+            elif (received := state.apply(*message, at=datetime.now(timezone.utc))) is not None:
                 yield received
             message = incoming.get_nowait()
     except queue.Empty:

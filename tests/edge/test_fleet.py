@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import fleet
@@ -106,6 +106,31 @@ def test_a_late_will_or_goodbye_of_an_old_session_is_ignored() -> None:
         assert status.state == seen
 
 
+def test_a_session_whose_beginning_was_missed_is_believed() -> None:
+    """The watcher was cut off while the drone started anew and was lost: no `online` ever came."""
+    state = FleetState()
+    applied(state, KESTREL.status, make_status("online", "s1"))
+    later = NOW + timedelta(hours=1)
+    assert applied(
+        state, KESTREL.status, make_status("offline", "s2", session_started_at=later), retained=True
+    )
+    status = state.devices["kestrel-1"].status
+    assert status is not None
+    assert (status.state, status.session_id) == ("offline", "s2")
+    assert not applied(state, KESTREL.status, make_status("stopped", "s1"))
+
+
+def test_starting_over_keeps_devices_and_forgets_what_the_broker_retains() -> None:
+    state = FleetState()
+    applied(state, KESTREL.status, make_status("online"))
+    applied(state, KESTREL.counts("boat"), make_counts("boat", 3))
+    applied(state, KESTREL.alert("a1"), make_alert())
+    state.start_over()
+    device = state.devices["kestrel-1"]
+    assert (device.counts, device.alerts) == ({}, {})
+    assert device.status is not None
+
+
 def test_an_offline_device_is_shown_to_who_comes_later() -> None:
     state = FleetState()
     assert applied(state, KESTREL.status, make_status("offline"), retained=True)
@@ -180,7 +205,6 @@ def test_a_flood_of_devices_and_items_stays_bounded(monkeypatch: pytest.MonkeyPa
     assert applied(state, Topics("drone-0").alert("a0"), changed)
 
 
-@settings(deadline=None)
 @given(
     topic=st.one_of(
         st.text(max_size=40),
