@@ -58,7 +58,8 @@ class CountTable:
             numbers = result.counts.prompts[name]
             self.most[name] = max(self.most.get(name, 0), numbers.count)
             self.total[name] = self.total.get(name, 0) + numbers.count
-            self.unique[name] = numbers.unique
+            before = self.unique.get(name, 0) if result.independent else 0
+            self.unique[name] = before + numbers.unique
         for name, score in result.scores.scene.items():
             highest, frames = self.scene.get(name, (0.0, 0))
             reached = score >= result.bank.thresholds[name]

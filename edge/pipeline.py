@@ -52,7 +52,7 @@ class FrameResult:
         engine, precision: what ran, such as "openvino" and "fp32"; never "auto".
         image_size: (width, height) of the model tile.
         seconds: where the time went.
-        independent: the frame is an unrelated image, so its unique counts are its own and not a running total.
+        independent: the frame is an unrelated image: its unique counts are its own, no running total.
     """
 
     frame: Frame

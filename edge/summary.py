@@ -47,6 +47,7 @@ class RunTally:
         self.frames = 0
         self.captured_s = 0.0
         self.raised = 0
+        self._unique: dict[str, int] = {}
         self._first_s: float | None = None
 
     def take(self, result: FrameResult, transitions: Sequence[Transition]) -> None:
@@ -56,11 +57,12 @@ class RunTally:
         self._first_s = result.frame.time_s if self._first_s is None else self._first_s
         self.captured_s = result.frame.time_s - self._first_s
         self.raised += sum(transition.kind == "raise" for transition in transitions)
+        for name in result.bank.layout.object_ids:
+            before = self._unique.get(name, 0) if result.independent else 0
+            self._unique[name] = before + result.counts.prompts[name].unique
 
     def summary(self, seconds: float, skipped: Mapping[str, int], dropped: int) -> RunSummary:
         """The numbers now, `seconds` of wall time after the first frame was asked for."""
-        unique: dict[str, int] = {}
-        if self.latest is not None:
-            counts = self.latest.counts.prompts
-            unique = {name: counts[name].unique for name in self.latest.bank.layout.object_ids}
-        return RunSummary(self.frames, seconds, self.captured_s, unique, dict(skipped), dropped, self.raised)
+        return RunSummary(
+            self.frames, seconds, self.captured_s, dict(self._unique), dict(skipped), dropped, self.raised
+        )

@@ -65,6 +65,14 @@ def test_the_table_sums_a_source_up(tiny_bundle: Bundle) -> None:
     assert len({len(line) for line in lines[:3]}) == 1
 
 
+def test_unrelated_images_add_up(tiny_bundle: Bundle) -> None:
+    table = CountTable()
+    with Pipeline(tiny_bundle, LIST, independent=True) as pipeline:
+        for number in range(3):
+            table.add(result_of(pipeline, number, *((3, 9) if number < 2 else (3,))))
+    assert table.lines({})[1].split() == ["red", "1.67", "2", "5"]
+
+
 def test_a_list_of_scenes_only_has_no_table_of_objects() -> None:
     table = CountTable()
     empty: Any = SimpleNamespace(

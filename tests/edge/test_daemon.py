@@ -116,6 +116,12 @@ def test_an_alert_is_raised_and_cleared_under_one_id(device_file: DeviceFile) ->
     assert last.urgency == "past"
 
 
+def test_unrelated_images_add_up(device_file: DeviceFile) -> None:
+    images = Squares("rr.r")
+    images.independent = True
+    assert Daemon(device_file, source=images).run().unique == {"red": 3}
+
+
 def test_the_retained_alert_is_emptied_after_its_clear(device_file: DeviceFile) -> None:
     Daemon(device_file, source=Squares("rrrrrr....")).run()
     (alert_id,) = {event.alert_id for event in queued_events(device_file)}
@@ -265,7 +271,7 @@ def test_a_full_disk_stops_neither_the_frame_loop_nor_the_alerts(
 
     def wait_at_the_end(number: int) -> None:
         if number == 9:
-            assert written.wait(10)
+            assert written.wait(60)
 
     monkeypatch.setattr(Outbox, "next_seq", refuse_three_times)
     with caplog.at_level(logging.INFO):
