@@ -97,7 +97,7 @@ class Source(ConfigModel):
     """Where the frames come from."""
 
     uri: Annotated[str, AfterValidator(_source_uri)] = Field(
-        description="A video file, an image or image folder, a camera URI, or `demo` for the virtual flight."
+        description="A video file, an image or image folder, or `demo` for the virtual flight."
     )
     sequence: bool = Field(False, description="An image folder is one flight in order, not unrelated images.")
     realtime: bool = Field(False, description="Play a file at its own speed instead of as fast as possible.")
