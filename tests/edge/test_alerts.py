@@ -283,4 +283,4 @@ class AlertLife(RuleBasedStateMachine):
 
 
 TestAlertLife = AlertLife.TestCase
-TestAlertLife.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAlertLife.settings = settings(max_examples=60, stateful_step_count=40)

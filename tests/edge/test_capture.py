@@ -40,7 +40,7 @@ def test_a_file_loses_no_frame_however_slow_the_model() -> None:
     capture = Capture(ScriptedSource(lambda number: held_up.set() if number == QUEUED_FRAMES + 1 else None))
     numbers = []
     for frame in capture:
-        held_up.wait(10)  # the queue is full and the source waits
+        held_up.wait(60)  # the queue is full and the source waits
         numbers.append(frame.number)
     assert numbers == list(range(FRAMES))
     assert capture.dropped == 0
@@ -50,7 +50,7 @@ def test_a_live_source_gives_its_newest_frames_and_counts_the_others() -> None:
     capture = Capture(ScriptedSource(), drop_oldest=True)
     frames = iter(capture)
     numbers = [next(frames).number]
-    assert capture.join(10)
+    assert capture.join(60)
     numbers += [frame.number for frame in frames]
     assert numbers[-QUEUED_FRAMES:] == list(range(FRAMES - QUEUED_FRAMES, FRAMES))
     assert len(numbers) + capture.dropped == FRAMES
@@ -73,24 +73,24 @@ def test_stop_ends_the_iteration_while_the_source_is_stuck() -> None:
     def block(number: int) -> None:
         if number == 2:
             stuck.set()
-            release.wait(10)
+            release.wait(60)
 
     capture = Capture(ScriptedSource(block))
     frames = iter(capture)
     assert [next(frames).number, next(frames).number] == [0, 1]
-    assert stuck.wait(10)
+    assert stuck.wait(60)
     assert not capture.join(0)
     threading.Timer(0.05, capture.stop).start()
     assert list(frames) == []
     release.set()
-    assert capture.join(10)
+    assert capture.join(60)
 
 
 def test_stop_ends_the_capture_thread_while_it_waits_for_room() -> None:
     capture = Capture(ScriptedSource())
     next(iter(capture))
     capture.stop()
-    assert capture.join(10)
+    assert capture.join(60)
 
 
 def test_real_time_holds_a_frame_back_until_its_moment() -> None:

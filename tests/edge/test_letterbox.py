@@ -97,7 +97,7 @@ def test_native_rgb_equals_the_reference(width: int, height: int, tile_width: in
 
 
 @needs_native
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     frame=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     tile=st.tuples(st.integers(1, 90), st.integers(1, 90)),

@@ -333,5 +333,5 @@ class OutboxMachine(RuleBasedStateMachine):
         assert self.outbox.counts().bytes == self.size()
 
 
-OutboxMachine.TestCase.settings = hypothesis_settings(max_examples=15, stateful_step_count=20, deadline=None)
+OutboxMachine.TestCase.settings = hypothesis_settings(max_examples=15, stateful_step_count=20)
 TestOutboxMachine = OutboxMachine.TestCase

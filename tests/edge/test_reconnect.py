@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.reconnect import Backoff
 
 
-@settings(deadline=None)
 @given(first=st.floats(0.01, 5), longest=st.floats(5, 600), tries=st.integers(1, 100), share=st.floats(0, 1))
 def test_pauses_grow_stay_in_bounds_and_start_over_after_a_reset(
     first: float, longest: float, tries: int, share: float

@@ -57,7 +57,7 @@ def test_every_prompt_keeps_a_colour_also_past_the_palettes_end() -> None:
     assert palette[names[0]] == palette[names[len(PALETTE)]]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 200), st.integers(1, 200))
 def test_a_thumbnail_has_its_size(rows: int, columns: int, width: int, height: int) -> None:
     small = thumbnail(np.full((rows, columns, 3), 200, dtype=np.uint8), width, height)

@@ -206,7 +206,7 @@ SPOTS = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.lists(SPOTS, max_size=12), st.floats(-0.2, 3)), min_size=1, max_size=12))
 def test_every_place_gets_one_track_of_its_own_and_new_ids_only_rise(history):
     tracker = Tracker()

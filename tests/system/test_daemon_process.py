@@ -140,6 +140,22 @@ def has_status(state: str) -> Callable[[Messages], bool]:
     return lambda messages: any(status["state"] == state for status in bodies(messages, "status"))
 
 
+def watched(broker_url: str, *wanted: str) -> dict[str, dict[str, Any]]:
+    """`remoteclip watch --json` until it has told of these channels, then Ctrl-C: a line of each channel."""
+    command = [sys.executable, "-m", "edge.cli", "watch", "--broker", broker_url, "--json"]
+    command += ["--seconds", str(START_S)]
+    channels: dict[str, dict[str, Any]] = {}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        for line in map(json.loads, watch.stdout):
+            known = channels.keys() >= set(wanted)
+            channels[line["channel"]] = line
+            if channels.keys() >= set(wanted) and not known:
+                watch.send_signal(signal.SIGINT)
+    assert watch.returncode == 0
+    return channels
+
+
 def test_a_subscriber_sees_a_whole_flight(daemon: DaemonProcess, mosquitto: Any, subscribe: Any) -> None:
     mosquitto.start()
     box: Box = subscribe(mosquitto.settings)
@@ -175,19 +191,7 @@ def test_a_subscriber_sees_a_whole_flight(daemon: DaemonProcess, mosquitto: Any,
     assert all(was_retained for _, _, was_retained in kept)
     assert not [topic for topic, _, _ in latecomer.messages if topic.startswith(f"{ROOT}/alerts/")]
 
-    command = [
-        sys.executable,
-        "-m",
-        "edge.cli",
-        "watch",
-        "--broker",
-        mosquitto.url,
-        "--seconds",
-        "5",
-        "--json",
-    ]
-    seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    channels = {line["channel"]: line for line in map(json.loads, seen.stdout.splitlines())}
+    channels = watched(mosquitto.url, "status", "counts")
     assert channels["status"]["message"]["state"] == "stopped"
     assert channels["counts"]["item"] == "anything"
 
@@ -278,7 +282,9 @@ def test_running_imports_neither_torch_nor_onnx(
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
     )
     command = [sys.executable, "-c", script, str(daemon.device_file)]
-    run = subprocess.run(command, cwd=repository, env=os.environ, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        command, cwd=repository, env=os.environ, capture_output=True, text=True, timeout=START_S, check=False
+    )
     assert run.returncode == 0, run.stderr
     loaded = set(run.stdout.split())
     assert {"openvino", "av", "paho"} <= loaded

@@ -23,7 +23,7 @@ from firmware_cfg.topics import Topics
 
 DEVICE = "kestrel-1"
 TOPICS = Topics(DEVICE)
-WAIT = 30.0
+WAIT = 120.0  # seconds; patience with a busy machine, not an expectation
 SECRET = "tangerine-gearbox"
 
 

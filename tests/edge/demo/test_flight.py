@@ -19,7 +19,7 @@ def synthetic_ground(width: int, height: int, boxes: list[list[float]]) -> Ortho
     return Orthophoto("ground", pixels.astype(np.uint8), corners, metres_per_pixel=0.1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     ground=st.tuples(st.integers(40, 300), st.integers(40, 300)),
     frame=st.tuples(st.integers(8, 40), st.integers(8, 40)),

@@ -263,7 +263,7 @@ def test_sound_alone_is_no_video(tmp_path):
         open_source(path)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), hits=st.integers(1, 400), from_share=st.floats(0, 1))
 def test_whatever_is_flipped_in_a_file_frames_come_out_in_order_or_one_clear_error(
     make_video, seed, hits, from_share
