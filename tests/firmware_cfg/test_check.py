@@ -120,6 +120,17 @@ def test_every_bad_file_is_listed_here_and_shows_a_line_number() -> None:
             assert re.match(rf"{re.escape(str(path))}:[1-9]\d*:[1-9]\d*: \S", str(error))
 
 
+def test_the_readmes_list_is_good_and_its_slip_reads_as_shown(tmp_path: Path) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    path = tmp_path / "mine.yaml"
+    path.write_text(listed)
+    assert check_file(path) == []
+    path.write_text(listed.replace("cooldown", "cooldwon"))
+    (error,) = check_file(path)
+    assert str(error).removeprefix(f"{tmp_path}/") in readme
+
+
 def shipped_files() -> list[Path]:
     root = Path(__file__).resolve().parents[2] / "firmware_cfg"
     return sorted([*root.glob("prompts/*.yaml"), *root.glob("devices/*.yaml")])
