@@ -131,7 +131,7 @@ class Recorder:
     """Encodes in a thread of its own, so that the frame loop only hands pictures over.
 
     `with Recorder(folder) as recorder: recorder.add(draw, time_s)`; leaving the block finishes both files.
-    A write that fails (a full disk) does not stop the frame loop: it is raised there, as RemoteclipError.
+    A write that fails (a full disk) does not stop the frame loop: it is raised at the end as RemoteclipError.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -164,15 +164,13 @@ class Recorder:
             raise RemoteclipError(f"{folder}: cannot record: {self._failure}") from self._failure
 
     def _work(self) -> None:
-        import av
-
         item = self._waiting.get()
         try:
             while item is not None:
                 self._write(*item)
                 item = self._waiting.get()
             self._finish()
-        except (OSError, ValueError, av.FFmpegError) as error:
+        except Exception as error:  # noqa: BLE001 - carried over to whoever leaves the block
             self._failure = error
             self._video.abandon()
         finally:

@@ -55,6 +55,19 @@ def test_a_folder_that_cannot_be_written_is_named_once_and_adding_never_blocks(t
         recorder.__exit__(None, None, None)
 
 
+def test_a_picture_that_cannot_be_drawn_fails_the_recording_and_leaves_no_part_of_it(tmp_path: Path) -> None:
+    def fail() -> np.ndarray:
+        raise cv2.error("no such colour")
+
+    recorder = Recorder(tmp_path)
+    recorder.__enter__()
+    for draw in (partial(grey_picture, 1), fail, *[partial(grey_picture, 2)] * 20):
+        recorder.add(draw, 0.0)
+    with pytest.raises(RemoteclipError, match="cannot record: no such colour"):
+        recorder.__exit__(None, None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("frames", [1, 2, 8, 17, 18, 250])
 def test_the_sheet_spreads_over_the_whole_run(frames: int) -> None:
     sheet = ContactSheet(tiles=9)
