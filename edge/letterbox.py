@@ -11,7 +11,7 @@ the frame's RGB image; when growing, chroma is interpolated on its own grid, cen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,10 +220,3 @@ def _in_tile(content: Tile, fit: Letterbox) -> Tile:
     rows = slice(fit.pad_y, fit.pad_y + fit.content_height)
     tile[rows, fit.pad_x : fit.pad_x + fit.content_width] = content
     return tile
-
-
-LETTERBOXES: dict[str, Callable[[I420Image | RgbImage, int, int], tuple[Tile, Letterbox]]] = {
-    "native": letterbox_native,
-    "opencv": letterbox_opencv,
-    "reference": letterbox_reference,
-}

@@ -21,7 +21,6 @@ from firmware_cfg.base import (
     resolve_path,
 )
 from firmware_cfg.broker_url import parse_broker_url
-from firmware_cfg.bundles import default_bundle_path
 from firmware_cfg.located_yaml import load_model
 from firmware_cfg.problems import Finding, must, raise_findings, stated
 
@@ -210,11 +209,6 @@ class DeviceFile(ConfigModel):
         (), description="Ed25519 public keys (PEM) that may sign bundles."
     )
     counts_interval: Duration = Field(1.0, description="How often counts are published.")
-
-    @property
-    def bundle_path(self) -> Path:
-        """Folder of the bundle."""
-        return default_bundle_path() if self.bundle == DEFAULT_BUNDLE else Path(self.bundle)
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> DeviceFile:

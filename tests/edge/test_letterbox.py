@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from edge import native
 from edge.frames import I420Image, RgbImage
 from edge.letterbox import (
-    LETTERBOXES,
     PADDING,
     Letterbox,
     best_image_size,
@@ -25,6 +24,12 @@ from edge.letterbox import (
 )
 
 needs_native = pytest.mark.skipif(native.LETTERBOX is None, reason=f"native kernel {native.UNAVAILABLE}")
+
+LETTERBOXES = {
+    "native": letterbox_native,
+    "opencv": letterbox_opencv,
+    "reference": letterbox_reference,
+}
 
 # Frame width, height, tile width, height: shrinking by whole and broken ratios, growing, same size, odd and
 # one-pixel sides, padding left and right, above and below, none.

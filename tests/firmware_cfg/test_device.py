@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from firmware_cfg.bundles import default_bundle_path
 from firmware_cfg.device import load_device
 from firmware_cfg.errors import ConfigErrors
 from firmware_cfg.prompt_list import load_prompt_list
@@ -34,7 +33,7 @@ def test_only_device_and_source_are_required(
     device = load_device(device_path)
     assert (device.device, device.source.uri) == ("drone-1", "demo")
     assert (device.source.sequence, device.source.realtime, device.source.drop) == (False, False, "auto")
-    assert device.bundle_path == default_bundle_path()
+    assert device.bundle == "default"
     assert load_prompt_list(device.prompts).model.prompts
     assert (device.engine.name, device.engine.precision) == ("openvino", "auto")
     assert (device.engine.threads, device.engine.image_size) == (None, None)
@@ -61,7 +60,7 @@ def test_paths_start_at_the_file(device_path: Path, tmp_path: Path) -> None:
     )
     device = load_device(device_path)
     assert device.source.uri == str(tmp_path / "flight.mp4")
-    assert device.bundle_path == tmp_path / "bundle"
+    assert device.bundle == str(tmp_path / "bundle")
     assert device.prompts == tmp_path / "lists" / "p.yaml"
     assert device.state_dir == tmp_path / "state"
     assert device.trusted_keys == (tmp_path / "key.pem",)
