@@ -11,6 +11,14 @@ class DataError(RemoteclipError):
     """A data set is missing, or a file of it is not what its format says; names file, line and mend."""
 
 
+class MissingSplit(DataError):
+    """A set does not have the split that was asked for."""
+
+
+class CheckpointError(RemoteclipError):
+    """A checkpoint or a run's saved state is missing, damaged or of another model; names the file."""
+
+
 def require_extra(extra: str, *modules: str) -> None:
     """Raise MissingExtra naming the extra for the first module that is not installed."""
     for module in modules:

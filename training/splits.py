@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.errors import DataError
+from edge.files import write_atomically
+from training.errors import DataError, MissingSplit
 
 FOLDER = Path(__file__).parent / "splits"
 
@@ -58,14 +59,13 @@ def choose_validation(name: str, paths: Sequence[Path]) -> list[int]:
 
 def write_lists(root: Path) -> None:
     """Write every set's lists. Reads each image once for its perceptual hash."""
-    from rich.progress import track
-
     from training.duplicates import near_duplicates, phash
+    from training.progress import track
 
     train, evaluated = _image_files(root)
     hashes: dict[Path, NDArray[np.bool_]] = {}
     every = [path for paths in (*train.values(), evaluated) for path in paths]
-    for path in track(every, description="perceptual hashes"):
+    for path in track(every, "perceptual hashes"):
         hashes[path] = phash(path)
     references = [hashes[path] for path in evaluated]
     for name, paths in train.items():
@@ -101,7 +101,7 @@ def _image_files(root: Path) -> tuple[dict[str, list[Path]], list[Path]]:
             for split in ("train", "test"):
                 try:
                     paths = [sample.path for sample in OBJECT_READERS[form](folder, split)[1]]
-                except FileNotFoundError:  # a set that has this split only by name
+                except MissingSplit:  # a set for evaluation only, or one without a test split
                     continue
                 (train[folder.name] if split == "train" else evaluated).extend(paths)
     return dict(train), evaluated
@@ -114,8 +114,10 @@ def _write(name: str, kind: str, paths: Sequence[Path]) -> None:
         return
     FOLDER.mkdir(exist_ok=True)
     lines = sorted(name_hash(path) for path in paths)
-    file.write_text("".join(f"{line}\n" for line in lines), "ascii")
+    write_atomically(file, "".join(f"{line}\n" for line in lines).encode("ascii"))
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m training.splits DATA_ROOT")
     write_lists(Path(sys.argv[1]))

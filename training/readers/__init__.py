@@ -22,6 +22,8 @@ __all__ = ["OBJECT_READERS", "Reader", "captions", "detect_format"]
 
 def detect_format(folder: Path) -> str:
     """The name of the reader whose files lie in the folder. Raises DataError where none does."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder (name the folder of a data set)")
     if any(folder.glob("instances_*.json")):
         return "coco"
     if (folder / "data.yaml").is_file():

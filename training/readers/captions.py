@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from training.errors import DataError
+from training.readers.files import IMAGE_SUFFIXES, entry, load_json
 from training.samples import CaptionSample
-
-_IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 
 
 def read_karpathy(folder: Path, split: str) -> list[CaptionSample]:
-    """Images of a split with their sentences and scene label."""
+    """Images of a split with their sentences and scene label; none where no image is of that split.
+
+    Raises DataError naming file and entry for what is malformed.
+    """
     files = sorted(folder.glob("dataset*.json"))
     if not files:
         raise DataError(f"{folder}: no dataset*.json (Karpathy captions)")
-    document = json.loads(files[0].read_text("utf-8"))
-    return [
-        CaptionSample(
-            folder / "images" / image["filename"],
-            tuple(sentence["raw"].strip() for sentence in image["sentences"]),
-            image.get("label", ""),
-        )
-        for image in document["images"]
-        if image["split"] == split
-    ]
+    document = load_json(files[0])
+    with entry(files[0], "top level"):
+        images = list(document["images"])
+    samples: list[CaptionSample] = []
+    for number, image in enumerate(images):
+        with entry(files[0], f"images[{number}]"):
+            if image["split"] != split:
+                continue
+            sentences = tuple(sentence["raw"].strip() for sentence in image["sentences"])
+            if not sentences or not all(sentences):
+                raise ValueError("an image needs sentences, none of them empty")
+            path = folder / "images" / image["filename"]
+            samples.append(CaptionSample(path, sentences, str(image.get("label", ""))))
+    return samples
 
 
 def read_class_folders(folder: Path) -> list[CaptionSample]:
@@ -35,7 +40,7 @@ def read_class_folders(folder: Path) -> list[CaptionSample]:
         for child in sorted(folder.iterdir())
         if child.is_dir()
         for path in sorted(child.iterdir())
-        if path.suffix.lower() in _IMAGES
+        if path.suffix.lower() in IMAGE_SUFFIXES
     ]
     if not samples:
         raise DataError(f"{folder}: no class folders with images")

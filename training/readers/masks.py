@@ -14,16 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import DataError
+from training.readers.files import image_files, read_lines
 from training.samples import ObjectSample, object_sample
 
 _SMALLEST_SIDE = 6  # pixels: smaller specks are annotation noise
 
 
 def colours(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """Class name -> RGB colour, from class_dict.csv (`name, r, g, b`)."""
-    with (folder / "class_dict.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file, skipinitialspace=True))
-    return {name.strip(): (int(r), int(g), int(b)) for name, r, g, b in (row[:4] for row in rows[1:] if row)}
+    """Class name -> RGB colour, of class_dict.csv (a title line, then `name, r, g, b`). Raises DataError."""
+    file = folder / "class_dict.csv"
+    rows = csv.reader(read_lines(file), skipinitialspace=True)
+    table: dict[str, tuple[int, int, int]] = {}
+    for row in rows:
+        if rows.line_num == 1 or not row:
+            continue
+        try:
+            name, red, green, blue = row[0].strip(), int(row[1]), int(row[2]), int(row[3])
+        except (IndexError, ValueError) as error:
+            raise DataError(f"{file}:{rows.line_num}: expected `name, r, g, b`") from error
+        if not all(0 <= value <= 255 for value in (red, green, blue)):
+            raise DataError(f"{file}:{rows.line_num}: colours are 0 to 255")
+        table[name] = (red, green, blue)
+    return table
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
@@ -54,11 +66,14 @@ def mask_to_boxes(binary: NDArray[np.uint8]) -> list[tuple[float, float, float, 
 
 
 def read(folder: Path, split: str) -> tuple[tuple[str, ...], list[ObjectSample]]:
-    """Class names and samples of a split; every class's connected areas are boxed."""
+    """Class names and samples of a split; every class's connected areas are boxed.
+
+    Raises MissingSplit without the split, DataError for a mask that cannot be read.
+    """
     table = colours(folder)
     names = tuple(table)
     samples: list[ObjectSample] = []
-    for path in sorted((folder / "images" / split).iterdir()):
+    for path in image_files(folder / "images" / split):
         mask_file = folder / "masks" / split / f"{path.stem}.png"
         codes = packed(read_mask(mask_file))
         boxes, labels = [], []
