@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from training.samples import ObjectSample
 
+LARGEST_STRETCH = 0.25  # logarithm of the longest to the mean axis
 FILL = (114, 114, 114)  # the letterbox colour of the drone's own preprocessing
 
 
@@ -39,15 +40,17 @@ def random_affine(
     focus: NDArray[np.float32],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """A 2 x 3 map from image to crop pixels: zoom, one of four rotations, mirror, and a random place.
+    """A 2 x 3 map from image to crop pixels: zoom, stretch, one of four rotations, mirror, and a random place.
 
-    Four crops in five look at one of the focus points (K, 2), so that rare objects are seen.
+    The stretch is the foreshortening of an oblique view. Four crops in five look at one of the focus points
+    (K, 2), so that rare objects are seen.
     """
     zoom = math.exp(rng.uniform(math.log(scale[0]), math.log(scale[1])))
+    stretch = math.exp(rng.uniform(-LARGEST_STRETCH, LARGEST_STRETCH))
     linear = np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), int(rng.integers(4)))
     if rng.random() < 0.5:
         linear = linear @ np.diag([-1.0, 1.0])
-    linear = linear * zoom
+    linear = linear @ np.diag([zoom * stretch, zoom / stretch])
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64) @ linear.T
     low, high = corners.min(0), corners.max(0)
     free = np.maximum(high - low - size, 0.0)
@@ -68,9 +71,11 @@ def crop_objects(
     size: int,
     scale: tuple[float, float],
     rng: np.random.Generator,
+    focus: int | None = None,
 ) -> Crop:
-    """A random crop of the image and of everything annotated in it."""
-    affine = random_affine(image.shape[1], image.shape[0], size, scale, sample.centres, rng)
+    """A random crop of the image and of everything annotated in it; `focus` is the class to look at."""
+    points = sample.centres if focus is None else sample.centres[sample.labels == focus]
+    affine = random_affine(image.shape[1], image.shape[0], size, scale, points, rng)
     zoom = math.sqrt(abs(float(np.linalg.det(affine[:, :2]))))
     pixels = warp(image, affine, size, cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
     colours = None if mask is None else warp(mask, affine, size, cv2.INTER_NEAREST, (0, 0, 0))
@@ -83,7 +88,7 @@ def crop_objects(
 
 
 def crop_scene(image: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A random square crop of at least 60% of the image's area, turned, mirrored and jittered; (S, S, 3)."""
+    """A random square of 60% or more of the largest square, turned, mirrored and jittered; (S, S, 3)."""
     side = min(image.shape[:2]) * math.sqrt(rng.uniform(0.6, 1.0))
     zoom = size / side
     affine = random_affine(

@@ -19,10 +19,11 @@ from training.prompts import SentenceBank, sentences
 from training.readers import OBJECT_READERS, captions, masks
 from training.recipe import ObjectSet, Recipe
 from training.samples import CaptionSample, ObjectSample
+from training.splits import FOLDER as SPLIT_LISTS
 from training.splits import belongs
 from training.targets import area_target, object_target
 
-_DISTRACTORS_A_STEP = 6
+_DISTRACTORS_A_STEP = 4
 _CLASS_TO_CAPTION = 0.3  # share of captioned images that get their scene label as sentence
 
 
@@ -70,17 +71,37 @@ class ObjectPool:
         self.spec = spec
         folder = root / spec.name
         names, samples = OBJECT_READERS[spec.format](folder, "train")
+        table = masks.colours(folder) if spec.areas else {}
+        for name in (*spec.objects, *spec.areas):
+            if name not in names:
+                raise DataError(
+                    f"{folder}: no class {name!r} (the recipe names it; here are {', '.join(names)})"
+                )
         self.classes = list(spec.objects)
         column = {names.index(name): i for i, name in enumerate(self.classes)}
         self.samples = [_relabelled(s, column) for s in samples if belongs(spec.name, s.path, split)]
+        if not self.samples:
+            raise DataError(f"{folder}: no images of split {split} (see the lists in {SPLIT_LISTS})")
         self.images = [read_rgb(s.path) for s in self.samples]
         self.areas = list(spec.areas)
-        table = masks.colours(folder) if self.areas else {}
         self.colours = [table[name] for name in self.areas]
         self.masks = [masks.read_mask(s.mask) if s.mask and self.areas else None for s in self.samples]
+        self.showing = [
+            [i for i, sample in enumerate(self.samples) if (sample.labels == label).any()]
+            for label in range(len(self.classes))
+        ]
+        frequency = np.sqrt([len(images) for images in self.showing])
+        self.rarity = frequency / frequency.sum() if frequency.any() else np.empty(0)
         chosen = thermal if spec.thermal else templates
         self.words = [sentences(spec.objects[name], chosen) for name in self.classes]
         self.area_words = [sentences(spec.areas[name], templates) for name in self.areas]
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int | None]:
+        """A random image, and the class to look at: half of the draws favour rare classes (square root of images)."""
+        if not len(self.rarity) or rng.random() < 0.5:
+            return int(rng.integers(len(self.samples))), None
+        label = int(rng.choice(len(self.rarity), p=self.rarity))
+        return int(rng.choice(self.showing[label])), label
 
 
 class Batches:
@@ -104,6 +125,13 @@ class Batches:
         self.caption_images = [read_rgb(s.path) for s in self.captioned]
         self.every_caption = [text for sample in self.captioned for text in sample.captions]
         self.distractors = sentences(recipe.distractors, recipe.templates)
+        schedule = recipe.schedule
+        if schedule.caption_batch > len(self.captioned):
+            raise DataError(
+                f"{root}: {len(self.captioned)} captioned images, caption_batch is more (lower it)"
+            )
+        if schedule.extra_captions > len(self.every_caption):
+            raise DataError(f"{root}: {len(self.every_caption)} captions, extra_captions is more (lower it)")
 
     def prompt_sentences(self) -> Iterator[str]:
         """Every sentence that a batch can use as a prompt."""
@@ -135,15 +163,22 @@ class Batches:
         foreign = len(words) - _DISTRACTORS_A_STEP
         for n, pool_index in enumerate(drawn.tolist()):
             pool = self.pools[pool_index]
-            i = int(rng.integers(len(pool.samples)))
+            i, focus = pool.draw(rng)
             crop = crop_objects(
-                pool.images[i], pool.samples[i], pool.masks[i], schedule.dense_crop, pool.spec.scale, rng
+                pool.images[i],
+                pool.samples[i],
+                pool.masks[i],
+                schedule.dense_crop,
+                pool.spec.scale,
+                rng,
+                focus,
             )
             target = object_target(crop, len(pool.classes))
             rows = slice(first[pool_index], first[pool_index] + len(pool.classes))
             heat[n, rows] = target.heat
             weight[n, rows] = target.known
             weight[n, foreign:] = 1.0
+            weight[n, self._absent_rows(pool, used, first)] = 1.0
             if pool.areas:
                 areas.append(area_target(crop, pool.colours))
                 area_rows.append((n, slice(area_first[pool_index], area_first[pool_index] + len(pool.areas))))
@@ -164,6 +199,16 @@ class Batches:
             torch.from_numpy(np.concatenate(cells)),
             torch.from_numpy(np.concatenate(owners)),
         )
+
+    def _absent_rows(self, pool: ObjectPool, used: list[int], first: dict[int, int]) -> list[int]:
+        """Rows of other pools' classes that the recipe says no image of this pool shows."""
+        absent = set(pool.spec.absent)
+        return [
+            first[index] + row
+            for index in used
+            for row, name in enumerate(self.pools[index].classes)
+            if absent.intersection(self.pools[index].spec.objects[name])
+        ]
 
     def _draw_words(
         self, used: list[int], rng: np.random.Generator

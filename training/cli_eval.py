@@ -12,7 +12,7 @@ app = typer.Typer(
     name="eval", no_args_is_help=True, help="Evaluations, by the drone's own engine (extra: train)."
 )
 
-Model = Annotated[Path, typer.Argument(help="Bundle folder.")]
+Model = Annotated[Path, typer.Argument(help="Bundle folder, or `default` for the shipped one.")]
 Data = Annotated[Path, typer.Argument(help="Folder of the data set.")]
 Json = Annotated[bool, typer.Option("--json", help="Print nothing but the JSON object.")]
 
@@ -98,9 +98,9 @@ def _bundle(model: Path) -> Any:
     from training.errors import require_extra
 
     require_extra("train", "torch", "numpy", "cv2")
-    from edge.bundle import load_bundle
+    from edge.bundle import DEFAULT, load_bundle
 
-    return load_bundle(model)
+    return load_bundle(DEFAULT if str(model) == DEFAULT else model)
 
 
 def _print(table: Any) -> None:

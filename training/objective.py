@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from training.batches import CaptionBatch, DenseBatch
 from training.losses import area_entropy, box_error, contrast, map_focal
 from training.models.lite import LiteImageTower
-from training.models.text import TextTower
+from training.models.text import TextTower, project
 
 BOX_WEIGHT = 0.3
 AREA_WEIGHT = 2.0
@@ -37,7 +37,6 @@ class LitePretraining(nn.Module):
         super().__init__()
         self.image = image
         self.projection = text.projection
-        self._project = text.project
 
     def taps(self, pixels: Tensor) -> list[Tensor]:
         """Trunk features; no gradient reaches the frozen low part."""
@@ -47,10 +46,9 @@ class LitePretraining(nn.Module):
 
     def dense_losses(self, batch: DenseBatch) -> tuple[Tensor, Tensor, Tensor]:
         cell, box = self.image.dense(self.taps(batch.image))
-        with torch.autocast(
-            cell.device.type, enabled=False
-        ):  # logits of +-10 lose their decimals in bfloat16
-            text = self._project(batch.sentence)
+        # Logits of +-10 lose their decimals in bfloat16.
+        with torch.autocast(cell.device.type, enabled=False):
+            text = project(self.projection, batch.sentence)
             maps = torch.einsum("ndhw,pd->nphw", cell, text)
             logits = self.image.logit_scale.exp() * maps + self.image.logit_bias
         focal = map_focal(logits, batch.heat, batch.weight)
@@ -65,5 +63,5 @@ class LitePretraining(nn.Module):
     def caption_loss(self, batch: CaptionBatch) -> Tensor:
         embedding = self.image.embed(self.taps(batch.image))
         with torch.autocast(embedding.device.type, enabled=False):
-            text = self._project(batch.sentence)
+            text = project(self.projection, batch.sentence)
             return contrast(embedding, text, batch.same, self.image.scene_scale.exp().clamp(max=100.0))

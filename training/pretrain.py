@@ -21,10 +21,13 @@ from rich.progress import (
 )
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from firmware_cfg.errors import UsageError
+from edge.files import write_atomically
+from firmware_cfg.errors import RemoteclipError, UsageError
 from training.batches import Batches
 from training.card import model_card
-from training.checkpoint import ModelSpec, save_checkpoint, save_state
+from training.checkpoint import SCHEMA, ModelSpec, load_state, save_checkpoint, save_state
+from training.errors import CheckpointError
+from training.folders import recover_folder
 from training.models.lite import LiteImageTower
 from training.models.text import TextTower
 from training.objective import LitePretraining, StepLosses
@@ -34,8 +37,8 @@ from training.validation import Validation, ValidationScore
 
 STATE_FILE = "state.pt"
 LOG_FILE = "log.jsonl"
+RECIPE_FILE = "recipe.json"
 CHECKPOINT_FOLDER = "checkpoint"
-SCALAR_RATE = 5.0  # logit scales and bias have far to go in few steps
 
 
 @dataclass
@@ -63,11 +66,15 @@ class Run:
         )
 
     def restore(self, file: Path) -> None:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.best, self.history = state["step"], state["best"], state["history"]
+        """Take up the saved run. Raises CheckpointError where the state is damaged or another model's."""
+        state = load_state(file)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.best, self.history = state["step"], state["best"], state["history"]
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{file}: not the state of this model; choose another folder") from error
 
 
 def learning_rate(step: int, schedule: Schedule) -> float:
@@ -79,12 +86,12 @@ def learning_rate(step: int, schedule: Schedule) -> float:
 
 
 def make_optimizer(model: LitePretraining, schedule: Schedule) -> torch.optim.AdamW:
-    """AdamW: a lower rate for the trunk, a higher one for logit scales and bias, decay of matrices only."""
+    """AdamW: a lower rate for what comes pre-trained (trunk, projection of MiniLM), decay of matrices only."""
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            rate = schedule.trunk_learning_rate if name.startswith("image.trunk.") else schedule.learning_rate
-            rate = SCALAR_RATE * schedule.learning_rate if parameter.ndim == 0 else rate
+            pretrained = name.startswith(("image.trunk.", "projection."))
+            rate = schedule.trunk_learning_rate if pretrained else schedule.learning_rate
             decay = schedule.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     return torch.optim.AdamW(
@@ -98,12 +105,10 @@ def make_optimizer(model: LitePretraining, schedule: Schedule) -> torch.optim.Ad
 def pretrain(recipe: Recipe, root: Path, out: Path, resume: bool, console: Console) -> ValidationScore:
     """Run or resume a recipe on the data root; the best checkpoint ends in `out/checkpoint`.
 
-    Raises UsageError when `out` holds a run and `resume` is false.
+    Raises UsageError when `out` holds a run and `resume` is false, or the run there follows another recipe.
     """
     state_file = out / STATE_FILE
-    if state_file.exists() and not resume:
-        raise UsageError(f"{out}: holds a run already (continue it with --resume, or choose another folder)")
-    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, recipe, resume)
     torch.manual_seed(recipe.schedule.seed)
     console.print("reading the data sets")
     batches = Batches(root, recipe)
@@ -121,9 +126,35 @@ def pretrain(recipe: Recipe, root: Path, out: Path, resume: bool, console: Conso
     if state_file.exists():
         run.restore(state_file)
         console.print(f"resuming at step {run.step}")
+    if not (out / CHECKPOINT_FOLDER).exists():
+        run.best = -math.inf
+    _trim_log(out / LOG_FILE, run.step)
     _train(run, recipe, batches, validation, bank, text, out, device, console)
     best = max(run.history, key=lambda entry: float(entry["score"]))
     return ValidationScore(best["count_error"], best["recall"])
+
+
+def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
+    """Make `out` the folder of this recipe's run."""
+    recover_folder(out / CHECKPOINT_FOLDER)
+    if not resume and any((out / name).exists() for name in (STATE_FILE, CHECKPOINT_FOLDER)):
+        raise UsageError(f"{out}: holds a run already (continue it with --resume, or choose another folder)")
+    stated = recipe.model_dump_json(indent=2).encode() + b"\n"
+    file = out / RECIPE_FILE
+    if resume and file.exists() and file.read_bytes() != stated:
+        raise UsageError(
+            f"{file}: the run follows another recipe (resume it with that one, or begin a new run)"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, stated)
+
+
+def _trim_log(file: Path, step: int) -> None:
+    """Drop the entries of steps that a resumed run takes again; the last line of a killed run may be torn."""
+    lines = file.read_text("utf-8").splitlines(keepends=True) if file.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    kept = {number: line for line in whole if (number := json.loads(line)["step"]) <= step}
+    write_atomically(file, "".join(kept.values()).encode())
 
 
 def _train(
@@ -171,6 +202,10 @@ def _step(run: Run, schedule: Schedule, dense: Any, captioned: Any, device: torc
         focal, area, box = run.model.dense_losses(dense)
         caption = run.model.caption_loss(captioned)
     losses = StepLosses(focal, area, box, caption)
+    if not bool(losses.total.isfinite()):
+        raise RemoteclipError(
+            f"step {run.step}: the loss is not a number (begin anew with lower learning rates)"
+        )
     losses.total.backward()
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), 5.0)
     run.optimizer.step()
@@ -199,12 +234,12 @@ def _evaluate(
     score = validation.score(averaged.image.cpu(), averaged.projection.cpu(), bank)
     entry = {"step": run.step, "score": score.score, "recall": score.recall, "count_error": score.count_error}
     run.history.append(entry)
-    console.print(json.dumps(entry))
+    console.print(json.dumps(entry), soft_wrap=True, highlight=False, markup=False)
     if score.score > run.best:
         run.best = score.score
         text.projection.load_state_dict(averaged.projection.state_dict())
         spec = ModelSpec(
-            1,
+            SCHEMA,
             recipe.model,
             "tf_efficientnet_lite0",
             "all-MiniLM-L6-v2",

@@ -26,7 +26,8 @@ class SentenceBank:
     @classmethod
     def encode(cls, minilm: MiniLM, texts: Iterable[str]) -> SentenceBank:
         unique = list(dict.fromkeys(texts))
-        return cls({text: i for i, text in enumerate(unique)}, encode_sentences(minilm, unique))
+        # A clone, because autograd must not meet a tensor made in inference mode.
+        return cls({text: i for i, text in enumerate(unique)}, encode_sentences(minilm, unique).clone())
 
     def of(self, texts: Sequence[str]) -> Tensor:
         """Embeddings (len(texts), 384) of sentences that are in the bank."""

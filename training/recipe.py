@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from firmware_cfg.located_yaml import load_model
+from firmware_cfg.problems import must
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _zoom_range(value: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < value[0] <= value[1]:
+        raise must("be two numbers above 0, the smaller one first")
+    return value
+
+
+def _template(value: str) -> str:
+    if value.count("{}") != 1 or value.count("{") != 1 or value.count("}") != 1:
+        raise must("hold {} once, where the phrase goes, and no other braces")
+    return value
+
+
+Phrases = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+Template = Annotated[str, AfterValidator(_template)]
 
 
 class ObjectSet(_Section):
@@ -20,12 +37,18 @@ class ObjectSet(_Section):
     name: str = Field(description="folder below the data root")
     format: Literal["coco", "yolo", "colour_masks", "points"]
     weight: float = Field(gt=0, description="share of the dense crops drawn from this set")
-    scale: tuple[float, float] = Field(description="range of the random zoom, 1 = the image's own pixels")
-    objects: dict[str, list[str]] = Field(
-        description="class of the set -> the phrases that a user may write for it"
+    scale: Annotated[tuple[float, float], AfterValidator(_zoom_range)] = Field(
+        description="range of the random zoom, 1 = the image's own pixels"
     )
-    areas: dict[str, list[str]] = Field(
+    objects: dict[str, Phrases] = Field(
+        min_length=1, description="class of the set -> the phrases that a user may write for it"
+    )
+    areas: dict[str, Phrases] = Field(
         default={}, description="mask class counted by area, not as objects -> phrases"
+    )
+    absent: list[str] = Field(
+        default=[],
+        description="phrases of other sets' classes that no image of this set shows: sure negatives",
     )
     thermal: bool = Field(default=False, description="infrared images: templates speak of thermal images too")
     licence: str = Field(description="licence of the set, for the model card")
@@ -35,7 +58,7 @@ class CaptionSet(_Section):
     """A set of images with sentences and scene labels (Karpathy format)."""
 
     name: str
-    labels: dict[str, list[str]] = Field(description="scene label -> phrases; class-to-caption")
+    labels: dict[str, Phrases] = Field(description="scene label -> phrases; class-to-caption")
     licence: str
 
 
@@ -65,12 +88,14 @@ class Recipe(_Section):
     """A run of `remoteclip train pretrain`."""
 
     model: Literal["remoteclip-lite0"]
-    object_sets: list[ObjectSet]
-    caption_sets: list[CaptionSet]
-    templates: list[str] = Field(description="sentences with {} for the phrase")
-    thermal_templates: list[str]
+    object_sets: list[ObjectSet] = Field(min_length=1)
+    caption_sets: list[CaptionSet] = Field(min_length=1)
+    templates: list[Template] = Field(
+        min_length=2, description="sentences with {} for the phrase; validation asks with the second"
+    )
+    thermal_templates: list[Template] = Field(min_length=1)
     distractors: list[str] = Field(
-        description="things that no training image shows: negatives for open vocabulary"
+        min_length=6, description="things that no training image shows: negatives for open vocabulary"
     )
     schedule: Schedule
 

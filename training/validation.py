@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.batches import ObjectPool, read_rgb
+from training.errors import DataError
 from training.models.lite import LiteImageTower
+from training.models.text import project
 from training.prompts import SentenceBank
 from training.readers import captions
 from training.recipe import Recipe
@@ -49,6 +51,8 @@ class Validation:
         self.captioned = [
             s for c in recipe.caption_sets for s in captions.read_karpathy(root / c.name, "val")
         ]
+        if not self.captioned:
+            raise DataError(f"{root}: the caption sets have no images of split val")
         self.crop = recipe.schedule.caption_crop
         self.template = recipe.templates[1]
 
@@ -64,14 +68,16 @@ class Validation:
         self, tower: LiteImageTower, projection: torch.nn.Module, bank: SentenceBank
     ) -> ValidationScore:
         """Evaluate the tower, which must be in eval mode."""
-        text = lambda words: F.normalize(projection(bank.of(words)), dim=-1)  # noqa: E731
+
+        def text(words: list[str]) -> Tensor:
+            return project(projection, bank.of(words))
+
         errors = {
             pool.spec.name: self._count_error(tower, pool, text(self.class_sentences(pool)))
             for pool in self.pools
         }
-        return ValidationScore(
-            errors, self._recall(tower, text([t for s in self.captioned for t in s.captions]))
-        )
+        captions_of_all = [caption for sample in self.captioned for caption in sample.captions]
+        return ValidationScore(errors, self._recall(tower, text(captions_of_all)))
 
     def _count_error(self, tower: LiteImageTower, pool: ObjectPool, text: Tensor) -> float:
         counts, truth = [], []

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from edge.bundle import Bundle
 from edge.pipeline import Pipeline
@@ -19,6 +18,7 @@ from firmware_cfg.prompt_list import PromptList
 from training.evaluation.frames import frame_of
 from training.evaluation.intervals import bootstrap_mean
 from training.evaluation.vocabulary import object_list, prompt_id
+from training.progress import track
 from training.readers import OBJECT_READERS, detect_format
 from training.samples import ObjectSample
 from training.splits import belongs
@@ -69,6 +69,8 @@ def evaluate_count(bundle: Bundle, folder: Path, split: str, form: str | None = 
     if not validation:
         raise RemoteclipError(f"{folder}: no validation images (add their name hashes to training/splits)")
     samples = validation if split == "val" else OBJECT_READERS[form](folder, split)[1]
+    if not samples:
+        raise RemoteclipError(f"{folder}: no images in split {split}")
     present = [
         i for i, name in enumerate(names) if any((s.labels == i).any() for s in (*validation, *samples))
     ]
@@ -92,7 +94,7 @@ def choose_thresholds(
     """The threshold of least mean absolute error of every class; of equally good ones the middle."""
     scores: list[dict[str, list[float]]] = []
     with _pipeline(bundle, object_list(dataset, names, LOWEST)) as pipeline:
-        for number, sample in enumerate(track(samples, f"{dataset}: thresholds", transient=True)):
+        for number, sample in enumerate(track(samples, f"{dataset}: thresholds")):
             by_class: dict[str, list[float]] = {prompt_id(name): [] for name in names}
             for place in pipeline.process(frame_of(sample.path, number)).scores.places:
                 by_class[place.prompt].append(place.score)
@@ -112,7 +114,7 @@ def _counts(
 ) -> NDArray[np.int64]:
     rows = []
     with _pipeline(bundle, prompts) as pipeline:
-        for number, sample in enumerate(track(samples, "counting", transient=True)):
+        for number, sample in enumerate(track(samples, "counting")):
             counts = pipeline.process(frame_of(sample.path, number)).counts
             rows.append([counts.prompts[prompt_id(name)].count for name in names])
     return np.array(rows, np.int64).reshape(len(samples), len(names))

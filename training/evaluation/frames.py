@@ -11,6 +11,6 @@ from training.batches import read_rgb
 
 
 def frame_of(path: Path, number: int) -> Frame:
-    """An image file as a frame of its own. Raises ValueError where the file is no image."""
+    """An image file as a frame of its own. Raises DataError where the file is no image."""
     image = RgbImage(read_rgb(path))
     return Frame(image, number, float(number), datetime.now(timezone.utc), time.monotonic_ns(), path.name)

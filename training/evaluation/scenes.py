@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 
 from edge.bundle import Bundle
 from edge.pipeline import Pipeline
@@ -21,6 +20,7 @@ from firmware_cfg.errors import RemoteclipError
 from training.evaluation.frames import frame_of
 from training.evaluation.intervals import bootstrap_mean
 from training.evaluation.vocabulary import prompt_id, scene_list
+from training.progress import track
 from training.readers import captions, detect_format
 from training.samples import CaptionSample
 from training.validation import recalls
@@ -69,7 +69,7 @@ def evaluate_zeroshot(bundle: Bundle, folder: Path, split: str = "all") -> ZeroS
     prompts = scene_list(folder.name, names)
     hits = []
     with Pipeline(bundle, in_memory_list(prompts), independent=True) as pipeline:
-        for number, sample in enumerate(track(samples, f"{folder.name}: zero-shot", transient=True)):
+        for number, sample in enumerate(track(samples, f"{folder.name}: zero-shot")):
             cosines = pipeline.process(frame_of(sample.path, number)).scores.scene_raw
             hits.append(max(cosines, key=cosines.__getitem__) == prompt_id(sample.label))
     low, high = bootstrap_mean(hits)
@@ -83,7 +83,7 @@ def evaluate_retrieval(bundle: Bundle, folder: Path, split: str = "test") -> Ret
         raise RemoteclipError(f"{folder}: no images in split {split}")
     texts = [text for sample in samples for text in sample.captions]
     encoder = TextEncoder(bundle)
-    text = encoder.encode(list(track(texts, f"{folder.name}: sentences", transient=True)))
+    text = encoder.encode(list(track(texts, f"{folder.name}: sentences")))
     encoder.close()
     image = embeddings(bundle, samples)
     owner = np.repeat(np.arange(len(samples)), [len(sample.captions) for sample in samples])
@@ -96,7 +96,7 @@ def embeddings(bundle: Bundle, samples: Sequence[CaptionSample]) -> NDArray[np.f
     any_prompt = in_memory_list(scene_list("", ["scene"]))
     rows = []
     with Pipeline(bundle, any_prompt, independent=True) as pipeline:
-        for number, sample in enumerate(track(samples, "images", transient=True)):
+        for number, sample in enumerate(track(samples, "images")):
             rows.append(np.array(pipeline.process(frame_of(sample.path, number)).scores.embedding))
     return np.stack(rows)
 
@@ -109,6 +109,8 @@ def _labelled(folder: Path, split: str) -> list[CaptionSample]:
         raise RemoteclipError(f"{folder}: {form} has no whole-image classes (use eval count)")
     splits = ("train", "val", "test") if split == "all" else (split,)
     samples = [sample for part in splits for sample in captions.read_karpathy(folder, part)]
+    if not samples:
+        raise RemoteclipError(f"{folder}: no images in split {split}")
     return [
         CaptionSample(s.path, s.captions, s.label or re.sub(r"[\d_]+$", "", s.path.stem)) for s in samples
     ]

@@ -59,10 +59,15 @@ class TextTower(nn.Module):
         self.projection.bias.copy_(-self.projection.weight @ sentences.mean(dim=0))
 
     def project(self, sentence: Tensor) -> Tensor:
-        return F.normalize(self.projection(sentence), dim=-1)
+        return project(self.projection, sentence)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         return self.project(self.minilm(input_ids, attention_mask))
+
+
+def project(projection: nn.Module, sentence: Tensor) -> Tensor:
+    """Unit embeddings (..., D) in the image space of MiniLM's sentence embeddings (..., 384)."""
+    return F.normalize(projection(sentence), dim=-1)
 
 
 def load_tokenizer() -> Any:

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from firmware_cfg.errors import UsageError
+from training import pretrain as module
+from training.checkpoint import load_checkpoint, load_state
+from training.errors import CheckpointError
+from training.models.lite import LiteImageTower
+from training.models.text import TextTower
+from training.objective import LitePretraining
+from training.pretrain import learning_rate, make_optimizer, pretrain
+from training.recipe import Recipe, load_recipe
+
+STEPS = 4  # of the small recipe, which evaluates and saves every 2
+
+
+@pytest.fixture(scope="module")
+def recipe(small_recipe: str, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    file = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
+    file.write_text(small_recipe)
+    return load_recipe(file)
+
+
+@pytest.fixture(scope="module")
+def console() -> Console:
+    return Console(stderr=True, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def whole_run(
+    recipe: Recipe, synthetic_root: Path, console: Console, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a run that nobody interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    score = pretrain(recipe, synthetic_root, out, False, console)
+    assert math.isfinite(score.score)
+    assert set(score.count_error) == {"coco_set", "yolo_set", "mask_set", "point_set"}
+    return out
+
+
+def logged_steps(out: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_a_log_a_recipe_a_state_and_the_best_checkpoint(whole_run: Path, recipe: Recipe) -> None:
+    assert logged_steps(whole_run) == [1, 2, 3, 4]
+    assert Recipe.model_validate_json((whole_run / "recipe.json").read_text()) == recipe
+    state = load_state(whole_run / "state.pt")
+    assert state["step"] == STEPS
+    assert [entry["step"] for entry in state["history"]] == [2, 4]
+    best = max(state["history"], key=lambda entry: entry["score"])
+    checkpoint = load_checkpoint(whole_run / "checkpoint")
+    assert checkpoint.metrics == {"validation": best}
+    assert state["best"] == best["score"]
+    assert "| coco_set | ship, plane | drawn |" in checkpoint.card
+    assert f"kept: step {best['step']}." in checkpoint.card
+
+
+def test_the_frozen_part_stays_and_the_rest_learns(whole_run: Path) -> None:
+    trained = load_state(whole_run / "state.pt")["model"]
+    fresh = LiteImageTower(pretrained=True).trunk.state_dict()
+    moved = {name: not torch.equal(trained[f"image.trunk.{name}"], value) for name, value in fresh.items()}
+    assert not any(
+        change for name, change in moved.items() if name.startswith(("stem", "blocks.0", "blocks.1"))
+    )
+    assert moved["blocks.5.1.conv_pw.weight"]
+    assert not moved["blocks.5.1.conv_dw.weight"]
+
+
+def test_a_run_killed_between_two_saves_continues_to_the_same_weights(
+    whole_run: Path,
+    recipe: Recipe,
+    synthetic_root: Path,
+    console: Console,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "run"
+    step, taken = module._step, []
+
+    def killed_in_the_last_step(*arguments: Any) -> dict[str, float]:
+        if len(taken) == STEPS - 1:
+            raise KeyboardInterrupt
+        taken.append(step(*arguments))
+        return taken[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_step", killed_in_the_last_step)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(recipe, synthetic_root, out, False, console)
+    assert logged_steps(out) == [1, 2, 3]
+    assert load_state(out / "state.pt")["step"] == 2
+    with (out / "log.jsonl").open("a") as log:
+        log.write('{"step": 4, "ti')  # torn by the kill
+
+    with pytest.raises(UsageError, match=r"holds a run already .*--resume"):
+        pretrain(recipe, synthetic_root, out, False, console)
+    slower = recipe.schedule.model_copy(update={"learning_rate": 0.5})
+    with pytest.raises(UsageError, match="follows another recipe"):
+        pretrain(recipe.model_copy(update={"schedule": slower}), synthetic_root, out, True, console)
+
+    pretrain(recipe, synthetic_root, out, True, console)
+    assert logged_steps(out) == [1, 2, 3, 4]
+    found, expected = load_state(out / "state.pt"), load_state(whole_run / "state.pt")
+    # One process, the same number of threads: equal but for the order of sums inside the kernels.
+    for part in ("model", "average", "optimizer"):
+        torch.testing.assert_close(found[part], expected[part], rtol=1e-4, atol=1e-5)
+    assert found["step"] == expected["step"]
+    for entry, wanted in zip(found["history"], expected["history"], strict=True):
+        assert entry["step"] == wanted["step"]
+        assert entry["score"] == pytest.approx(wanted["score"], abs=1e-3)
+    assert load_checkpoint(out / "checkpoint").metrics["validation"]["step"] in (2, 4)
+
+
+def test_resuming_a_finished_run_changes_nothing(
+    whole_run: Path, recipe: Recipe, synthetic_root: Path, console: Console
+) -> None:
+    before = load_state(whole_run / "state.pt")
+    pretrain(recipe, synthetic_root, whole_run, True, console)
+    after = load_state(whole_run / "state.pt")
+    assert logged_steps(whole_run) == [1, 2, 3, 4]
+    assert after["history"] == before["history"]
+
+
+def test_a_state_of_another_model_is_refused(
+    recipe: Recipe, synthetic_root: Path, console: Console, tmp_path: Path
+) -> None:
+    torch.save({"model": {}, "average": {}, "optimizer": {}}, tmp_path / "state.pt")
+    with pytest.raises(CheckpointError, match=r"state\.pt: not the state of this model"):
+        pretrain(recipe, synthetic_root, tmp_path, True, console)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero(recipe: Recipe) -> None:
+    schedule = recipe.schedule.model_copy(update={"steps": 110, "warmup": 10})
+    rates = [learning_rate(step, schedule) for step in range(111)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert rates[60] == pytest.approx(0.5)
+    assert rates[110] == pytest.approx(0.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert learning_rate(0, schedule.model_copy(update={"warmup": 0})) == 1.0
+
+
+def test_only_matrices_decay_and_the_trunk_learns_more_slowly(recipe: Recipe) -> None:
+    image = LiteImageTower(32, 24, pretrained=False)
+    image.trunk.freeze()
+    model = LitePretraining(image, TextTower(32))
+    optimizer = make_optimizer(model, recipe.schedule)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    group_of = {names[id(p)]: group for group in optimizer.param_groups for p in group["params"]}
+    assert group_of.keys() == {name for name, p in model.named_parameters() if p.requires_grad}
+    assert group_of["image.trunk.head.0.weight"]["lr"] == recipe.schedule.trunk_learning_rate
+    assert group_of["image.cell.weight"]["lr"] == recipe.schedule.learning_rate
+    assert group_of["image.cell.weight"]["weight_decay"] == recipe.schedule.weight_decay
+    assert group_of["image.cell.bias"]["weight_decay"] == 0
+    assert group_of["image.logit_scale"]["weight_decay"] == 0
+    assert "projection.weight" in group_of

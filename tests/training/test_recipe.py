@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from firmware_cfg.errors import ConfigErrors
+from training.recipe import default_recipe, load_recipe
+
+
+def test_the_shipped_recipe_is_valid() -> None:
+    recipe = load_recipe(default_recipe())
+    assert recipe.model == "remoteclip-lite0"
+    assert {s.name for s in recipe.object_sets} >= {"vhr10", "hit_uav", "cats_vehicles", "aerial_cars"}
+    assert all("{}" in template for template in recipe.templates)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("warmup: 1", "warm_up: 1", "unknown key warm_up"),
+        ("ema: 0.9", "ema: 1.5", "ema must be less than 1"),
+        ("dense_crop: 96", "dense_crop: 100", "multiple of 32"),
+        (
+            "scale: [0.7, 1.4], licence: drawn,\n     objects: {ship",
+            "scale: [2, 1], licence: drawn,\n     objects: {ship",
+            "scale must be two numbers above 0",
+        ),
+        ('"a {} seen from above"', '"a thing seen from above"', r"hold {} once"),
+        ('"a {} seen from above"', '"a {} seen {x}"', r"hold {} once"),
+        ("format: coco", "format: voc", "format must be"),
+        ("plane: [plane]", "plane: []", "at least 1 item"),
+        (
+            "distractors: [elephant, giraffe, camel, penguin, whale, shark]",
+            "distractors: [elephant]",
+            "at least 6 items",
+        ),
+        ("model: remoteclip-lite0", "model: RemoteCLIP", "model must be remoteclip-lite0"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(
+    small_recipe: str, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = small_recipe.replace(old, new, 1)
+    assert text != small_recipe
+    line = next(
+        i
+        for i, (a, b) in enumerate(zip(small_recipe.split("\n"), text.split("\n"), strict=True), 1)
+        if a != b
+    )
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigErrors, match=message) as caught:
+        load_recipe(file)
+    assert any(error.line == line for error in caught.value.errors)
+    assert str(caught.value).startswith(f"{file}:")
+
+
+def test_a_missing_section_and_a_missing_file_are_named(small_recipe: str, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(small_recipe.replace("distractors:", "# distractors:"))
+    with pytest.raises(ConfigErrors, match="distractors is missing"):
+        load_recipe(file)
+    with pytest.raises(ConfigErrors, match=r"nowhere\.yaml"):
+        load_recipe(tmp_path / "nowhere.yaml")
