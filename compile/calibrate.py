@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from edge.calibration import Calibration
 from edge.engines.base import F32, EngineOutput
@@ -23,6 +22,7 @@ from training.batches import read_rgb
 from training.checkpoint import Checkpoint
 from training.models.lite import POSITION_WIDTH, STRIDE
 from training.models.lookup_graph import NO_PEAK
+from training.progress import track
 from training.readers import OBJECT_READERS, captions
 from training.recipe import Recipe
 from training.samples import ObjectSample
@@ -66,6 +66,10 @@ def calibrate(checkpoint: Checkpoint, recipe: Recipe, root: Path) -> Calibration
             f"{root}: validation images show no objects, or nothing else; nothing to calibrate on"
         )
     cosine, same, captioned = _scene_evidence(checkpoint, recipe, root, encoder, engines)
+    if not same.any() or same.all():
+        raise RemoteclipError(
+            f"{root}: validation captions have no scene labels of the recipe to calibrate on"
+        )
     rng = np.random.default_rng(0)
     return Calibration(
         null_cells=_sample(np.concatenate([e.null for e in found]), NULL_CELLS, rng),
@@ -116,7 +120,7 @@ def _object_evidence(
         output, fit = _infer(checkpoint, sample.path, rows, engines)
         scenes.append(output.embedding)
         centres = _tile_centres(output, fit)
-        near = _near(centres, sample, columns)
+        near = _near(centres, sample, columns, STRIDE / fit.scale)
         inside = _inside(output, fit)
         peak = output.place_logit[0]
         owner = peak.argmax(axis=1)
@@ -147,6 +151,8 @@ def _scene_evidence(
             embedded.append(output.embedding)
             cosines.append(output.scene[0])
             same.append([label == sample.label for label in labels])
+    if not cosines:
+        raise RemoteclipError(f"{root}: the caption sets have no validation images to calibrate on")
     return np.concatenate(cosines).astype(np.float64), np.concatenate(same), np.concatenate(embedded)
 
 
@@ -186,9 +192,12 @@ def _inside(output: EngineOutput, fit: Letterbox) -> NDArray[np.bool_]:
     return inside
 
 
-def _near(centres: F32, sample: ObjectSample, columns: Sequence[int]) -> NDArray[np.bool_]:
-    """Whether each place lies on an object of each class, within half its size, at least a cell; (M, C)."""
-    reach = np.maximum(sample.sizes / 2, STRIDE)
+def _near(centres: F32, sample: ObjectSample, columns: Sequence[int], cell: float) -> NDArray[np.bool_]:
+    """Whether each place lies on an object of each class: within half its size, at least a cell; (M, C).
+
+    cell: side of a cell in pixels of the source image.
+    """
+    reach = np.maximum(sample.sizes / 2, cell)
     apart = np.abs(centres[:, None] - sample.centres)
     on = np.all(apart <= reach, axis=2)
     return np.stack([on[:, sample.labels == column].any(axis=1) for column in columns], axis=1)

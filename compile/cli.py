@@ -44,4 +44,4 @@ def bundle(
         table.add_row(check.engine, check.precision, str(check.places), str(check.missing), largest)
     console.print(table)
     total = sum(compiled.sizes.values()) / 1e6
-    print(f"{compiled.folder}: {total:.1f} MB, manifest {compiled.report.bundle.manifest_sha256}")
+    print(f"{compiled.folder}: {total:.1f} MB, manifest {compiled.manifest_sha256}")

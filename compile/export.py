@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
@@ -109,13 +110,20 @@ def _name_dimensions(model: onnx.ModelProto, names: dict[str, tuple[str | int | 
 
 
 def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store float32 initializers of more than 64 elements as float16, widened by a Cast in the graph."""
+    """Store float32 initializers of more than 64 elements as float16, widened by a Cast in the graph.
+
+    Raises RemoteclipError where float16 cannot hold a weight.
+    """
     casts = []
     for initializer in model.graph.initializer:
         array = numpy_helper.to_array(initializer)
         if array.dtype != "float32" or array.size <= 64:
             continue
         name = initializer.name
+        if np.abs(array).max() > np.finfo(np.float16).max:
+            raise RemoteclipError(
+                f"{name}: weights beyond what float16 holds (did the training run diverge?)"
+            )
         initializer.CopyFrom(numpy_helper.from_array(array.astype("float16"), f"{name}_half"))
         casts.append(
             helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_widen", to=onnx.TensorProto.FLOAT)

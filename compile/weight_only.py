@@ -6,54 +6,75 @@ download does.
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 _SMALLEST = 4096  # elements: smaller tensors stay float32
+_Use = tuple[onnx.NodeProto, int]  # a node and which of its inputs the tensor is
 
 
 def quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace large matrices by symmetric int8 and a float32 scale per output channel, or per embedding row.
 
-    A matrix multiplied is widened by DequantizeLinear; of an embedding table only the gathered rows are
-    widened, so the table stays int8 in memory.
+    A matrix multiplied is widened by DequantizeLinear; of an embedding table only the gathered rows are,
+    so the table stays int8 in memory. A matrix that is also used in another way stays float32. Changes and
+    returns the model.
     """
-    initializers = {i.name: i for i in model.graph.initializer}
-    nodes: list[onnx.NodeProto] = []
-    done: set[str] = set()
-    for node in model.graph.node:
-        name = node.input[1] if node.op_type in ("MatMul", "Gemm") and len(node.input) > 1 else ""
-        if name in initializers and _is_large(initializers[name]):
-            if name not in done:
-                axis = 0 if _is_transposed(node) else 1
-                integer, scale = _symmetric(numpy_helper.to_array(initializers[name]), axis)
-                _replace(model, name, integer, scale)
-                nodes.append(
-                    helper.make_node("DequantizeLinear", [f"{name}_int8", f"{name}_scale"], [name], axis=axis)
-                )
-                done.add(name)
-            nodes.append(node)
-        elif (
-            node.op_type == "Gather"
-            and node.input[0] in initializers
-            and _is_large(initializers[node.input[0]])
-        ):
-            nodes += _gather_rows(model, node, numpy_helper.to_array(initializers[node.input[0]]))
+    graph = model.graph
+    uses: dict[str, list[_Use]] = defaultdict(list)
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            uses[name].append((node, position))
+    kept: list[onnx.TensorProto] = []
+    widening: list[onnx.NodeProto] = []
+    lookups: dict[str, list[onnx.NodeProto]] = {}  # by the output of the Gather that they replace
+    for initializer in graph.initializer:
+        name, found = initializer.name, uses[initializer.name]
+        axes = {_channel_axis(use) for use in found} if _is_large(initializer) else {None}
+        if len(axes) == 1 and (axis := next(iter(axes))) is not None:
+            integer, scale = _symmetric(numpy_helper.to_array(initializer), axis)
+            inputs = [f"{name}_int8", f"{name}_scale"]
+            widening.append(helper.make_node("DequantizeLinear", inputs, [name], axis=axis))
+        elif found and _is_large(initializer) and all(_is_row_lookup(use) for use in found):
+            integer, scale = _symmetric(numpy_helper.to_array(initializer), 0)
+            scale = scale[:, None]
+            lookups |= {node.output[0]: _gather_rows(node) for node, _ in found}
         else:
-            nodes.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+            kept.append(initializer)
+            continue
+        kept.append(numpy_helper.from_array(integer, f"{name}_int8"))
+        kept.append(numpy_helper.from_array(scale, f"{name}_scale"))
+    nodes = [new for node in graph.node for new in lookups.get(next(iter(node.output), ""), [node])]
+    del graph.node[:]
+    graph.node.extend(widening + nodes)
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
     return model
 
 
-def _gather_rows(
-    model: onnx.ModelProto, node: onnx.NodeProto, table: NDArray[np.float32]
-) -> list[onnx.NodeProto]:
+def _channel_axis(use: _Use) -> int | None:
+    """Axis of the output channels where the use multiplies by the matrix from the right, else None."""
+    node, position = use
+    if node.op_type not in ("MatMul", "Gemm") or position != 1:
+        return None
+    return 0 if any(a.name == "transB" and a.i for a in node.attribute) else 1
+
+
+def _is_row_lookup(use: _Use) -> bool:
+    node, position = use
+    return (
+        node.op_type == "Gather"
+        and position == 0
+        and not any(a.name == "axis" and a.i for a in node.attribute)
+    )
+
+
+def _gather_rows(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     name, out = node.input[0], node.output[0]
-    integer, scale = _symmetric(table, 0)
-    _replace(model, name, integer, scale[:, None])
     return [
         helper.make_node("Gather", [f"{name}_int8", node.input[1]], [f"{out}_int8"], axis=0),
         helper.make_node("Gather", [f"{name}_scale", node.input[1]], [f"{out}_scale"], axis=0),
@@ -70,23 +91,9 @@ def _symmetric(array: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8],
     return np.rint(array / scale.reshape(shape)).astype(np.int8), scale.astype(np.float32)
 
 
-def _replace(
-    model: onnx.ModelProto, name: str, integer: NDArray[np.int8], scale: NDArray[np.float32]
-) -> None:
-    kept = [i for i in model.graph.initializer if i.name != name]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-    model.graph.initializer.append(numpy_helper.from_array(integer, f"{name}_int8"))
-    model.graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
-
-
 def _is_large(initializer: onnx.TensorProto) -> bool:
     return (
         initializer.data_type == onnx.TensorProto.FLOAT
         and len(initializer.dims) == 2
         and int(np.prod(initializer.dims)) >= _SMALLEST
     )
-
-
-def _is_transposed(node: onnx.NodeProto) -> bool:
-    return any(a.name == "transB" and a.i for a in node.attribute)
