@@ -40,7 +40,7 @@ def random_affine(
     focus: NDArray[np.float32],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """A 2 x 3 map from image to crop pixels: zoom, stretch, one of four rotations, mirror, and a random place.
+    """A 2 x 3 map from image to crop pixels: zoom, stretch, one of four rotations, mirror, a random place.
 
     The stretch is the foreshortening of an oblique view. Four crops in five look at one of the focus points
     (K, 2), so that rare objects are seen.

@@ -97,7 +97,7 @@ class ObjectPool:
         self.area_words = [sentences(spec.areas[name], templates) for name in self.areas]
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int | None]:
-        """A random image, and the class to look at: half of the draws favour rare classes (square root of images)."""
+        """A random image, and the class to look at: half of the draws favour rare classes."""
         if not len(self.rarity) or rng.random() < 0.5:
             return int(rng.integers(len(self.samples))), None
         label = int(rng.choice(len(self.rarity), p=self.rarity))

@@ -86,7 +86,7 @@ def learning_rate(step: int, schedule: Schedule) -> float:
 
 
 def make_optimizer(model: LitePretraining, schedule: Schedule) -> torch.optim.AdamW:
-    """AdamW: a lower rate for what comes pre-trained (trunk, projection of MiniLM), decay of matrices only."""
+    """AdamW: a lower rate for what comes pre-trained (trunk, projection), decay of matrices only."""
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
