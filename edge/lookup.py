@@ -175,6 +175,7 @@ def _places(
     centre_x, centre_y = (boxes[:, 0] + boxes[:, 2]) * 0.5, (boxes[:, 1] + boxes[:, 3]) * 0.5
     wanted = np.flatnonzero(
         (score >= bank.object_thresholds[owner])
+        & (score > 0)  # a threshold of 0 lets every peak through, and still nothing that is none
         & (centre_x >= letterbox.pad_x)
         & (centre_x < letterbox.pad_x + letterbox.content_width)
         & (centre_y >= letterbox.pad_y)

@@ -39,6 +39,7 @@ def random_affine(
     scale: tuple[float, float],
     focus: NDArray[np.float32],
     rng: np.random.Generator,
+    largest_stretch: float = 0.0,
 ) -> NDArray[np.float64]:
     """A 2 x 3 map from image to crop pixels: zoom, stretch, one of four rotations, mirror, a random place.
 
@@ -46,7 +47,7 @@ def random_affine(
     (K, 2), so that rare objects are seen.
     """
     zoom = math.exp(rng.uniform(math.log(scale[0]), math.log(scale[1])))
-    stretch = math.exp(rng.uniform(-LARGEST_STRETCH, LARGEST_STRETCH))
+    stretch = math.exp(rng.uniform(-largest_stretch, largest_stretch))
     linear = np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), int(rng.integers(4)))
     if rng.random() < 0.5:
         linear = linear @ np.diag([-1.0, 1.0])
@@ -75,7 +76,7 @@ def crop_objects(
 ) -> Crop:
     """A random crop of the image and of everything annotated in it; `focus` is the class to look at."""
     points = sample.centres if focus is None else sample.centres[sample.labels == focus]
-    affine = random_affine(image.shape[1], image.shape[0], size, scale, points, rng)
+    affine = random_affine(image.shape[1], image.shape[0], size, scale, points, rng, LARGEST_STRETCH)
     zoom = math.sqrt(abs(float(np.linalg.det(affine[:, :2]))))
     pixels = warp(image, affine, size, cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
     colours = None if mask is None else warp(mask, affine, size, cv2.INTER_NEAREST, (0, 0, 0))

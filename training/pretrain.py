@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -237,7 +238,6 @@ def _evaluate(
     console.print(json.dumps(entry), soft_wrap=True, highlight=False, markup=False)
     if score.score > run.best:
         run.best = score.score
-        text.projection.load_state_dict(averaged.projection.state_dict())
         spec = ModelSpec(
             SCHEMA,
             recipe.model,
@@ -248,7 +248,13 @@ def _evaluate(
             "research and non-commercial use only (see card.md)",
         )
         card = model_card(recipe, entry)
-        save_checkpoint(out / CHECKPOINT_FOLDER, spec, averaged.image, text, {"validation": entry}, card)
+        # The run goes on training its own projection: the average is in the tower only while it is written.
+        live = copy.deepcopy(text.projection.state_dict())
+        text.projection.load_state_dict(averaged.projection.state_dict())
+        try:
+            save_checkpoint(out / CHECKPOINT_FOLDER, spec, averaged.image, text, {"validation": entry}, card)
+        finally:
+            text.projection.load_state_dict(live)
     averaged.to(next(run.model.parameters()).device)
 
 

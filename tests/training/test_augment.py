@@ -121,3 +121,10 @@ def test_the_same_seed_gives_the_same_crop(seed: int) -> None:
     first, second = (jitter(image, np.random.default_rng(seed)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert first.dtype == np.uint8
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_scene_crop_is_filled_by_the_image(seed: int) -> None:
+    flat = np.full((150, 210, 3), (200, 90, 30), np.uint8)
+    crop = crop_scene(flat, 96, np.random.default_rng(seed))
+    assert np.ptp(crop.reshape(-1, 3), axis=0).max() <= 1  # no border: jitter works on all pixels alike
