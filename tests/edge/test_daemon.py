@@ -20,7 +20,7 @@ from edge.daemon import OUTBOX_NAME, Daemon
 from edge.frames import Frame, RgbImage
 from edge.outbox import Outbox
 from edge.pipeline import FrameResult
-from edge.sources import FrameSource
+from edge.sources import FrameSource, open_source
 from firmware_cfg.device import DeviceFile, Mqtt, Source, load_device
 from firmware_cfg.errors import OutboxError, RemoteclipError, SourceError, UsageError
 from firmware_cfg.messages import Counts, Event, Health, PromptsState
@@ -337,4 +337,5 @@ def test_what_is_missing_is_named_before_anything_is_sent(
 
 def test_the_shipped_device_file_is_valid(repository: Path) -> None:
     device = load_device(repository / "firmware_cfg" / "devices" / "cpu.yaml")
-    assert device.source.uri == "demo"
+    with open_source(device.source.uri) as source:
+        assert source.length == 100

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-import signal
 import subprocess
 import sys
-import time
 import venv
 import zipfile
 from pathlib import Path
@@ -76,6 +73,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     for wanted in (
         "firmware_cfg/prompts/traffic.yaml",
         "firmware_cfg/devices/cpu.yaml",
+        "firmware_cfg/samples/forest_edge.mp4",
         "firmware_cfg/bundles/default.sha256",
         "firmware_cfg/bundles/default/manifest.json",
         "firmware_cfg/bundles/default/tokenizer.json",
@@ -142,38 +140,22 @@ def test_a_bad_file_gives_its_line_and_exit_code_1(installed: Path, repository: 
 
 
 def test_the_daemon_runs_from_the_wheel(installed: Path, repository: Path, tmp_path: Path) -> None:
-    """On the committed device file, without a broker: it keeps running, and stops cleanly when told to."""
-    makefile = (repository / "Makefile").read_text(encoding="utf-8")
-    (deepforest,) = (
-        line.split("= ", 1)[1] for line in makefile.splitlines() if line.startswith("DEEPFOREST = ")
-    )
-    output_of([installed / "python", "-m", "pip", "install", "-q", "--no-deps", deepforest], tmp_path)
+    """The committed device file, without extras and without a broker: it flies to the end."""
     device = repository / "firmware_cfg" / "devices" / "cpu.yaml"
-    log = tmp_path / "log"
     environment = outside_environment(
         XDG_STATE_HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path), HOME=str(tmp_path)
     )
-    with log.open("w") as stream:
-        daemon = subprocess.Popen(
-            [installed / "remoteclip", "run", device],
-            cwd=tmp_path,
-            env=environment,
-            stdout=stream,
-            stderr=stream,
-        )
-        try:
-            end = time.monotonic() + 300
-            while not re.search(r"openvino \w+ at \d+x\d+", log.read_text()):  # the first frame is there
-                assert daemon.poll() is None, log.read_text()
-                assert time.monotonic() < end, log.read_text()
-                time.sleep(0.5)
-            daemon.send_signal(signal.SIGTERM)
-            assert daemon.wait(60) == 0, log.read_text()
-        finally:
-            daemon.kill()
-            daemon.wait()
-    said = log.read_text()
-    assert "stopped: SIGTERM" in said
+    daemon = subprocess.run(
+        [installed / "remoteclip", "run", device],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    said = daemon.stdout + daemon.stderr
+    assert daemon.returncode == 0, said
+    assert "stopped: end of source" in said
     assert "Traceback" not in said
 
 
