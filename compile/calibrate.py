@@ -31,7 +31,7 @@ from training.torch_engine import TorchImageEngine, TorchTextEncoder
 
 NULL_CELLS = 3072
 NULL_SCENES = 1024
-FALSE_ALARM_OBJECT = 0.01
+FALSE_ALARM_OBJECT = 0.001
 FALSE_ALARM_SCENE = 0.05
 IMAGE_SIZES = ((640, 384), (256, 256), (640, 512), (640, 640), (1280, 384))
 _SENTENCES = ("a {}", "a {} seen from above")

@@ -45,11 +45,12 @@ class Tolerance:
     text_embedding: float
 
 
-# The text graph is the same int8 weights in every variant; what differs is how a runtime sums them.
+# The text graph is the same int8 weights in every variant; what differs is how a runtime widens and sums
+# them: OpenVINO and ONNX Runtime were 5.6e-3 apart at most.
 TOLERANCES: Mapping[str, Tolerance] = {
-    "fp32": Tolerance(1e-3, 1e-3, 0.5, 2e-3, 0.05, 0.01, 5e-3),
-    "fp16": Tolerance(5e-3, 5e-3, 2.0, 1e-2, 0.25, 0.05, 5e-3),
-    "int8": Tolerance(5e-2, 5e-2, 8.0, 1e-1, 1.5, 0.20, 5e-3),
+    "fp32": Tolerance(1e-3, 1e-3, 0.5, 2e-3, 0.05, 0.01, 1e-2),
+    "fp16": Tolerance(5e-3, 5e-3, 2.0, 1e-2, 0.25, 0.05, 1e-2),
+    "int8": Tolerance(5e-2, 5e-2, 8.0, 1e-1, 1.5, 0.20, 1e-2),
 }
 
 

@@ -91,8 +91,8 @@ class Pipeline:
             bundle: the verified bundle.
             prompt_list: what to look for.
             engine_name, precision, threads: see `create_image_engine`.
-            image_size: (width, height) of the model tile; default: for every size of frame the bundle's size
-                that wastes little of the tile and of the frame.
+            image_size: (width, height) of the model tile; default: what the prompt list says, else for every
+                size of frame the bundle's size that wastes little of the tile and of the frame.
             independent: the frames are unrelated images: nothing is tracked from one to the next, every place
                 is a thing of its own, and unique counts begin anew with each image.
             text_cache: see TextEncoder.
@@ -136,7 +136,7 @@ class Pipeline:
         bank = self._store.current
         if bank is not self._counted_bank:
             self._counted_bank, self._counter = bank, Counter(bank.prompt_list)
-        width, height = size = self._size_for(frame)
+        width, height = size = self._size_for(frame, bank)
         engine = self._engine(size)
         began = time.perf_counter()
         tile, fit = letterbox(frame.image, width, height)
@@ -190,9 +190,10 @@ class Pipeline:
                 # Lists change rarely and a drone's memory is small: the text tower does not stay loaded.
                 self._encoder.close()
 
-    def _size_for(self, frame: Frame) -> tuple[int, int]:
-        if self._image_size is not None:
-            return self._image_size
+    def _size_for(self, frame: Frame, bank: PromptBank) -> tuple[int, int]:
+        wanted = self._image_size or bank.prompt_list.image_size
+        if wanted is not None:
+            return wanted
         return best_image_size(frame.width, frame.height, self._bundle.manifest.image_sizes)
 
     def _engine(self, size: tuple[int, int]) -> ImageEngine:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from edge.manifest import Manifest
 
 MAX_ROWS = 256
+LOWEST_DEFAULT = 0.3
+"""No default threshold is lower: by the Platt fit most places that score less are wrong."""
 
 
 def in_memory_list(prompt_list: PromptList, name: str = "prompt list") -> LoadedPromptList:
@@ -121,7 +123,10 @@ def _unit_mean(block: F32, prompt_id: str) -> F32:
 def _default_thresholds(
     rows: F32, layout: RowLayout, manifest: Manifest, calibration: Calibration
 ) -> dict[str, float]:
-    """What the null bank's embeddings score, at the quantile that the stated share of them reaches."""
+    """What the null bank's embeddings score, at the quantile that the stated share of them reaches.
+
+    An object's is at least LOWEST_DEFAULT.
+    """
     thresholds: dict[str, float] = {}
     if layout.object_ids:
         logits = calibration.null_cells @ rows.T
@@ -129,7 +134,7 @@ def _default_thresholds(
         logits += np.float32(manifest.logit_bias)
         scores = calibration.object_score(object_margins(logits, layout))
         quantiles = np.quantile(scores, 1 - calibration.false_alarm_rate_object, axis=0)
-        thresholds |= zip(layout.object_ids, np.clip(quantiles, 0, 1).tolist(), strict=True)
+        thresholds |= zip(layout.object_ids, np.clip(quantiles, LOWEST_DEFAULT, 1).tolist(), strict=True)
     if layout.scene_ids:
         cosines = calibration.null_scenes @ rows[:, : manifest.embedding_width].T
         scores = calibration.scene_score(scene_cosines(cosines, layout))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -135,3 +135,24 @@ ExistingFile = Annotated[Path, AfterValidator(_resolve(Path.is_file, "a file"))]
 SecretFile = Annotated[Path, AfterValidator(_resolve(Path.is_file, "a file", secret=True))]
 #: A path relative to the file that names it, made when it is first written.
 WrittenPath = Annotated[Path, AfterValidator(_resolve(lambda _: True, ""))]
+
+
+def _side(value: int) -> int:
+    if value % 32 or not 32 <= value <= 4096:
+        raise must("be a multiple of 32 between 32 and 4096", "the model's grid needs it")
+    return value
+
+
+Side = Annotated[int, AfterValidator(_side)]
+
+
+def _image_size(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        if len(value) != 2:
+            raise must("be [width, height]")
+        return tuple(value)
+    return value
+
+
+#: [width, height] of the model's input in pixels, multiples of 32.
+ImageSize = Annotated[tuple[Side, Side], BeforeValidator(_image_size)]

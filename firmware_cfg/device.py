@@ -7,13 +7,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from firmware_cfg.base import (
     ConfigModel,
     Duration,
     ExistingFile,
     Identifier,
+    ImageSize,
     SecretFile,
     WrittenPath,
     between,
@@ -59,23 +60,6 @@ def _broker(value: str) -> str:
         raise stated(f"url must {error}", mend) from error
 
 
-def _side(value: int) -> int:
-    if value % 32 or not 32 <= value <= 4096:
-        raise must("be a multiple of 32 between 32 and 4096", "the model's grid needs it")
-    return value
-
-
-Side = Annotated[int, AfterValidator(_side)]
-
-
-def _image_size(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        if len(value) != 2:
-            raise must("be [width, height]")
-        return tuple(value)
-    return value
-
-
 def _environment_name(value: str) -> str:
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) is None:
         raise must("be the name of an environment variable", "the name, not the password itself")
@@ -119,8 +103,9 @@ class Engine(ConfigModel):
     threads: Annotated[int, between(1, 256)] | None = Field(
         None, description="CPU threads; default: the engine's."
     )
-    image_size: Annotated[tuple[Side, Side], BeforeValidator(_image_size)] | None = Field(
-        None, description="Model input [width, height]; default: the bundle's best for the frame."
+    image_size: ImageSize | None = Field(
+        None,
+        description="Model input [width, height]; default: the prompt list's, else the bundle's best.",
     )
 
 

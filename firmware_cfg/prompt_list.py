@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from firmware_cfg.base import ConfigModel, Duration, Fraction, Identifier
+from firmware_cfg.base import ConfigModel, Duration, Fraction, Identifier, ImageSize
 from firmware_cfg.located_yaml import load_model_text, read_config_bytes
 from firmware_cfg.names import suggest
 from firmware_cfg.problems import Finding, must, raise_findings, stated
@@ -135,6 +135,11 @@ class PromptList(ConfigModel):
     prompts: tuple[Prompt, ...] = Field(description="1 to 1,000 prompts.")
     background: tuple[Sentence, ...] = Field(
         (), description="What is not looked for, so that prompts compete with it: `bare ground`, `a roof`."
+    )
+    image_size: ImageSize | None = Field(
+        None,
+        description="Model input [width, height] that suits how large these things are in the frame: small "
+        "for what fills much of it, large for what is tiny; default: the bundle's best.",
     )
     zones: dict[AreaName, Polygon] = Field(
         {}, description="Polygons in fractions of the frame, x right, y down."
