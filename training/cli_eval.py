@@ -106,7 +106,9 @@ def _bundle(model: Path) -> Any:
 def _print(table: Any) -> None:
     from rich.console import Console
 
-    Console().print(table)
+    # Into a file or pipe a table is printed whole instead of folded to 80 columns.
+    console = Console()
+    (console if console.is_terminal else Console(width=120)).print(table)
 
 
 def _finish(table: Any, document: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from edge.bundle import Bundle
 from edge.lookup import object_margins
 from edge.prompt_bank import BACKGROUND_BIAS, PromptBank, PromptStore
-from edge.prompts import build_prompt_bank, in_memory_list
+from edge.prompts import LOWEST_DEFAULT, build_prompt_bank, in_memory_list
 from edge.text_encoder import TextEncoder
 from firmware_cfg.errors import ConfigErrors, EngineError, UsageError
 from firmware_cfg.prompt_list import LoadedPromptList, PromptList, load_prompt_bytes, load_prompt_list
@@ -74,8 +74,9 @@ def test_thresholds_of_the_list_are_kept_and_the_others_come_from_the_null_bank(
     calibration = tiny_bundle.calibration
     logits = calibration.null_cells @ bank.rows.T * 30 - 25
     scores = calibration.object_score(object_margins(logits.astype(np.float32), bank.layout))[:, 0]
-    reached = (scores >= bank.thresholds["warm"]).mean()
-    assert 0 < reached <= calibration.false_alarm_rate_object
+    quantile = np.quantile(scores, 1 - calibration.false_alarm_rate_object)
+    assert bank.thresholds["warm"] == pytest.approx(max(quantile, LOWEST_DEFAULT), abs=1e-5)
+    assert (scores >= bank.thresholds["warm"]).mean() <= calibration.false_alarm_rate_object
 
 
 def test_a_scene_s_threshold_comes_from_the_null_scenes(build: Any, tiny_bundle: Bundle) -> None:
