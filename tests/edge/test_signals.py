@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks to end, the second ends. Each case in a process of its own, as in the field."""
+"""SIGINT and SIGTERM: the first asks to end, the second ends. Each in a process of its own, as in the field."""
 
 from __future__ import annotations
 
