@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+_SS_DISABLE = 2
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -32,3 +36,22 @@ def stopped_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         restore()
+
+
+class _AlternateStack(ctypes.Structure):
+    """stack_t of <signal.h> on Linux."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def use_ordinary_stack() -> None:
+    """Let this thread's signal handlers run on its ordinary stack again.
+
+    OpenVINO's CPU plugin leaves an alternate stack behind that just holds what the kernel saves of the
+    registers: Python's own handler then writes past its end, and SIGTERM becomes a segmentation fault.
+    """
+    if sys.platform != "linux":
+        return
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.sigaltstack(ctypes.byref(_AlternateStack(None, _SS_DISABLE, 0)), None) != 0:
+        raise OSError(ctypes.get_errno(), "sigaltstack")

@@ -22,6 +22,7 @@ from edge.engines.base import (
 )
 from edge.engines.checks import check_image_inputs, check_ports, check_text_inputs
 from edge.files import cache_folder
+from edge.signals import use_ordinary_stack
 from firmware_cfg.errors import EngineError
 
 try:
@@ -148,6 +149,8 @@ def _compile(model: Any, graph: Path, threads: int | None) -> Any:
         return _core().compile_model(model, _DEVICE, config)
     except RuntimeError as error:
         raise EngineError(f"{graph}: openvino cannot compile it: {_first_line(error)}") from error
+    finally:
+        use_ordinary_stack()
 
 
 def _infer(request: Any, feed: dict[str, Any], outputs: tuple[str, ...]) -> list[F32]:

@@ -1,10 +1,11 @@
-"""SIGINT and SIGTERM: the first asks to end, the second ends. Each in a process of its own, as in the field."""
+"""SIGINT and SIGTERM: the first asks to end, the second ends. Each in a process of its own."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +39,20 @@ def test_the_first_signal_asks_the_second_has_its_old_meaning_and_afterwards_all
     command = [sys.executable, "-c", PROGRAM, str(int(number))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "as wanted\n"), done.stderr
+
+
+def test_an_engine_leaves_signals_their_ordinary_stack(bundle_copy: Path) -> None:
+    """OpenVINO's own alternate stack is too small for Python's handlers."""
+    program = (
+        "import ctypes, sys\n"
+        "from edge.bundle import load_bundle\n"
+        "from edge.engines import create_image_engine\n"
+        "engine = create_image_engine(load_bundle(sys.argv[1]), 'openvino')\n"
+        "stack = (ctypes.c_size_t * 3)()\n"
+        "assert ctypes.CDLL(None).sigaltstack(None, stack) == 0\n"
+        "print('disabled' if stack[1] & 2 else f'{stack[2]} bytes')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, bundle_copy], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "disabled\n"), done.stderr
