@@ -108,8 +108,11 @@ def warp(
     """Apply a 2 x 3 image-to-crop map. Shrinking first resizes by area, since warping alone would alias."""
     zoom = math.sqrt(abs(float(np.linalg.det(affine[:, :2]))))
     if interpolation == cv2.INTER_AREA:
-        image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        affine = np.hstack([affine[:, :2] / zoom, affine[:, 2:]])
+        height, width = image.shape[:2]
+        small = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        # Whole pixels: what was really shrunk by, which differs between the axes.
+        affine = np.hstack([affine[:, :2] * np.array([width / small[0], height / small[1]]), affine[:, 2:]])
         interpolation = cv2.INTER_LINEAR
     # OpenCV maps pixel centres, the affine map pixel corners.
     shifted = affine.copy()
