@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes, or making it, says something about the machine, not about the code.
-# In CI the same examples every time: a change fails there for what it did, not for what was drawn; machines of
-# developers go on looking for new ones.
+# In CI the same examples every time: a change fails there for what it did, not for what was drawn; the
+# machines of developers go on looking for new ones.
 settings.register_profile(
     "untimed",
     deadline=None,
