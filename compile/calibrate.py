@@ -24,7 +24,7 @@ from training.models.lite import POSITION_WIDTH, STRIDE
 from training.models.lookup_graph import NO_PEAK
 from training.progress import track
 from training.readers import OBJECT_READERS, captions
-from training.recipe import Recipe
+from training.recipe import ObjectSet, Recipe
 from training.samples import ObjectSample
 from training.splits import belongs
 from training.torch_engine import TorchImageEngine, TorchTextEncoder
@@ -42,23 +42,21 @@ class Evidence:
     """What validation images say about objects.
 
     logit (K,) float64 and right (K,) bool: how strongly a class's prompt claims one of its peaks, and whether
-    an object of the class is there; null (J, D + E) float32: strong places where nothing is annotated.
+    an object of the class is there; null (J, D + E) float32: strong places where nothing is annotated;
+    scene (N, D) float32: the embeddings of the images themselves.
     """
 
     logit: NDArray[np.float64]
     right: NDArray[np.bool_]
     null: F32
+    scene: F32
 
 
 def calibrate(checkpoint: Checkpoint, recipe: Recipe, root: Path) -> Calibration:
     """Fit a checkpoint's calibration on the validation images of its recipe's sets."""
     encoder = TorchTextEncoder(checkpoint)
     engines: dict[tuple[int, int], TorchImageEngine] = {}
-    scenes: list[F32] = []
-    found = [
-        _object_evidence(checkpoint, recipe, root, index, encoder, engines, scenes)
-        for index in range(len(recipe.object_sets))
-    ]
+    found = [_object_evidence(checkpoint, spec, root, encoder, engines) for spec in recipe.object_sets]
     logit = np.concatenate([e.logit for e in found])
     right = np.concatenate([e.right for e in found])
     if not right.any() or right.all():
@@ -73,7 +71,7 @@ def calibrate(checkpoint: Checkpoint, recipe: Recipe, root: Path) -> Calibration
     rng = np.random.default_rng(0)
     return Calibration(
         null_cells=_sample(np.concatenate([e.null for e in found]), NULL_CELLS, rng),
-        null_scenes=_sample(np.concatenate([*scenes, captioned]), NULL_SCENES, rng),
+        null_scenes=_sample(np.concatenate([*(e.scene for e in found), captioned]), NULL_SCENES, rng),
         platt_object=platt(logit, right),
         platt_scene=platt(cosine, same, balanced=True),
         false_alarm_rate_object=FALSE_ALARM_OBJECT,
@@ -103,19 +101,16 @@ def platt(
 
 def _object_evidence(
     checkpoint: Checkpoint,
-    recipe: Recipe,
+    spec: ObjectSet,
     root: Path,
-    index: int,
     encoder: TorchTextEncoder,
     engines: dict[tuple[int, int], TorchImageEngine],
-    scenes: list[F32],
 ) -> Evidence:
-    spec = recipe.object_sets[index]
     names, samples = OBJECT_READERS[spec.format](root / spec.name, "train")
     samples = [s for s in samples if belongs(spec.name, s.path, "val")]
     columns = [names.index(name) for name in spec.objects]
     rows = _rows([spec.objects[name][0] for name in spec.objects], encoder)
-    logits, rights, nulls = [], [], []
+    logits, rights, nulls, scenes = [], [], [], []
     for sample in track(samples, f"calibrating on {spec.name}"):
         output, fit = _infer(checkpoint, sample.path, rows, engines)
         scenes.append(output.embedding)
@@ -130,8 +125,15 @@ def _object_evidence(
         free = inside & ~near.any(axis=1) & ~_ignored(centres, sample)
         nulls.append(output.place_embedding[0][free][: 2 * NULL_CELLS // max(len(samples), 1)])
     if not samples:
-        return Evidence(np.empty(0), np.empty(0, np.bool_), np.empty((0, rows.shape[1]), np.float32))
-    return Evidence(np.concatenate(logits).astype(np.float64), np.concatenate(rights), np.concatenate(nulls))
+        width = rows.shape[1]
+        none, scene = np.empty((0, width), np.float32), np.empty((0, width - POSITION_WIDTH), np.float32)
+        return Evidence(np.empty(0), np.empty(0, np.bool_), none, scene)
+    return Evidence(
+        np.concatenate(logits).astype(np.float64),
+        np.concatenate(rights),
+        np.concatenate(nulls),
+        np.concatenate(scenes),
+    )
 
 
 def _scene_evidence(
