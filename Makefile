@@ -23,13 +23,8 @@ help:  ## Show the targets.
 demo: .venv/installed  ## Fly the demo: make demo ARGS="--headless --seconds 20 --json"
 	@$(DEMO)/remoteclip demo $(ARGS)
 
-# One process a package: a broken native library then names its package, and OpenVINO, ONNX Runtime and torch do not
-# share a process for longer than a test needs.
 test: .venv-dev/installed mosquitto lint  ## Lint, then run every test.
-	$(DEV)/python -m pytest tests/firmware_cfg tests/edge tests/packaging $(ARGS)
-	$(DEV)/python -m pytest tests/training $(ARGS)
-	$(DEV)/python -m pytest tests/compile $(ARGS)
-	$(DEV)/python -m pytest tests/system $(ARGS)
+	$(DEV)/python -m pytest $(ARGS)
 
 lint: .venv-dev/installed  ## Check style, types and the import ladder.
 	$(DEV)/ruff check .
