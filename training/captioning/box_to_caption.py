@@ -1,8 +1,8 @@
-"""Box-to-Caption: what an image's boxes say about it, as sentences (RemoteCLIP, arXiv 2306.11029, section III-B).
+"""Box-to-Caption: what an image's boxes say about it (RemoteCLIP, arXiv 2306.11029, section III-B).
 
-The paper gives the scheme - a caption of what lies in the centre, one of what does not, and counts of randomly
-chosen classes, with a general word above ten - and neither its wordings nor what "centre" means; both are
-options here.
+The paper gives the scheme: a caption of what lies in the centre, one of what does not, and counts of
+randomly chosen classes, with a general word above ten. It gives neither its wordings nor what "centre"
+means; both are options here.
 """
 
 from __future__ import annotations
