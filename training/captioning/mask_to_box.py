@@ -57,15 +57,12 @@ def boxes_of_classes(
     index: (H, W) integers; classes: the values that are classes, in the order of the labels 0, 1, ...
     """
     values = np.asarray(index)
-    present = set(np.unique(values).tolist())
-    boxes, labels = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)]
-    for label, value in enumerate(classes):
-        if value in present:
-            options = {"smallest_side": smallest_side, "smallest_area": smallest_area}
-            found = boxes_of_mask(values == value, holes=holes, **options)
-            boxes.append(found)
-            labels.append(np.full(len(found), label, np.int64))
-    return np.concatenate(boxes), np.concatenate(labels)
+    boxes = [
+        boxes_of_mask(values == value, holes=holes, smallest_side=smallest_side, smallest_area=smallest_area)
+        for value in classes
+    ]
+    labels = np.repeat(np.arange(len(boxes)), [len(found) for found in boxes]).astype(np.int64)
+    return np.concatenate([np.zeros((0, 4), np.float32), *boxes]), labels
 
 
 def _enclosed(border: NDArray[Any]) -> int:
