@@ -10,19 +10,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from edge.bundle import Bundle
 from edge.counting import Counter, FrameCounts
-from edge.engines import create_image_engine
 from edge.engines.base import ImageEngine
 from edge.letterbox import best_image_size, letterbox
 from edge.lookup import FrameScores, lookup
 from edge.prompt_bank import PromptBank, PromptStore
 from edge.prompts import build_prompt_bank
-from edge.text_encoder import TextEncoder
+from edge.runtime import BundleRuntime, Runtime
 from edge.tracking import TrackedPlace, Tracker, TrackerSettings
 from firmware_cfg.errors import EngineError
 
 if TYPE_CHECKING:
-    from edge.bundle import Bundle
     from edge.frames import Frame
     from firmware_cfg.prompt_list import LoadedPromptList
 
@@ -75,7 +74,7 @@ class Pipeline:
 
     def __init__(
         self,
-        bundle: Bundle,
+        model: Bundle | Runtime,
         prompt_list: LoadedPromptList,
         *,
         engine_name: str = "openvino",
@@ -88,26 +87,24 @@ class Pipeline:
         """Encode the prompt list; image engines are loaded when the size of the frames is known.
 
         Args:
-            bundle: the verified bundle.
+            model: the verified bundle, or another model that runs, such as a checkpoint in an evaluation.
             prompt_list: what to look for.
-            engine_name, precision, threads: see `create_image_engine`.
+            engine_name, precision, threads: of a bundle, see `create_image_engine`.
             image_size: (width, height) of the model tile; default: what the prompt list says, else for every
-                size of frame the bundle's size that wastes little of the tile and of the frame.
+                size of frame the model's size that wastes little of the tile and of the frame.
             independent: the frames are unrelated images: nothing is tracked from one to the next, every place
                 is a thing of its own, and unique counts begin anew with each image.
-            text_cache: see TextEncoder.
+            text_cache: of a bundle, see TextEncoder.
 
         Raises:
             UsageError, ConfigErrors: the list does not fit the bundle (see `build_prompt_bank`).
             BundleError, EngineError, MissingExtra: the text tower cannot be loaded.
         """
-        self._bundle = bundle
-        self._engine_name = engine_name
-        self._precision = precision
+        if isinstance(model, Bundle):
+            model = BundleRuntime(model, engine_name, precision, threads, text_cache)
+        self._runtime: Runtime = model
         self._image_size = image_size
-        self._threads = threads
         self._independent = independent
-        self._encoder = TextEncoder(bundle, engine_name, threads, text_cache)
         self._encoding = threading.Lock()
         self._engines: dict[tuple[int, int], ImageEngine] = {}
         self._closed = False
@@ -143,8 +140,8 @@ class Pipeline:
         boxed = time.perf_counter()
         output = engine.infer(tile[None], bank.rows, bank.bias)
         inferred = time.perf_counter()
-        manifest = self._bundle.manifest
-        scores = lookup(output, 0, bank, self._bundle.calibration, fit, stride=manifest.stride)
+        runtime = self._runtime
+        scores = lookup(output, 0, bank, runtime.calibration, fit, stride=runtime.facts.stride)
         looked_up = time.perf_counter()
         if self._independent:
             self._tracker.reset()
@@ -184,25 +181,23 @@ class Pipeline:
     def _build(self, prompt_list: LoadedPromptList) -> PromptBank:
         with self._encoding:
             try:
-                bundle = self._bundle
-                return build_prompt_bank(prompt_list, self._encoder, bundle.manifest, bundle.calibration)
+                runtime = self._runtime
+                return build_prompt_bank(prompt_list, runtime.sentences, runtime.facts, runtime.calibration)
             finally:
                 # Lists change rarely and a drone's memory is small: the text tower does not stay loaded.
-                self._encoder.close()
+                runtime.release_sentences()
 
     def _size_for(self, frame: Frame, bank: PromptBank) -> tuple[int, int]:
         wanted = self._image_size or bank.prompt_list.image_size
         if wanted is not None:
             return wanted
-        return best_image_size(frame.width, frame.height, self._bundle.manifest.image_sizes)
+        return best_image_size(frame.width, frame.height, self._runtime.facts.image_sizes)
 
     def _engine(self, size: tuple[int, int]) -> ImageEngine:
         if self._closed:
             raise EngineError("this pipeline is closed")
         if size not in self._engines:
-            engine = create_image_engine(
-                self._bundle, self._engine_name, self._precision, size, self._threads
-            )
+            engine = self._runtime.image_engine(size)
             _log.info("%s %s at %dx%d", engine.name, engine.precision, *size)
             self._engines[size] = engine
         return self._engines[size]

@@ -19,7 +19,7 @@ from firmware_cfg.prompt_list import LoadedPromptList, Prompt, PromptList
 
 if TYPE_CHECKING:
     from edge.calibration import Calibration
-    from edge.manifest import Manifest
+    from edge.runtime import ModelFacts
 
 MAX_ROWS = 256
 LOWEST_DEFAULT = 0.3
@@ -33,7 +33,7 @@ def in_memory_list(prompt_list: PromptList, name: str = "prompt list") -> Loaded
 
 
 def build_prompt_bank(
-    loaded: LoadedPromptList, encoder: SentenceEncoder, manifest: Manifest, calibration: Calibration
+    loaded: LoadedPromptList, encoder: SentenceEncoder, facts: ModelFacts, calibration: Calibration
 ) -> PromptBank:
     """Encode a list's sentences and lay them out as rows.
 
@@ -61,7 +61,7 @@ def build_prompt_bank(
     except TextTooLong as error:
         raise _located(loaded, error) from error
 
-    rows = np.zeros((count, manifest.row_width), np.float32)
+    rows = np.zeros((count, facts.row_width), np.float32)
     row_owner = np.full(count, BACKGROUND_OWNER, np.int64)
     starts: list[int] = []
     row = taken = 0
@@ -71,11 +71,11 @@ def build_prompt_bank(
         taken += len(prompt.text)
         if prompt.match == "mean":
             block = _unit_mean(block, prompt.id)
-        rows[row : row + len(block), : manifest.embedding_width] = block
+        rows[row : row + len(block), : facts.embedding_width] = block
         row_owner[row : row + len(block)] = number
         starts.append(row)
         row += len(block)
-    rows[row:, : manifest.embedding_width] = encoded[taken:]
+    rows[row:, : facts.embedding_width] = encoded[taken:]
 
     scene_begin = sum(_row_count(prompts[number]) for number in objects)
     layout = RowLayout(
@@ -89,7 +89,7 @@ def build_prompt_bank(
     )
     bias = np.zeros(count, np.float32)
     bias[scene_begin:] = BACKGROUND_BIAS
-    thresholds = _default_thresholds(rows, layout, manifest, calibration)
+    thresholds = _default_thresholds(rows, layout, facts, calibration)
     thresholds |= {prompt.id: prompt.threshold for prompt in prompts if prompt.threshold is not None}
     object_thresholds = np.array([thresholds[name] for name in layout.object_ids], np.float64)
     for array in (rows, bias, row_owner, object_thresholds, layout.object_starts, layout.scene_starts):
@@ -121,7 +121,7 @@ def _unit_mean(block: F32, prompt_id: str) -> F32:
 
 
 def _default_thresholds(
-    rows: F32, layout: RowLayout, manifest: Manifest, calibration: Calibration
+    rows: F32, layout: RowLayout, facts: ModelFacts, calibration: Calibration
 ) -> dict[str, float]:
     """What the null bank's embeddings score, at the quantile that the stated share of them reaches.
 
@@ -130,13 +130,13 @@ def _default_thresholds(
     thresholds: dict[str, float] = {}
     if layout.object_ids:
         logits = calibration.null_cells @ rows.T
-        logits *= np.float32(manifest.logit_scale)
-        logits += np.float32(manifest.logit_bias)
+        logits *= np.float32(facts.logit_scale)
+        logits += np.float32(facts.logit_bias)
         scores = calibration.object_score(object_margins(logits, layout))
         quantiles = np.quantile(scores, 1 - calibration.false_alarm_rate_object, axis=0)
         thresholds |= zip(layout.object_ids, np.clip(quantiles, LOWEST_DEFAULT, 1).tolist(), strict=True)
     if layout.scene_ids:
-        cosines = calibration.null_scenes @ rows[:, : manifest.embedding_width].T
+        cosines = calibration.null_scenes @ rows[:, : facts.embedding_width].T
         scores = calibration.scene_score(scene_cosines(cosines, layout))
         quantiles = np.quantile(scores, 1 - calibration.false_alarm_rate_scene, axis=0)
         thresholds |= zip(layout.scene_ids, np.clip(quantiles, 0, 1).tolist(), strict=True)
