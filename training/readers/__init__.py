@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from training.errors import DataError
 from training.readers import captions, coco, masks, points, yolo
+from training.readers.findings import Finding, Findings
+from training.readers.pictures import check_images, image_problem
 from training.samples import ObjectSample
 
-Reader = Callable[[Path, str], tuple[tuple[str, ...], list[ObjectSample]]]
+
+class Reader(Protocol):
+    """Class names and samples of a split of the set in a folder.
+
+    Without a collector a fault raises DataError; with one it is counted and listed, and the good rest
+    returned. A set without the split raises MissingSplit either way, and so does DataError a fault that
+    leaves nothing to return (no class table, no annotation file that is of the format at all).
+    """
+
+    def __call__(
+        self, folder: Path, split: str, findings: Findings | None = None
+    ) -> tuple[tuple[str, ...], list[ObjectSample]]: ...
+
 
 OBJECT_READERS: dict[str, Reader] = {
     "coco": coco.read,
@@ -17,7 +31,16 @@ OBJECT_READERS: dict[str, Reader] = {
     "colour_masks": masks.read,
     "points": points.read,
 }
-__all__ = ["OBJECT_READERS", "Reader", "captions", "detect_format"]
+__all__ = [
+    "OBJECT_READERS",
+    "Finding",
+    "Findings",
+    "Reader",
+    "captions",
+    "check_images",
+    "detect_format",
+    "image_problem",
+]
 
 
 def detect_format(folder: Path) -> str:

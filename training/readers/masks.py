@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import DataError
-from training.readers.files import image_files, read_lines
+from training.readers.files import image_files, read_lines, split_folders
+from training.readers.findings import Entries, Findings, Kind
+from training.readers.pictures import fits, note_strays
 from training.samples import ObjectSample, object_sample
 
-_SMALLEST_SIDE = 6  # pixels: smaller specks are annotation noise
+SMALLEST_SIDE = 6  # pixels: smaller specks are annotation noise
 
 
 def colours(folder: Path) -> dict[str, tuple[int, int, int]]:
@@ -49,13 +51,13 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 def packed(mask: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """RGB (H, W, 3) uint8 as one number a pixel, 0xRRGGBB, so that a class is one comparison."""
     wide = mask.astype(np.uint32)
-    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+    return np.asarray((wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2], np.uint32)
 
 
 def class_mask(codes: NDArray[np.uint32], colour: tuple[int, int, int]) -> NDArray[np.uint8]:
     """1 where the packed mask has the class's colour, else 0; (H, W) uint8."""
     red, green, blue = colour
-    return (codes == (red << 16 | green << 8 | blue)).astype(np.uint8)
+    return np.asarray(codes == (red << 16 | green << 8 | blue), np.uint8)
 
 
 def mask_to_boxes(binary: NDArray[np.uint8]) -> list[tuple[float, float, float, float]]:
@@ -65,22 +67,61 @@ def mask_to_boxes(binary: NDArray[np.uint8]) -> list[tuple[float, float, float, 
     return [(float(x), float(y), float(x + w), float(y + h)) for x, y, w, h in extents]
 
 
-def read(folder: Path, split: str) -> tuple[tuple[str, ...], list[ObjectSample]]:
+def read(
+    folder: Path, split: str, findings: Findings | None = None
+) -> tuple[tuple[str, ...], list[ObjectSample]]:
     """Class names and samples of a split; every class's connected areas are boxed.
 
-    Raises MissingSplit without the split, DataError for a mask that cannot be read.
+    Raises MissingSplit without the split; DataError for a mask that cannot be read, unless there is a
+    collector, which also hears of colours that the table does not name.
     """
     table = colours(folder)
     names = tuple(table)
+    images, masks = split_folders(folder, split, "images", "masks")
     samples: list[ObjectSample] = []
-    for path in image_files(folder / "images" / split):
-        mask_file = folder / "masks" / split / f"{path.stem}.png"
-        codes = packed(read_mask(mask_file))
+    for path in image_files(images):
+        file = masks / f"{path.stem}.png"
+        codes = _codes(file, path, findings)
+        if codes is None:
+            continue
         boxes, labels = [], []
         for label, name in enumerate(names):
             for box in mask_to_boxes(class_mask(codes, table[name])):
-                if min(box[2] - box[0], box[3] - box[1]) >= _SMALLEST_SIDE:
+                if min(box[2] - box[0], box[3] - box[1]) >= SMALLEST_SIDE:
                     boxes.append(box)
                     labels.append(label)
-        samples.append(object_sample(path, boxes, labels, mask=mask_file))
+        if findings is not None:
+            _note_colours(codes, table, Entries(file, findings))
+            if not labels:
+                findings.add("empty_annotation", file, "", f"{path.name} has no objects")
+        samples.append(object_sample(path, boxes, labels, mask=file))
+    note_strays(images, masks, ".png", findings)
     return names, samples
+
+
+def _codes(file: Path, image: Path, findings: Findings | None) -> NDArray[np.uint32] | None:
+    """The packed mask; None, and a finding, where it does not decode or is not of its image's size."""
+    try:
+        codes = packed(read_mask(file))
+    except DataError as error:
+        if findings is None:
+            raise
+        kind: Kind = "corrupt_image" if file.is_file() else "missing_annotation"
+        findings.add(kind, file, "", str(error).removeprefix(f"{file}: "))
+        return None
+    return codes if fits(Entries(file, findings), "", image, codes.shape[::-1]) else None
+
+
+def _note_colours(
+    codes: NDArray[np.uint32], table: dict[str, tuple[int, int, int]], entries: Entries
+) -> None:
+    known = [red << 16 | green << 8 | blue for red, green, blue in table.values()]
+    strange = codes[~np.isin(codes, known)]
+    if strange.size:
+        values = np.unique(strange)
+        some = ", ".join(f"#{value:06x}" for value in values[:3])
+        entries.note(
+            "unknown_class",
+            "",
+            f"{len(values)} colours on {strange.size} pixels are not in class_dict.csv ({some})",
+        )
