@@ -88,14 +88,32 @@ def crop_objects(
     return Crop(jitter(pixels, rng), centres[inside], sizes[inside], sample.labels[inside], ignored, colours)
 
 
-def crop_scene(image: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A random square of 60% or more of the largest square, turned, mirrored and jittered; (S, S, 3)."""
-    side = min(image.shape[:2]) * math.sqrt(rng.uniform(0.6, 1.0))
+def crop_scene(
+    image: NDArray[np.uint8], size: int, rng: np.random.Generator, whole: bool = False
+) -> NDArray[np.uint8]:
+    """A square of the image, turned, mirrored and jittered; (S, S, 3).
+
+    It is a random one of 60% or more of the largest square, or with `whole` the letterboxed image, so that
+    what a caption counts stays in the frame. One square in four loses its detail, as if seen by a coarser
+    sensor.
+    """
+    side = max(image.shape[:2]) if whole else min(image.shape[:2]) * math.sqrt(rng.uniform(0.6, 1.0))
     zoom = size / side
     affine = random_affine(
         image.shape[1], image.shape[0], size, (zoom, zoom), np.empty((0, 2), np.float32), rng
     )
-    return jitter(warp(image, affine, size, cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR), rng)
+    square = warp(image, affine, size, cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
+    if rng.random() < 0.25:
+        square = coarsen(square, rng.uniform(1.5, 5.0))
+    return jitter(square, rng)
+
+
+def coarsen(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """The image shrunk by a factor and enlarged again."""
+    height, width = image.shape[:2]
+    small = (max(1, round(width / factor)), max(1, round(height / factor)))
+    shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
 
 
 def warp(

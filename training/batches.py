@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.augment import crop_objects, crop_scene
+from training.captioning.box_to_caption import BoxToCaption
 from training.errors import DataError
 from training.prompts import SentenceBank, sentences
 from training.readers import OBJECT_READERS, captions, masks
@@ -103,6 +104,19 @@ class ObjectPool:
         label = int(rng.choice(len(self.rarity), p=self.rarity))
         return int(rng.choice(self.showing[label])), label
 
+    def captioned(self) -> list[tuple[NDArray[np.uint8], CaptionSample]]:
+        """Every image that shows something, with its Box-to-Caption sentences."""
+        names = [self.spec.objects[name][0] for name in self.classes]
+        writer = BoxToCaption()
+        found = []
+        for image, sample in zip(self.images, self.samples, strict=True):
+            height, width = image.shape[:2]
+            key = f"{self.spec.name}/{sample.path.name}"
+            texts = writer.caption(sample.centres, sample.labels, names, width, height, key)
+            if texts:
+                found.append((image, CaptionSample(sample.path, texts)))
+        return found
+
 
 class Batches:
     """Draws the training batches of a recipe from the data root."""
@@ -123,13 +137,20 @@ class Batches:
             for label, phrases in caption_set.labels.items():
                 self.label_words[label] = sentences(phrases, recipe.templates)
         self.caption_images = [read_rgb(s.path) for s in self.captioned]
+        self.scenes = len(self.captioned)  # beyond them come the object sets' images
+        if recipe.schedule.box_captions:
+            for pool in self.pools:
+                pairs = pool.captioned()
+                self.captioned += [sample for _, sample in pairs]
+                self.caption_images += [image for image, _ in pairs]
         self.every_caption = [text for sample in self.captioned for text in sample.captions]
         self.distractors = sentences(recipe.distractors, recipe.templates)
         schedule = recipe.schedule
-        if schedule.caption_batch > len(self.captioned):
-            raise DataError(
-                f"{root}: {len(self.captioned)} captioned images, caption_batch is more (lower it)"
-            )
+        if schedule.caption_batch > self.scenes:
+            raise DataError(f"{root}: {self.scenes} captioned images, caption_batch is more (lower it)")
+        boxed = len(self.captioned) - self.scenes
+        if schedule.box_captions > boxed:
+            raise DataError(f"{root}: {boxed} images with boxes, box_captions is more (lower it)")
         if schedule.extra_captions > len(self.every_caption):
             raise DataError(f"{root}: {len(self.every_caption)} captions, extra_captions is more (lower it)")
 
@@ -229,7 +250,9 @@ class Batches:
         """The captioned batch of a step: a caption an image, then further sentences as negatives."""
         schedule = self.recipe.schedule
         rng = np.random.default_rng((schedule.seed, step, 1))
-        chosen = rng.choice(len(self.captioned), schedule.caption_batch, replace=False).tolist()
+        chosen = rng.choice(self.scenes, schedule.caption_batch, replace=False).tolist()
+        boxed = len(self.captioned) - self.scenes
+        chosen += (self.scenes + rng.choice(boxed, schedule.box_captions, replace=False)).tolist()
         words: list[str] = []
         label_row: list[bool] = []
         for i in chosen:
@@ -243,7 +266,12 @@ class Batches:
         for column, i in enumerate(chosen):
             if label_row[column]:
                 same[:, column] = [self.captioned[j].label == self.captioned[i].label for j in chosen]
-        images = np.stack([crop_scene(self.caption_images[i], schedule.caption_crop, rng) for i in chosen])
+        images = np.stack(
+            [
+                crop_scene(self.caption_images[i], schedule.caption_crop, rng, whole=i >= self.scenes)
+                for i in chosen
+            ]
+        )
         return CaptionBatch(torch.from_numpy(images), bank.of(words), torch.from_numpy(same))
 
     def stream(self, first: int, last: int, bank: SentenceBank) -> Iterator[tuple[DenseBatch, CaptionBatch]]:

@@ -24,8 +24,13 @@ def map_focal(logits: Tensor, heat: Tensor, weight: Tensor) -> Tensor:
 
 
 def area_entropy(logits: Tensor, share: Tensor) -> Tensor:
-    """Binary cross-entropy of per-prompt maps against the share of a cell that is covered; same shapes."""
-    return F.binary_cross_entropy_with_logits(logits, share)
+    """Binary cross-entropy of per-prompt maps against the share of a cell that is covered; same shapes.
+
+    A share below 0 is unknown and counts for nothing.
+    """
+    known = (share >= 0).to(logits.dtype)
+    loss = F.binary_cross_entropy_with_logits(logits, share.clamp(min=0.0), weight=known, reduction="sum")
+    return loss / known.sum().clamp(min=1.0)
 
 
 def box_error(predicted: Tensor, target: Tensor, sized: Tensor) -> Tensor:

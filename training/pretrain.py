@@ -26,11 +26,12 @@ from edge.files import write_atomically
 from firmware_cfg.errors import RemoteclipError, UsageError
 from training.batches import Batches
 from training.card import model_card
-from training.checkpoint import SCHEMA, ModelSpec, load_state, save_checkpoint, save_state
+from training.checkpoint import SCHEMA, ModelSpec, load_checkpoint, load_state, save_checkpoint, save_state
 from training.errors import CheckpointError
 from training.folders import recover_folder
 from training.models.lite import LiteImageTower
 from training.models.text import TextTower
+from training.models.trunk import VARIANTS
 from training.objective import LitePretraining, StepLosses
 from training.prompts import SentenceBank
 from training.recipe import Recipe, Schedule
@@ -106,7 +107,9 @@ def make_optimizer(model: LitePretraining, schedule: Schedule) -> torch.optim.Ad
 def pretrain(recipe: Recipe, root: Path, out: Path, resume: bool, console: Console) -> ValidationScore:
     """Run or resume a recipe on the data root; the best checkpoint ends in `out/checkpoint`.
 
-    Raises UsageError when `out` holds a run and `resume` is false, or the run there follows another recipe.
+    A recipe's `start_from` is relative to the working directory unless load_recipe made it absolute. Raises
+    UsageError when `out` holds a run and `resume` is false, or the run there follows another recipe;
+    CheckpointError where `start_from` is no checkpoint of the recipe's model.
     """
     state_file = out / STATE_FILE
     _claim(out, recipe, resume)
@@ -117,9 +120,12 @@ def pretrain(recipe: Recipe, root: Path, out: Path, resume: bool, console: Conso
     text = TextTower()
     console.print("encoding sentences")
     bank = SentenceBank.encode(text.minilm, [*batches.all_sentences(), *validation.all_sentences()])
-    text.centre(bank.of(list(batches.prompt_sentences())))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    image = LiteImageTower(text.projection.out_features)
+    if recipe.start_from is None:
+        text.centre(bank.of(list(batches.prompt_sentences())))
+        image = LiteImageTower(text.projection.out_features, model=recipe.model)
+    else:
+        image = _continue_from(recipe, text)
     image.trunk.freeze()
     model = LitePretraining(image, text).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.schedule.ema), use_buffers=True)
@@ -133,6 +139,17 @@ def pretrain(recipe: Recipe, root: Path, out: Path, resume: bool, console: Conso
     _train(run, recipe, batches, validation, bank, text, out, device, console)
     best = max(run.history, key=lambda entry: float(entry["score"]))
     return ValidationScore(best["count_error"], best["recall"])
+
+
+def _continue_from(recipe: Recipe, text: TextTower) -> LiteImageTower:
+    """The image tower of the recipe's first checkpoint; its projection goes into `text`."""
+    assert recipe.start_from is not None, "asked only where a recipe goes on from a checkpoint"
+    folder = Path(recipe.start_from)
+    checkpoint = load_checkpoint(folder)
+    if checkpoint.spec.model != recipe.model:
+        raise CheckpointError(f"{folder}: a {checkpoint.spec.model}, the recipe trains {recipe.model}")
+    text.projection.load_state_dict(checkpoint.text.projection.state_dict())
+    return checkpoint.image
 
 
 def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
@@ -241,7 +258,7 @@ def _evaluate(
         spec = ModelSpec(
             SCHEMA,
             recipe.model,
-            "tf_efficientnet_lite0",
+            VARIANTS[recipe.model].timm_name,
             "all-MiniLM-L6-v2",
             text.projection.out_features,
             averaged.image.cell.in_channels,

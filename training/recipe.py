@@ -10,6 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from firmware_cfg.located_yaml import load_model
 from firmware_cfg.problems import must
 
+DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "default"
+"""The shipped model as training wrote it, to go on from."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,6 +74,11 @@ class Schedule(_Section):
     dense_crop: int = Field(gt=0, multiple_of=32, description="pixels")
     caption_batch: int = Field(gt=0)
     caption_crop: int = Field(gt=0, multiple_of=32, description="pixels")
+    box_captions: int = Field(
+        default=0,
+        ge=0,
+        description="images of the caption batch that come from the object sets, by Box-to-Caption",
+    )
     extra_captions: int = Field(
         ge=0, description="sentences of other images added to the contrast as negatives"
     )
@@ -87,7 +95,11 @@ class Schedule(_Section):
 class Recipe(_Section):
     """A run of `remoteclip train pretrain`."""
 
-    model: Literal["remoteclip-lite0"]
+    model: Literal["remoteclip-lite0", "remoteclip-lite2"]
+    start_from: str | None = Field(
+        default=None,
+        description="checkpoint folder to go on from, relative to the recipe, or `default`: what ships",
+    )
     object_sets: list[ObjectSet] = Field(min_length=1)
     caption_sets: list[CaptionSet] = Field(min_length=1)
     templates: list[Template] = Field(
@@ -106,5 +118,12 @@ def default_recipe() -> Path:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read and validate a recipe. Raises ConfigErrors with file, line and column of every fault."""
-    return load_model(path, Recipe)
+    """Read and validate a recipe. Raises ConfigErrors with file, line and column of every fault.
+
+    A relative `start_from` is found beside the recipe, wherever the command runs.
+    """
+    recipe = load_model(path, Recipe)
+    if recipe.start_from is None:
+        return recipe
+    start = DEFAULT_CHECKPOINT if recipe.start_from == "default" else path.parent / recipe.start_from
+    return recipe.model_copy(update={"start_from": str(start.absolute())})

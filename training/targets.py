@@ -58,10 +58,15 @@ def object_target(crop: Crop, classes: int) -> MapTarget:
 
 
 def area_target(crop: Crop, colours: Sequence[tuple[int, int, int]]) -> NDArray[np.float32]:
-    """Share of every cell that each class's colour covers, (C, h, w) float32 in 0..1."""
+    """Share of every cell that each class's colour covers, (C, h, w) float32 in 0..1.
+
+    -1 where less than half of the cell is labelled: outside the image, or left black by the annotators.
+    """
     assert crop.mask is not None, "a set with areas has masks"
     side = crop.image.shape[0] // STRIDE
     covers = [np.all(crop.mask == np.asarray(colour, np.uint8), axis=2) for colour in colours]
     cells = np.stack(covers).reshape(len(colours), side, STRIDE, side, STRIDE)
     share: NDArray[np.float32] = cells.mean(axis=(2, 4), dtype=np.float32)
+    labelled = crop.mask.any(axis=2).reshape(side, STRIDE, side, STRIDE).mean(axis=(1, 3))
+    share[:, labelled < 0.5] = -1.0
     return share

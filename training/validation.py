@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from torch.nn import functional as F
 
 from training.batches import ObjectPool, read_rgb
 from training.errors import DataError
-from training.models.lite import LiteImageTower
+from training.models.lite import STRIDE, LiteImageTower
 from training.models.text import project
 from training.prompts import SentenceBank
 from training.readers import captions
 from training.recipe import Recipe
 
-_SIDE = 640
+_PIXELS = 640 * 640  # of the model input
 _THRESHOLDS = torch.linspace(-4.0, 3.0, 36)
 _IMAGES_A_SET = 40
 
@@ -82,15 +83,18 @@ class Validation:
     def _count_error(self, tower: LiteImageTower, pool: ObjectPool, text: Tensor) -> float:
         counts, truth = [], []
         for image, sample in list(zip(pool.images, pool.samples, strict=True))[:_IMAGES_A_SET]:
-            scale = min(_SIDE / max(image.shape[:2]), pool.spec.scale[1])
-            pixels = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            padded = np.full((1, _SIDE, _SIDE, 3), 114, np.uint8)
-            padded[0, : pixels.shape[0], : pixels.shape[1]] = pixels[:_SIDE, :_SIDE]
+            scale = min(math.sqrt(_PIXELS / (image.shape[0] * image.shape[1])), pool.spec.scale[1])
+            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            pixels = cv2.resize(image, None, fx=scale, fy=scale, interpolation=way)
+            height, width = pixels.shape[:2]
+            padded = np.full((1, -(-height // 32) * 32, -(-width // 32) * 32, 3), 114, np.uint8)
+            padded[0, :height, :width] = pixels
             cell = tower(torch.from_numpy(padded)).cell
             logits = tower.logit_scale.exp() * torch.einsum("ndhw,pd->nphw", cell, text) + tower.logit_bias
             peaks = logits >= F.max_pool2d(logits, 3, 1, 1)
             above = logits[0, :, None] > _THRESHOLDS[None, :, None, None]
-            counts.append((above & peaks[0, :, None]).sum((2, 3)))
+            inside = (above & peaks[0, :, None])[..., : -(-height // STRIDE), : -(-width // STRIDE)]
+            counts.append(inside.sum((2, 3)))
             truth.append(torch.from_numpy(sample.counts(len(pool.classes))))
         true = torch.stack(truth)[:, :, None]
         error = ((torch.stack(counts) - true).abs() / (true + 1)).mean(0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.augment import FILL, crop_objects, crop_scene, jitter, random_affine, warp
+from training.augment import FILL, coarsen, crop_objects, crop_scene, jitter, random_affine, warp
 from training.samples import ObjectSample, object_sample
 
 NOWHERE = Path("drawn.png")
@@ -128,3 +128,20 @@ def test_a_scene_crop_is_filled_by_the_image(seed: int) -> None:
     flat = np.full((150, 210, 3), (200, 90, 30), np.uint8)
     crop = crop_scene(flat, 96, np.random.default_rng(seed))
     assert np.ptp(crop.reshape(-1, 3), axis=0).max() <= 1  # no border: jitter works on all pixels alike
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_whole_scene_keeps_everything_that_a_caption_may_count(seed: int) -> None:
+    image = np.full((60, 120, 3), 90, np.uint8)
+    image[:6, :6] = image[-6:, -6:] = image[:6, -6:] = image[-6:, :6] = 255
+    crop = crop_scene(image, 120, np.random.default_rng(seed), whole=True).mean(axis=2)
+    corners, _ = cv2.connectedComponents((crop > crop.min() + 0.6 * np.ptp(crop)).astype(np.uint8))
+    assert corners - 1 == 4
+
+
+def test_a_coarse_image_keeps_its_size_and_mean_and_loses_its_detail() -> None:
+    image = np.random.default_rng(3).integers(0, 255, (64, 48, 3), np.uint8)
+    coarse = coarsen(image, 4.0)
+    assert coarse.shape == image.shape
+    assert abs(coarse.mean() - image.mean()) < 2
+    assert coarse.std() < image.std() / 2

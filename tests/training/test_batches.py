@@ -106,6 +106,28 @@ def test_captions_mark_every_pair_that_is_true(batches: Batches, bank: SentenceB
                 assert batch.same[:, column].sum() <= 1
 
 
+def test_images_with_boxes_join_the_captioned_ones_with_sentences_about_their_boxes(
+    recipe: Recipe, synthetic_root: Path
+) -> None:
+    schedule = recipe.schedule.model_copy(update={"box_captions": 2})
+    joined = Batches(synthetic_root, recipe.model_copy(update={"schedule": schedule}))
+    texts = list(dict.fromkeys(joined.all_sentences()))
+    rows = torch.arange(len(texts), dtype=torch.float32)[:, None].repeat(1, 384)
+    bank = SentenceBank({text: i for i, text in enumerate(texts)}, rows)
+    batch = joined.captions(0, bank)
+    assert len(batch.image) == 3 + 2
+    assert bool(batch.same[:, :5].diagonal().all())
+    own = {text for sample in joined.captioned[joined.scenes :] for text in sample.captions}
+    assert {word in own for word in texts_of(bank, batch.sentence)[3:5]} == {True}
+    assert {word in own for word in texts_of(bank, batch.sentence)[:3]} == {False}
+
+
+def test_more_box_captions_than_images_with_boxes_are_refused(recipe: Recipe, synthetic_root: Path) -> None:
+    schedule = recipe.schedule.model_copy(update={"box_captions": 5000})
+    with pytest.raises(DataError, match="box_captions is more"):
+        Batches(synthetic_root, recipe.model_copy(update={"schedule": schedule}))
+
+
 def test_thermal_sets_speak_of_thermal_images(batches: Batches) -> None:
     pool = next(pool for pool in batches.pools if pool.spec.thermal)
     assert pool.words == [["a vehicle in thermal infrared"]]

@@ -49,8 +49,8 @@ def test_extreme_logits_stay_finite() -> None:
     assert bool(logits.grad.isfinite().all())
 
 
-def test_area_entropy_by_hand() -> None:
-    found = area_entropy(torch.tensor([[0.0, 2.0]]), torch.tensor([[0.5, 1.0]])).item()
+def test_area_entropy_by_hand_leaves_out_what_is_unknown() -> None:
+    found = area_entropy(torch.tensor([[0.0, 2.0, 7.0]]), torch.tensor([[0.5, 1.0, -1.0]])).item()
     assert found == pytest.approx((math.log(2) - math.log(sigmoid(2))) / 2, rel=1e-5)
 
 

@@ -163,3 +163,32 @@ def test_only_matrices_decay_and_the_trunk_learns_more_slowly(recipe: Recipe) ->
     assert group_of["image.cell.bias"]["weight_decay"] == 0
     assert group_of["image.logit_scale"]["weight_decay"] == 0
     assert "projection.weight" in group_of
+
+
+def test_a_run_can_go_on_from_a_checkpoint(
+    whole_run: Path, recipe: Recipe, synthetic_root: Path, console: Console, tmp_path: Path
+) -> None:
+    start = load_checkpoint(whole_run / "checkpoint")
+    still = recipe.schedule.model_copy(update={"learning_rate": 1e-12, "trunk_learning_rate": 1e-12})
+    folder = str(whole_run / "checkpoint")
+    pretrain(
+        recipe.model_copy(update={"start_from": folder, "schedule": still}),
+        synthetic_root,
+        tmp_path / "run",
+        False,
+        console,
+    )
+    after = load_checkpoint(tmp_path / "run" / "checkpoint")
+    for name, value in start.image.named_parameters():
+        assert torch.equal(value, after.image.get_parameter(name)), name
+    assert torch.equal(start.text.projection.weight, after.text.projection.weight)
+
+
+def test_a_checkpoint_of_another_model_is_no_start(
+    whole_run: Path, recipe: Recipe, synthetic_root: Path, console: Console, tmp_path: Path
+) -> None:
+    other = recipe.model_copy(
+        update={"model": "remoteclip-lite2", "start_from": str(whole_run / "checkpoint")}
+    )
+    with pytest.raises(CheckpointError, match="a remoteclip-lite0, the recipe trains remoteclip-lite2"):
+        pretrain(other, synthetic_root, tmp_path / "run", False, console)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from firmware_cfg.errors import ConfigErrors
-from training.recipe import default_recipe, load_recipe
+from training.recipe import DEFAULT_CHECKPOINT, default_recipe, load_recipe
 
 
 def test_the_shipped_recipe_is_valid() -> None:
@@ -63,3 +63,12 @@ def test_a_missing_section_and_a_missing_file_are_named(small_recipe: str, tmp_p
         load_recipe(file)
     with pytest.raises(ConfigErrors, match=r"nowhere\.yaml"):
         load_recipe(tmp_path / "nowhere.yaml")
+
+
+def test_a_start_is_found_beside_the_recipe(small_recipe: str, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    for stated, found in (("base", tmp_path / "base"), ("default", DEFAULT_CHECKPOINT)):
+        file.write_text(
+            small_recipe.replace("model: remoteclip-lite0", f"model: remoteclip-lite0\nstart_from: {stated}")
+        )
+        assert load_recipe(file).start_from == str(found)

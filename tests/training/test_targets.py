@@ -80,12 +80,16 @@ def test_the_model_decodes_what_the_target_encodes(x: float, y: float, w: float,
     )
 
 
-def test_an_area_is_the_share_of_a_cell_that_it_covers() -> None:
-    mask = np.zeros((96, 96, 3), np.uint8)
+def test_an_area_is_the_share_of_a_cell_that_it_covers_and_nothing_is_said_where_nothing_is_labelled() -> (
+    None
+):
+    mask = np.full((96, 96, 3), 9, np.uint8)
     mask[0:8, 0:4] = (1, 2, 3)
     mask[8:16, 8:16] = (4, 5, 6)
+    mask[:, 48:] = 0
     share = area_target(crop_with([], [], [], mask=mask), [(1, 2, 3), (4, 5, 6)])
     assert share.shape == (2, 12, 12)
     assert share[0, 0, 0] == 0.5
     assert share[1, 1, 1] == 1.0
-    assert share.sum() == 1.5
+    assert share[:, :, :6].sum() == 1.5
+    assert (share[:, :, 6:] == -1).all()

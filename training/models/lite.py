@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.models.trunk import CHANNELS, HEAD_CHANNELS, LiteTrunk
+from training.models.trunk import HEAD_CHANNELS, VARIANTS, LiteTrunk
 
 STRIDE = 8
 POSITION_WIDTH = 16
@@ -47,13 +47,21 @@ class LiteImageTower(nn.Module):
     forward: uint8-valued RGB image (N, H, W, 3), H and W multiples of 32 -> Dense.
     """
 
-    def __init__(self, width: int = 256, channels: int = 128, pretrained: bool = True) -> None:
+    def __init__(
+        self,
+        width: int = 256,
+        channels: int | None = None,
+        pretrained: bool = True,
+        model: str = "remoteclip-lite0",
+    ) -> None:
         super().__init__()
-        self.trunk = LiteTrunk(pretrained)
+        taps = VARIANTS[model].channels
+        channels = channels or VARIANTS[model].pyramid
+        self.trunk = LiteTrunk(model, pretrained)
         self.lateral = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(c, channels, 1, bias=False), nn.BatchNorm2d(channels)) for c in CHANNELS
+            nn.Sequential(nn.Conv2d(c, channels, 1, bias=False), nn.BatchNorm2d(channels)) for c in taps
         )
-        self.smooth = nn.ModuleList(_separable(channels) for _ in CHANNELS)
+        self.smooth = nn.ModuleList(_separable(channels) for _ in taps)
         self.neck = nn.Sequential(_separable(channels), _separable(channels))
         self.cell = nn.Conv2d(channels, width, 1)
         self.box = nn.Conv2d(channels, 4, 1)

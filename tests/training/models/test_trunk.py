@@ -3,26 +3,24 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.models.trunk import CHANNELS, STRIDES, LiteTrunk, load_imagenet_weights
+from training.models.trunk import STRIDES, VARIANTS, LiteTrunk, load_imagenet_weights
 
 
-@pytest.fixture(scope="module")
-def trunk() -> LiteTrunk:
-    return LiteTrunk().eval()
-
-
+@pytest.mark.parametrize("model", VARIANTS)
 @pytest.mark.parametrize("size", [(64, 96), (128, 32)])
 @torch.inference_mode()
 def test_the_folded_trunk_gives_what_timm_gives_on_the_same_weights(
-    trunk: LiteTrunk, size: tuple[int, int]
+    model: str, size: tuple[int, int]
 ) -> None:
     import timm
 
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    load_imagenet_weights(net)
+    variant = VARIANTS[model]
+    trunk = LiteTrunk(model).eval()
+    net = timm.create_model(variant.timm_name, pretrained=False)
+    load_imagenet_weights(net, variant)
     image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     taps = trunk(image)
-    assert [tap.shape[1] for tap in taps] == list(CHANNELS)
+    assert [tap.shape[1] for tap in taps] == list(variant.channels)
     assert [size[0] // tap.shape[2] for tap in taps] == list(STRIDES)
     expected = net.eval().forward_features(image)
     assert (trunk.head(taps[-1]) - expected).abs().max() < 1e-4
@@ -39,4 +37,4 @@ def test_freezing_leaves_gradients_only_in_dense_layers_of_the_high_part() -> No
 
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(ValueError, match="tensors, the trunk has"):
-        load_imagenet_weights(torch.nn.Conv2d(3, 8, 3))
+        load_imagenet_weights(torch.nn.Conv2d(3, 8, 3), VARIANTS["remoteclip-lite0"])
