@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from firmware_cfg.errors import UsageError
 from firmware_cfg.located_yaml import load_model
 from firmware_cfg.problems import must
 
@@ -127,3 +129,21 @@ def load_recipe(path: Path) -> Recipe:
         return recipe
     start = DEFAULT_CHECKPOINT if recipe.start_from == "default" else path.parent / recipe.start_from
     return recipe.model_copy(update={"start_from": str(start.absolute())})
+
+
+def leave_out(recipe: Recipe, classes: Sequence[str]) -> Recipe:
+    """The recipe without some classes, each given as `set:class`: their objects are never boxed in training.
+
+    The words may still occur in captions of whole images. Raises UsageError for what the recipe does not hold.
+    """
+    sets = {spec.name: spec for spec in recipe.object_sets}
+    for stated in classes:
+        name, _, left = stated.partition(":")
+        if name not in sets or left not in sets[name].objects:
+            known = ", ".join(f"{spec.name}:{c}" for spec in recipe.object_sets for c in spec.objects)
+            raise UsageError(f"{stated}: not a set and class of the recipe (they are {known})")
+        kept = {c: phrases for c, phrases in sets[name].objects.items() if c != left}
+        if not kept:
+            raise UsageError(f"{stated}: the set's only class; take the set out of the recipe instead")
+        sets[name] = sets[name].model_copy(update={"objects": kept})
+    return recipe.model_copy(update={"object_sets": list(sets.values())})

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from firmware_cfg.errors import ConfigErrors
-from training.recipe import DEFAULT_CHECKPOINT, default_recipe, load_recipe
+from firmware_cfg.errors import ConfigErrors, UsageError
+from training.recipe import DEFAULT_CHECKPOINT, default_recipe, leave_out, load_recipe
 
 
 def test_the_shipped_recipe_is_valid() -> None:
@@ -72,3 +72,19 @@ def test_a_start_is_found_beside_the_recipe(small_recipe: str, tmp_path: Path) -
             small_recipe.replace("model: remoteclip-lite0", f"model: remoteclip-lite0\nstart_from: {stated}")
         )
         assert load_recipe(file).start_from == str(found)
+
+
+def test_classes_can_be_left_out_of_a_run() -> None:
+    recipe = load_recipe(default_recipe())
+    fewer = leave_out(recipe, ["vhr10:tennis_court", "vhr10:airplane"])
+    before, after = (next(s for s in r.object_sets if s.name == "vhr10") for r in (recipe, fewer))
+    assert set(before.objects) - set(after.objects) == {"tennis_court", "airplane"}
+    assert [s for s in fewer.object_sets if s.name != "vhr10"] == [
+        s for s in recipe.object_sets if s.name != "vhr10"
+    ]
+
+
+@pytest.mark.parametrize("stated", ["vhr10:zebra", "nowhere:car", "vhr10"])
+def test_only_classes_of_the_recipe_can_be_left_out(stated: str) -> None:
+    with pytest.raises(UsageError, match="not a set and class of the recipe"):
+        leave_out(load_recipe(default_recipe()), [stated])
