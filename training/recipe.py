@@ -134,7 +134,7 @@ def load_recipe(path: Path) -> Recipe:
 def leave_out(recipe: Recipe, classes: Sequence[str]) -> Recipe:
     """The recipe without some classes, each given as `set:class`: their objects are never boxed in training.
 
-    The words may still occur in captions of whole images. Raises UsageError for what the recipe does not hold.
+    The words may still occur in captions of whole images. Raises UsageError for what the recipe lacks.
     """
     sets = {spec.name: spec for spec in recipe.object_sets}
     for stated in classes:
