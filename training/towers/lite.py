@@ -1,0 +1,43 @@
+"""remoteclip-lite's towers behind the interface of the CLIP towers, for contrastive training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from training.models.lite import LiteImageTower
+from training.models.text import TextTower, load_tokenizer
+from training.towers.base import Towers
+
+
+class LiteTowers(Towers):
+    """The scene path of a lite image tower, and its text tower; see Towers for images and embeddings.
+
+    Image sides are multiples of 32. The dense heads take no part: they get no gradient here.
+    """
+
+    def __init__(self, name: str, image: LiteImageTower, text: TextTower, image_size: int = 224) -> None:
+        super().__init__()
+        self.name = name
+        self.image = image
+        self.text = text
+        self.image_size = image_size
+        self.embedding_width = text.projection.out_features
+        self._tokenizer = load_tokenizer()
+
+    @property
+    def logit_scale(self) -> Tensor:
+        return self.image.scene_scale
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        return self.image.embed(self.image.trunk(self.image.normalise(image)))
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        encoded = self._tokenizer.encode_batch(list(texts))
+        return torch.tensor([entry.ids for entry in encoded], dtype=torch.int64).reshape(len(texts), -1)
+
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        return cast(Tensor, self.text(tokens, (tokens != 0).long()))
