@@ -7,13 +7,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from training.errors import DataError, MissingSplit
 from training.readers import OBJECT_READERS, detect_format
 from training.readers.captions import read_class_folders, read_karpathy
-from training.readers.masks import class_mask, mask_to_boxes, packed
+from training.readers.masks import class_mask, packed
 
 IMAGE = {"id": 1, "file_name": "a.jpg", "width": 100, "height": 80}
 SHIP = {"id": 4, "name": "ship"}
@@ -189,35 +187,6 @@ def test_files_that_are_no_images_are_passed_over(tmp_path: Path) -> None:
     folder = yolo_folder(tmp_path, "")
     (folder / "images/train/.DS_Store").write_bytes(b"\0")
     assert len(OBJECT_READERS["yolo"](folder, "train")[1]) == 1
-
-
-def test_mask_to_boxes_by_a_hand_worked_example() -> None:
-    rows = [
-        "..........",
-        ".111...1..",
-        ".1.1...1..",
-        ".111......",
-        "......11..",
-        ".......11.",
-    ]
-    binary = np.array([[int(c == "1") for c in row] for row in rows], np.uint8)
-    # A ring counts once; diagonal neighbours are connected.
-    assert sorted(mask_to_boxes(binary)) == [(1, 1, 4, 4), (6, 4, 9, 6), (7, 1, 8, 3)]
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 8), st.integers(1, 8)),
-        max_size=8,
-        unique_by=lambda r: r[:2],
-    )
-)
-def test_separate_rectangles_come_back_as_their_boxes(rects: list[tuple[int, int, int, int]]) -> None:
-    binary = np.zeros((60, 60), np.uint8)
-    boxes = [(10 * i, 10 * j, 10 * i + w, 10 * j + h) for i, j, w, h in rects]
-    for x1, y1, x2, y2 in boxes:
-        binary[y1:y2, x1:x2] = 1
-    assert sorted(mask_to_boxes(binary)) == sorted(boxes)
 
 
 def test_a_class_is_its_exact_colour() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from training.errors import DataError
-from training.readers import captions, coco, masks, points, yolo
+from training.readers import auair, captions, coco, dota, index_masks, masks, points, visdrone, voc, yolo
+from training.readers.detect import detect_format
 from training.readers.findings import Finding, Findings
 from training.readers.pictures import check_images, image_problem
 from training.samples import ObjectSample
@@ -16,8 +16,8 @@ class Reader(Protocol):
     """Class names and samples of a split of the set in a folder.
 
     Without a collector a fault raises DataError; with one it is counted and listed, and the good rest
-    returned. A set without the split raises MissingSplit either way, and so does DataError a fault that
-    leaves nothing to return (no class table, no annotation file that is of the format at all).
+    returned. Raised either way: MissingSplit where the set does not have the split, DataError for a fault
+    that leaves nothing to return (no class table, an annotation file that is not of its format at all).
     """
 
     def __call__(
@@ -28,7 +28,12 @@ class Reader(Protocol):
 OBJECT_READERS: dict[str, Reader] = {
     "coco": coco.read,
     "yolo": yolo.read,
+    "voc": voc.read,
+    "dota": dota.read,
+    "visdrone": visdrone.read,
+    "auair": auair.read,
     "colour_masks": masks.read,
+    "index_masks": index_masks.read,
     "points": points.read,
 }
 __all__ = [
@@ -41,22 +46,3 @@ __all__ = [
     "detect_format",
     "image_problem",
 ]
-
-
-def detect_format(folder: Path) -> str:
-    """The name of the reader whose files lie in the folder. Raises DataError where none does."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder (name the folder of a data set)")
-    if any(folder.glob("instances_*.json")):
-        return "coco"
-    if (folder / "data.yaml").is_file():
-        return "yolo"
-    if (folder / "class_dict.csv").is_file():
-        return "colour_masks"
-    if (folder / "points").is_dir():
-        return "points"
-    if any(folder.glob("dataset*.json")):
-        return "karpathy"
-    if any(child.is_dir() and child.name != "images" for child in folder.glob("*")):
-        return "class_folders"
-    raise DataError(f"{folder}: no annotations that a reader knows (name them with --format)")

@@ -9,9 +9,9 @@ from typing import Any
 from training.readers.files import UNDIVIDED, aliases, entry, finite, image_folder, load_json
 from training.readers.findings import Box, Entries, Fault, Findings
 from training.readers.pictures import fits
+from training.readers.vocabulary import OPEN_CLASSES
 from training.samples import ObjectSample, object_sample
 
-_OPEN = ("dontcare", "ignore", "ignored")  # categories that mark regions, not objects
 _WHOLE = ("annotations.json", "result.json", "instances_default.json", "annotations/instances_default.json")
 _Numbered = tuple[int, dict[str, Any]]  # an entry and where in its list it stands
 
@@ -50,7 +50,7 @@ def read(
     with entry(file, "top level"):
         images, annotations = list(document["images"]), list(document["annotations"])
         categories = {c["id"]: str(c["name"]) for c in document["categories"]}
-    names = tuple(name for name in categories.values() if name.lower() not in _OPEN)
+    names = tuple(name for name in categories.values() if name.lower() not in OPEN_CLASSES)
     entries = Entries(file, findings)
     by_image: dict[Any, list[_Numbered]] = defaultdict(list)
     for number, annotation in enumerate(annotations):
@@ -58,9 +58,12 @@ def read(
             by_image[annotation["image_id"]].append((number, annotation))
     pictures = _pictures(file, split, images)
     samples: list[ObjectSample] = []
+    seen: set[Any] = set()
     for number, image in enumerate(images):
-        own: list[_Numbered] = []
         with entries.entry(f"images[{number}]"):
+            if image["id"] in seen:
+                raise ValueError(f"id {image['id']} is another image's already")
+            seen.add(image["id"])
             own = by_image.pop(image["id"], [])
             path = pictures / str(image["file_name"])
             width, height = finite(image["width"], image["height"])

@@ -110,10 +110,16 @@ class Entries:
         if self.findings is not None:
             self.findings.add(kind, self.file, entry, problem)
 
-    def lines(self) -> list[str] | None:
-        """Lines of the file, none where there is no such file; None, and a fault, where it is no text."""
+    def lines(self, demanded: bool = False) -> list[str] | None:
+        """Lines of the file, none where there is no such file; None, and a fault, where it is no text.
+
+        demanded: the format has such a file for every image, so a missing one is a fault too.
+        """
         if not self.file.is_file():
-            return []
+            if not demanded:
+                return []
+            self.fault("missing_annotation", "", "no such file (every image of this format has one)")
+            return None
         try:
             return read_lines(self.file)
         except DataError as error:

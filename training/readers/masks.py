@@ -1,8 +1,4 @@
-"""Colour-mask folders: `class_dict.csv`, `images/<split>`, `masks/<split>`; objects by Mask-to-Box.
-
-Mask-to-Box (RemoteCLIP, section III-B): per class a binary mask, outer borders by Suzuki border following,
-the box is the extent of each border.
-"""
+"""Colour-mask folders: `class_dict.csv`, `images/<split>`, `masks/<split>`; objects by Mask-to-Box."""
 
 from __future__ import annotations
 
@@ -13,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.captioning.mask_to_box import boxes_of_mask
 from training.errors import DataError
 from training.readers.files import image_files, read_lines, split_folders
-from training.readers.findings import Entries, Findings, Kind
-from training.readers.pictures import fits, note_strays
+from training.readers.findings import Box, Entries, Findings
+from training.readers.pictures import fits, image_problem, note_strays
 from training.samples import ObjectSample, object_sample
 
 SMALLEST_SIDE = 6  # pixels: smaller specks are annotation noise
@@ -36,6 +33,8 @@ def colours(folder: Path) -> dict[str, tuple[int, int, int]]:
             raise DataError(f"{file}:{rows.line_num}: expected `name, r, g, b`") from error
         if not all(0 <= value <= 255 for value in (red, green, blue)):
             raise DataError(f"{file}:{rows.line_num}: colours are 0 to 255")
+        if (red, green, blue) in table.values() or name in table:
+            raise DataError(f"{file}:{rows.line_num}: class {name!r} or its colour is there already")
         table[name] = (red, green, blue)
     return table
 
@@ -60,13 +59,6 @@ def class_mask(codes: NDArray[np.uint32], colour: tuple[int, int, int]) -> NDArr
     return np.asarray(codes == (red << 16 | green << 8 | blue), np.uint8)
 
 
-def mask_to_boxes(binary: NDArray[np.uint8]) -> list[tuple[float, float, float, float]]:
-    """Extents x1, y1, x2, y2 (exclusive ends) of the outer borders of a binary (H, W) mask."""
-    borders, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    extents = (cv2.boundingRect(border) for border in borders)
-    return [(float(x), float(y), float(x + w), float(y + h)) for x, y, w, h in extents]
-
-
 def read(
     folder: Path, split: str, findings: Findings | None = None
 ) -> tuple[tuple[str, ...], list[ObjectSample]]:
@@ -84,16 +76,20 @@ def read(
         codes = _codes(file, path, findings)
         if codes is None:
             continue
-        boxes, labels = [], []
+        boxes: list[Box] = []
+        labels: list[int] = []
+        known = 0
         for label, name in enumerate(names):
-            for box in mask_to_boxes(class_mask(codes, table[name])):
-                if min(box[2] - box[0], box[3] - box[1]) >= SMALLEST_SIDE:
-                    boxes.append(box)
-                    labels.append(label)
-        if findings is not None:
-            _note_colours(codes, table, Entries(file, findings))
-            if not labels:
-                findings.add("empty_annotation", file, "", f"{path.name} has no objects")
+            area = class_mask(codes, table[name])
+            known += cv2.countNonZero(area)
+            found = boxes_of_mask(area, smallest_side=SMALLEST_SIDE)
+            boxes += [tuple(box) for box in found.tolist()]
+            labels += [label] * len(found)
+        entries = Entries(file, findings)
+        if known < codes.size and findings is not None:
+            _note_colours(codes, table, entries)
+        if not labels:
+            entries.note("empty_annotation", "", f"{path.name} has no objects")
         samples.append(object_sample(path, boxes, labels, mask=file))
     note_strays(images, masks, ".png", findings)
     return names, samples
@@ -101,14 +97,11 @@ def read(
 
 def _codes(file: Path, image: Path, findings: Findings | None) -> NDArray[np.uint32] | None:
     """The packed mask; None, and a finding, where it does not decode or is not of its image's size."""
-    try:
-        codes = packed(read_mask(file))
-    except DataError as error:
-        if findings is None:
-            raise
-        kind: Kind = "corrupt_image" if file.is_file() else "missing_annotation"
-        findings.add(kind, file, "", str(error).removeprefix(f"{file}: "))
+    problem = "" if findings is None else image_problem(file)
+    if findings is not None and problem:
+        findings.add("corrupt_image" if file.is_file() else "missing_annotation", file, "", problem)
         return None
+    codes = packed(read_mask(file))
     return codes if fits(Entries(file, findings), "", image, codes.shape[::-1]) else None
 
 
