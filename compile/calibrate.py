@@ -18,10 +18,10 @@ from edge.engines.base import F32, EngineOutput
 from edge.frames import RgbImage
 from edge.letterbox import Letterbox, best_image_size, letterbox
 from firmware_cfg.errors import RemoteclipError
-from training.batches import read_rgb
 from training.checkpoint import Checkpoint
 from training.models.lite import POSITION_WIDTH, STRIDE
 from training.models.lookup_graph import NO_PEAK
+from training.pools import read_rgb
 from training.progress import track
 from training.readers import OBJECT_READERS, captions
 from training.recipe import ObjectSet, Recipe

@@ -1,26 +1,27 @@
-"""Batches drawn from the recipe's sets, seeded by (seed, step): a resumed run draws the same ones."""
+"""Batches drawn from the recipe's sets, seeded by step and place.
+
+A resumed run draws the same ones, and several processes draw their parts of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from training.augment import crop_objects, crop_scene
-from training.captioning.box_to_caption import BoxToCaption
 from training.errors import DataError
+from training.pools import ObjectPool, read_rgb
 from training.prompts import SentenceBank, sentences
-from training.readers import OBJECT_READERS, captions, masks
-from training.recipe import ObjectSet, Recipe
-from training.samples import CaptionSample, ObjectSample
-from training.splits import FOLDER as SPLIT_LISTS
+from training.readers import captions
+from training.recipe import Recipe
+from training.samples import CaptionSample
 from training.splits import belongs
 from training.targets import area_target, object_target
 
@@ -54,68 +55,14 @@ class DenseBatch:
 class CaptionBatch:
     """Captioned crops.
 
-    image: (N, S, S, 3) uint8; sentence: (T, 384), the first N belong to the images; same: (N, T) bool, the
-    pairs that are true.
+    image: (n, S, S, 3) uint8: of a batch of N images those of `part`, all of them in one process; sentence:
+    (T, 384), of which the first N belong to the N images; same: (N, T) bool, the pairs that are true.
     """
 
     image: Tensor
     sentence: Tensor
     same: Tensor
-
-
-class ObjectPool:
-    """One object set in memory: decoded images, samples mapped to the recipe's classes."""
-
-    def __init__(
-        self, root: Path, spec: ObjectSet, split: str, templates: list[str], thermal: list[str]
-    ) -> None:
-        self.spec = spec
-        folder = root / spec.name
-        names, samples = OBJECT_READERS[spec.format](folder, "train")
-        table = masks.colours(folder) if spec.areas else {}
-        for name in (*spec.objects, *spec.areas):
-            if name not in names:
-                raise DataError(
-                    f"{folder}: no class {name!r} (the recipe names it; here are {', '.join(names)})"
-                )
-        self.classes = list(spec.objects)
-        column = {names.index(name): i for i, name in enumerate(self.classes)}
-        self.samples = [_relabelled(s, column) for s in samples if belongs(spec.name, s.path, split)]
-        if not self.samples:
-            raise DataError(f"{folder}: no images of split {split} (see the lists in {SPLIT_LISTS})")
-        self.images = [read_rgb(s.path) for s in self.samples]
-        self.areas = list(spec.areas)
-        self.colours = [table[name] for name in self.areas]
-        self.masks = [masks.read_mask(s.mask) if s.mask and self.areas else None for s in self.samples]
-        self.showing = [
-            [i for i, sample in enumerate(self.samples) if (sample.labels == label).any()]
-            for label in range(len(self.classes))
-        ]
-        frequency = np.sqrt([len(images) for images in self.showing])
-        self.rarity = frequency / frequency.sum() if frequency.any() else np.empty(0)
-        chosen = thermal if spec.thermal else templates
-        self.words = [sentences(spec.objects[name], chosen) for name in self.classes]
-        self.area_words = [sentences(spec.areas[name], templates) for name in self.areas]
-
-    def draw(self, rng: np.random.Generator) -> tuple[int, int | None]:
-        """A random image, and the class to look at: half of the draws favour rare classes."""
-        if not len(self.rarity) or rng.random() < 0.5:
-            return int(rng.integers(len(self.samples))), None
-        label = int(rng.choice(len(self.rarity), p=self.rarity))
-        return int(rng.choice(self.showing[label])), label
-
-    def captioned(self) -> list[tuple[NDArray[np.uint8], CaptionSample]]:
-        """Every image that shows something, with its Box-to-Caption sentences."""
-        names = [self.spec.objects[name][0] for name in self.classes]
-        writer = BoxToCaption()
-        found = []
-        for image, sample in zip(self.images, self.samples, strict=True):
-            height, width = image.shape[:2]
-            key = f"{self.spec.name}/{sample.path.name}"
-            texts = writer.caption(sample.centres, sample.labels, names, width, height, key)
-            if texts:
-                found.append((image, CaptionSample(sample.path, texts)))
-        return found
+    part: slice
 
 
 class Batches:
@@ -168,21 +115,24 @@ class Batches:
         yield from self.prompt_sentences()
         yield from self.every_caption
 
-    def dense(self, step: int, bank: SentenceBank) -> DenseBatch:
-        """The dense batch of a step."""
+    def dense(self, step: int, bank: SentenceBank, rank: int = 0, processes: int = 1) -> DenseBatch:
+        """The dense batch of a step, or the part of one of several processes."""
         schedule = self.recipe.schedule
         rng = np.random.default_rng((schedule.seed, step, 0))
         drawn = rng.choice(len(self.pools), schedule.dense_batch, p=self.share)
         used = sorted(set(drawn.tolist()))
         words, first, area_first = self._draw_words(used, rng)
         side = schedule.dense_crop // 8
-        heat = np.zeros((len(drawn), len(words), side, side), np.float32)
+        mine = range(len(drawn))[part_of(len(drawn), rank, processes)]
+        heat = np.zeros((len(mine), len(words), side, side), np.float32)
         weight = np.zeros_like(heat)
         areas: list[NDArray[np.float32]] = []
         area_rows: list[tuple[int, slice]] = []
         images, boxes, sized, cells, owners = [], [], [], [], []
         foreign = len(words) - _DISTRACTORS_A_STEP
-        for n, pool_index in enumerate(drawn.tolist()):
+        for n, place in enumerate(mine):
+            rng = np.random.default_rng((schedule.seed, step, 2, place))
+            pool_index = int(drawn[place])
             pool = self.pools[pool_index]
             i, focus = pool.draw(rng)
             crop = crop_objects(
@@ -246,7 +196,7 @@ class Batches:
         words += [str(word) for word in rng.choice(self.distractors, _DISTRACTORS_A_STEP, replace=False)]
         return words, first, area_first
 
-    def captions(self, step: int, bank: SentenceBank) -> CaptionBatch:
+    def captions(self, step: int, bank: SentenceBank, rank: int = 0, processes: int = 1) -> CaptionBatch:
         """The captioned batch of a step: a caption an image, then further sentences as negatives."""
         schedule = self.recipe.schedule
         rng = np.random.default_rng((schedule.seed, step, 1))
@@ -266,41 +216,38 @@ class Batches:
         for column, i in enumerate(chosen):
             if label_row[column]:
                 same[:, column] = [self.captioned[j].label == self.captioned[i].label for j in chosen]
-        images = np.stack(
-            [
-                crop_scene(self.caption_images[i], schedule.caption_crop, rng, whole=i >= self.scenes)
-                for i in chosen
-            ]
-        )
-        return CaptionBatch(torch.from_numpy(images), bank.of(words), torch.from_numpy(same))
+        part = part_of(len(chosen), rank, processes)
+        images = [
+            crop_scene(
+                self.caption_images[chosen[place]],
+                schedule.caption_crop,
+                np.random.default_rng((schedule.seed, step, 3, place)),
+                whole=chosen[place] >= self.scenes,
+            )
+            for place in range(len(chosen))[part]
+        ]
+        return CaptionBatch(torch.from_numpy(np.stack(images)), bank.of(words), torch.from_numpy(same), part)
 
-    def stream(self, first: int, last: int, bank: SentenceBank) -> Iterator[tuple[DenseBatch, CaptionBatch]]:
-        """Batches of steps first .. last - 1, the next one prepared while this one is used."""
-        with ThreadPoolExecutor(1) as pool:
+    def stream(
+        self, first: int, last: int, bank: SentenceBank, rank: int = 0, processes: int = 1, workers: int = 1
+    ) -> Generator[tuple[DenseBatch, CaptionBatch], None, None]:
+        """Batches of steps first .. last - 1, prepared ahead by threads (OpenCV works outside the GIL)."""
 
-            def prepare(step: int) -> tuple[DenseBatch, CaptionBatch]:
-                return self.dense(step, bank), self.captions(step, bank)
+        def prepare(step: int) -> tuple[DenseBatch, CaptionBatch]:
+            return self.dense(step, bank, rank, processes), self.captions(step, bank, rank, processes)
 
-            following = pool.submit(prepare, first) if first < last else None
-            for step in range(first, last):
-                assert following is not None
-                ready = following.result()
-                following = pool.submit(prepare, step + 1) if step + 1 < last else None
-                yield ready
-
-
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image file as (H, W, 3) uint8 RGB. Raises DataError where OpenCV cannot read it."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path}: not an image that OpenCV reads (remove or repair it)")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        with ThreadPoolExecutor(workers) as pool:
+            waiting: list[Future[tuple[DenseBatch, CaptionBatch]]] = []
+            try:
+                for step in range(first, last):
+                    while len(waiting) <= workers and step + len(waiting) < last:
+                        waiting.append(pool.submit(prepare, step + len(waiting)))
+                    yield waiting.pop(0).result()
+            finally:
+                for future in waiting:
+                    future.cancel()
 
 
-def _relabelled(sample: ObjectSample, column: dict[int, int]) -> ObjectSample:
-    """The sample with only the recipe's classes, numbered as the recipe lists them."""
-    keep = np.isin(sample.labels, list(column))
-    labels = np.array([column[int(label)] for label in sample.labels[keep]], np.int64)
-    return ObjectSample(
-        sample.path, sample.centres[keep], sample.sizes[keep], labels, sample.ignored, sample.mask
-    )
+def part_of(batch: int, rank: int, processes: int) -> slice:
+    """The images of a batch that one process computes; the parts in rank order are the batch."""
+    return slice(batch * rank // processes, batch * (rank + 1) // processes)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from training.batches import CaptionBatch, DenseBatch
-from training.losses import area_entropy, box_error, contrast, map_focal
+from training.contrastive.processes import Processes
+from training.losses import area_entropy, box_errors, contrast, map_focal
 from training.models.lite import LiteImageTower
 from training.models.text import TextTower, project
 
@@ -16,8 +17,7 @@ BOX_WEIGHT = 0.3
 AREA_WEIGHT = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class StepLosses:
+class StepLosses(NamedTuple):
     """The terms of a step's loss, each a scalar tensor; `total` is what is minimised."""
 
     focal: Tensor
@@ -31,12 +31,21 @@ class StepLosses:
 
 
 class LitePretraining(nn.Module):
-    """The image tower and the text tower's trainable projection, with the losses that pull them together."""
+    """The image tower and the text tower's trainable projection, with the losses that pull them together.
 
-    def __init__(self, image: LiteImageTower, text: TextTower) -> None:
+    forward: a step's dense and captioned batches -> StepLosses, of this process's part of the batches; the
+    mean over processes is the loss of the whole.
+    """
+
+    def __init__(self, image: LiteImageTower, text: TextTower, processes: Processes) -> None:
         super().__init__()
         self.image = image
         self.projection = text.projection
+        self.processes = processes
+
+    def forward(self, dense: DenseBatch, captioned: CaptionBatch) -> StepLosses:
+        focal, area, box = self.dense_losses(dense)
+        return StepLosses(focal, area, box, self.caption_loss(captioned))
 
     def taps(self, pixels: Tensor) -> list[Tensor]:
         """Trunk features; no gradient reaches the frozen low part."""
@@ -52,16 +61,16 @@ class LitePretraining(nn.Module):
             maps = torch.einsum("ndhw,pd->nphw", cell, text)
             logits = self.image.logit_scale.exp() * maps + self.image.logit_bias
         focal = map_focal(logits, batch.heat, batch.weight)
-        if batch.area_rows:
-            rows = torch.cat([logits[n, rows] for n, rows in batch.area_rows])
-            area = area_entropy(rows, batch.area.reshape(rows.shape))
-        else:
-            area = logits.new_zeros(())
+        rows = [logits[n, rows] for n, rows in batch.area_rows]
+        area = area_entropy(torch.cat([logits[:0, 0], *rows]), batch.area)
         at_objects = box.flatten(2)[batch.owner, :, batch.cell]
-        return focal, area, box_error(at_objects, batch.box, batch.sized)
+        offset, size = box_errors(at_objects, batch.box, batch.sized)
+        one = self.processes
+        return focal.mean(one), area.mean(one), offset.mean(one) + size.mean(one)
 
     def caption_loss(self, batch: CaptionBatch) -> Tensor:
         embedding = self.image.embed(self.taps(batch.image))
         with torch.autocast(embedding.device.type, enabled=False):
             text = project(self.projection, batch.sentence)
-            return contrast(embedding, text, batch.same, self.image.scene_scale.exp().clamp(max=100.0))
+            scale = self.image.scene_scale.exp().clamp(max=100.0)
+            return contrast(embedding, text, batch.same, scale, batch.part, self.processes)

@@ -1,34 +1,28 @@
-"""`remoteclip train pretrain`: one recipe, one run folder, resumable, best on validation kept."""
+"""`remoteclip train pretrain` of remoteclip-lite: one recipe, one run folder, resumable, the best kept."""
 
 from __future__ import annotations
 
 import copy
 import json
 import math
-import time
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from edge.files import write_atomically
 from firmware_cfg.errors import RemoteclipError, UsageError
-from training.batches import Batches
+from training.batches import Batches, CaptionBatch, DenseBatch
 from training.card import model_card
 from training.checkpoint import SCHEMA, ModelSpec, load_checkpoint, load_state, save_checkpoint, save_state
+from training.contrastive.processes import Processes
 from training.errors import CheckpointError
-from training.folders import recover_folder
+from training.loop import CHECKPOINT_FOLDER, STATE_FILE, RunLog, claim_run, progress_bar, warmup_cosine
 from training.models.lite import LiteImageTower
 from training.models.text import TextTower
 from training.models.trunk import VARIANTS
@@ -37,10 +31,7 @@ from training.prompts import SentenceBank
 from training.recipe import Recipe, Schedule
 from training.validation import Validation, ValidationScore
 
-STATE_FILE = "state.pt"
-LOG_FILE = "log.jsonl"
-RECIPE_FILE = "recipe.json"
-CHECKPOINT_FOLDER = "checkpoint"
+ALONE = Processes(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 @dataclass
@@ -79,14 +70,6 @@ class Run:
             raise CheckpointError(f"{file}: not the state of this model; choose another folder") from error
 
 
-def learning_rate(step: int, schedule: Schedule) -> float:
-    """Share of the full rate at a step: linear warm-up, then cosine to zero."""
-    if step < schedule.warmup:
-        return (step + 1) / schedule.warmup
-    done = (step - schedule.warmup) / max(schedule.steps - schedule.warmup, 1)
-    return 0.5 * (1 + math.cos(math.pi * done))
-
-
 def make_optimizer(model: LitePretraining, schedule: Schedule) -> torch.optim.AdamW:
     """AdamW: a lower rate for what comes pre-trained (trunk, projection), decay of matrices only."""
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
@@ -104,15 +87,24 @@ def make_optimizer(model: LitePretraining, schedule: Schedule) -> torch.optim.Ad
     )
 
 
-def pretrain(recipe: Recipe, root: Path, out: Path, resume: bool, console: Console) -> ValidationScore:
+def pretrain(
+    recipe: Recipe,
+    root: Path,
+    out: Path,
+    resume: bool,
+    console: Console,
+    processes: Processes = ALONE,
+    workers: int = 1,
+) -> ValidationScore:
     """Run or resume a recipe on the data root; the best checkpoint ends in `out/checkpoint`.
 
-    A recipe's `start_from` is relative to the working directory unless load_recipe made it absolute. Raises
-    UsageError when `out` holds a run and `resume` is false, or the run there follows another recipe;
-    CheckpointError where `start_from` is no checkpoint of the recipe's model.
+    Every process of torchrun calls it, and the main one writes. `workers` threads prepare batches. Raises
+    UsageError when `out` holds a run and `resume` is false, the run there follows another recipe, or the
+    processes cannot share a batch; CheckpointError where `start_from` is no checkpoint of the recipe's model.
     """
-    state_file = out / STATE_FILE
-    _claim(out, recipe, resume)
+    _can_share(recipe.schedule, processes)
+    stated = recipe.model_dump_json(indent=2).encode() + b"\n"
+    processes.on_main(lambda: claim_run(out, stated, resume))
     torch.manual_seed(recipe.schedule.seed)
     console.print("reading the data sets")
     batches = Batches(root, recipe)
@@ -120,25 +112,35 @@ def pretrain(recipe: Recipe, root: Path, out: Path, resume: bool, console: Conso
     text = TextTower()
     console.print("encoding sentences")
     bank = SentenceBank.encode(text.minilm, [*batches.all_sentences(), *validation.all_sentences()])
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if recipe.start_from is None:
         text.centre(bank.of(list(batches.prompt_sentences())))
         image = LiteImageTower(text.projection.out_features, model=recipe.model)
     else:
         image = _continue_from(recipe, text)
     image.trunk.freeze()
-    model = LitePretraining(image, text).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = LitePretraining(image, text, processes)
+    model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.schedule.ema), use_buffers=True)
     run = Run(model, average, make_optimizer(model, recipe.schedule))
-    if state_file.exists():
-        run.restore(state_file)
+    if (out / STATE_FILE).exists():
+        run.restore(out / STATE_FILE)
         console.print(f"resuming at step {run.step}")
     if not (out / CHECKPOINT_FOLDER).exists():
         run.best = -math.inf
-    _trim_log(out / LOG_FILE, run.step)
-    _train(run, recipe, batches, validation, bank, text, out, device, console)
-    best = max(run.history, key=lambda entry: float(entry["score"]))
+    _Loop(run, recipe, validation, bank, text, out, processes, console).train(batches, workers)
+    best = max(processes.objects(run.history)[0], key=lambda entry: float(entry["score"]))
     return ValidationScore(best["count_error"], best["recall"])
+
+
+def _can_share(schedule: Schedule, processes: Processes) -> None:
+    for name, size in (
+        ("dense_batch", schedule.dense_batch),
+        ("caption_batch + box_captions", schedule.caption_batch + schedule.box_captions),
+    ):
+        if size % processes.count:
+            raise UsageError(f"{processes.count} processes cannot share {name} of {size} (choose a multiple)")
+    if processes.count > 1 and processes.device.type != "cuda" and not schedule.freeze_batch_norm:
+        raise UsageError("batch norm over several processes needs GPUs (set freeze_batch_norm: true)")
 
 
 def _continue_from(recipe: Recipe, text: TextTower) -> LiteImageTower:
@@ -152,127 +154,111 @@ def _continue_from(recipe: Recipe, text: TextTower) -> LiteImageTower:
     return checkpoint.image
 
 
-def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
-    """Make `out` the folder of this recipe's run."""
-    recover_folder(out / CHECKPOINT_FOLDER)
-    if not resume and any((out / name).exists() for name in (STATE_FILE, CHECKPOINT_FOLDER)):
-        raise UsageError(f"{out}: holds a run already (continue it with --resume, or choose another folder)")
-    stated = recipe.model_dump_json(indent=2).encode() + b"\n"
-    file = out / RECIPE_FILE
-    if resume and file.exists() and file.read_bytes() != stated:
-        raise UsageError(
-            f"{file}: the run follows another recipe (resume it with that one, or begin a new run)"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, stated)
+@dataclass
+class _Loop:
+    run: Run
+    recipe: Recipe
+    validation: Validation
+    bank: SentenceBank
+    text: TextTower
+    out: Path
+    processes: Processes
+    console: Console
 
+    def train(self, batches: Batches, workers: int) -> None:
+        """From the run's step to the recipe's last."""
+        schedule, run, processes = self.recipe.schedule, self.run, self.processes
+        model = self._distributed()
+        stream = batches.stream(run.step, schedule.steps, self.bank, processes.rank, processes.count, workers)
+        with (
+            RunLog(self.out, run.step) if processes.main else nullcontext() as log,
+            progress_bar(self.console) as progress,
+            closing(stream),
+        ):
+            task = progress.add_task("pretrain", total=schedule.steps, completed=run.step)
+            for dense, captioned in stream:
+                figures = self._step(model, dense, captioned)
+                run.step += 1
+                if log is not None:
+                    log.write(run.step, figures)
+                progress.update(task, advance=1, description=f"loss {figures['total']:.3f}")
+                last = run.step == schedule.steps
+                if run.step % schedule.evaluate_every == 0 or last:
+                    processes.on_main(lambda: self._evaluate(log))
+                if run.step % schedule.save_every == 0 or last:
+                    processes.on_main(lambda: run.save(self.out / STATE_FILE))
 
-def _trim_log(file: Path, step: int) -> None:
-    """Drop the entries of steps that a resumed run takes again; the last line of a killed run may be torn."""
-    lines = file.read_text("utf-8").splitlines(keepends=True) if file.exists() else []
-    whole = [line for line in lines if line.endswith("\n")]
-    kept = {number: line for line in whole if (number := json.loads(line)["step"]) <= step}
-    write_atomically(file, "".join(kept.values()).encode())
+    def _distributed(self) -> nn.Module:
+        if self.processes.count == 1:
+            return self.run.model
+        if not self.recipe.schedule.freeze_batch_norm:
+            nn.SyncBatchNorm.convert_sync_batchnorm(self.run.model)
+        return DistributedDataParallel(self.run.model, broadcast_buffers=False)
 
+    def _step(self, model: nn.Module, dense: DenseBatch, captioned: CaptionBatch) -> dict[str, float]:
+        run, schedule, device = self.run, self.recipe.schedule, self.processes.device
+        run.model.train()
+        if schedule.freeze_batch_norm:
+            for module in run.model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        share = warmup_cosine(run.step, schedule.warmup, schedule.steps)
+        for group in run.optimizer.param_groups:
+            group["lr"] = group["full_lr"] * share
+        run.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=schedule.bfloat16):
+            losses = StepLosses(*model(to_device(dense, device), to_device(captioned, device)))
+        losses.total.backward()
+        terms = self.processes.mean(torch.stack([*losses, losses.total]))
+        if not bool(terms.isfinite().all()):
+            raise RemoteclipError(
+                f"step {run.step}: the loss is not a number (begin anew with lower learning rates)"
+            )
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), 5.0)
+        run.optimizer.step()
+        run.average.update_parameters(run.model)
+        return dict(zip((*losses._fields, "total"), terms.tolist(), strict=True))
 
-def _train(
-    run: Run,
-    recipe: Recipe,
-    batches: Batches,
-    validation: Validation,
-    bank: SentenceBank,
-    text: TextTower,
-    out: Path,
-    device: torch.device,
-    console: Console,
-) -> None:
-    schedule = recipe.schedule
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress, (out / LOG_FILE).open("a", encoding="utf-8") as log:
-        task = progress.add_task("pretrain", total=schedule.steps, completed=run.step)
-        for dense, captioned in batches.stream(run.step, schedule.steps, bank):
-            losses = _step(run, schedule, dense, captioned, device)
-            run.step += 1
-            log.write(json.dumps({"step": run.step, "time": time.time(), **losses}) + "\n")
-            log.flush()
-            progress.update(task, advance=1, description=f"loss {losses['total']:.3f}")
-            last = run.step == schedule.steps
-            if run.step % schedule.evaluate_every == 0 or last:
-                _evaluate(run, recipe, validation, bank, text, out, console)
-            if run.step % schedule.save_every == 0 or last:
-                run.save(out / STATE_FILE)
+    def _evaluate(self, log: RunLog | None) -> None:
+        """Score the averaged weights on validation data and keep them if they are the best so far."""
+        run, text = self.run, self.text
+        averaged: LitePretraining = run.average.module  # type: ignore[assignment]
+        averaged.eval()
+        score = self.validation.score(averaged.image.cpu(), averaged.projection.cpu(), self.bank)
+        entry = {
+            "step": run.step,
+            "score": score.score,
+            "recall": score.recall,
+            "count_error": score.count_error,
+        }
+        run.history.append(entry)
+        self.console.print(json.dumps(entry), soft_wrap=True, highlight=False, markup=False)
+        if log is not None:
+            log.plot(run.step, "validation", {"recall": score.recall, "score": score.score})
+            log.plot(run.step, "validation/count_error", score.count_error)
+        if score.score > run.best:
+            run.best = score.score
+            # The run goes on with its own projection: the average is in the tower only while it is written.
+            live = copy.deepcopy(text.projection.state_dict())
+            text.projection.load_state_dict(averaged.projection.state_dict())
+            try:
+                self._save(averaged.image, entry)
+            finally:
+                text.projection.load_state_dict(live)
+        averaged.to(self.processes.device)
 
-
-def _step(run: Run, schedule: Schedule, dense: Any, captioned: Any, device: torch.device) -> dict[str, float]:
-    run.model.train()
-    share = learning_rate(run.step, schedule)
-    for group in run.optimizer.param_groups:
-        group["lr"] = group["full_lr"] * share
-    dense, captioned = to_device(dense, device), to_device(captioned, device)
-    run.optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=schedule.bfloat16):
-        focal, area, box = run.model.dense_losses(dense)
-        caption = run.model.caption_loss(captioned)
-    losses = StepLosses(focal, area, box, caption)
-    if not bool(losses.total.isfinite()):
-        raise RemoteclipError(
-            f"step {run.step}: the loss is not a number (begin anew with lower learning rates)"
-        )
-    losses.total.backward()
-    torch.nn.utils.clip_grad_norm_(run.model.parameters(), 5.0)
-    run.optimizer.step()
-    run.average.update_parameters(run.model)
-    return {
-        "focal": focal.item(),
-        "area": area.item(),
-        "box": box.item(),
-        "caption": caption.item(),
-        "total": losses.total.item(),
-    }
-
-
-def _evaluate(
-    run: Run,
-    recipe: Recipe,
-    validation: Validation,
-    bank: SentenceBank,
-    text: TextTower,
-    out: Path,
-    console: Console,
-) -> None:
-    """Score the averaged weights on validation data and keep them if they are the best so far."""
-    averaged: LitePretraining = run.average.module
-    averaged.eval()
-    score = validation.score(averaged.image.cpu(), averaged.projection.cpu(), bank)
-    entry = {"step": run.step, "score": score.score, "recall": score.recall, "count_error": score.count_error}
-    run.history.append(entry)
-    console.print(json.dumps(entry), soft_wrap=True, highlight=False, markup=False)
-    if score.score > run.best:
-        run.best = score.score
+    def _save(self, image: LiteImageTower, entry: dict[str, Any]) -> None:
         spec = ModelSpec(
             SCHEMA,
-            recipe.model,
-            VARIANTS[recipe.model].timm_name,
+            self.recipe.model,
+            VARIANTS[self.recipe.model].timm_name,
             "all-MiniLM-L6-v2",
-            text.projection.out_features,
-            averaged.image.cell.in_channels,
+            self.text.projection.out_features,
+            image.cell.in_channels,
             "research and non-commercial use only (see card.md)",
         )
-        card = model_card(recipe, entry)
-        # The run goes on training its own projection: the average is in the tower only while it is written.
-        live = copy.deepcopy(text.projection.state_dict())
-        text.projection.load_state_dict(averaged.projection.state_dict())
-        try:
-            save_checkpoint(out / CHECKPOINT_FOLDER, spec, averaged.image, text, {"validation": entry}, card)
-        finally:
-            text.projection.load_state_dict(live)
-    averaged.to(next(run.model.parameters()).device)
+        card = model_card(self.recipe, entry)
+        save_checkpoint(self.out / CHECKPOINT_FOLDER, spec, image, self.text, {"validation": entry}, card)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

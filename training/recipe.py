@@ -91,6 +91,9 @@ class Schedule(_Section):
     evaluate_every: int = Field(gt=0)
     save_every: int = Field(gt=0)
     seed: int = 0
+    freeze_batch_norm: bool = Field(
+        default=False, description="keep the pyramid's statistics, as several processes on CPUs must"
+    )
     bfloat16: bool = Field(default=True, description="autocast; on CPUs without bfloat16 set it to false")
 
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.batches import ObjectPool, read_rgb
 from training.errors import DataError
 from training.models.lite import STRIDE, LiteImageTower
 from training.models.text import project
+from training.pools import ObjectPool, read_rgb
 from training.prompts import SentenceBank
 from training.readers import captions
 from training.recipe import Recipe

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.batches import Batches, ObjectPool
+from training.batches import Batches
 from training.errors import DataError
+from training.pools import ObjectPool
 from training.prompts import SentenceBank, sentences
 from training.recipe import Recipe, load_recipe
 

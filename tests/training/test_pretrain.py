@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +15,13 @@ from rich.console import Console
 
 from firmware_cfg.errors import UsageError
 from training import pretrain as module
+from training import splits
 from training.checkpoint import load_checkpoint, load_state
 from training.errors import CheckpointError
 from training.models.lite import LiteImageTower
 from training.models.text import TextTower
 from training.objective import LitePretraining
-from training.pretrain import learning_rate, make_optimizer, pretrain
+from training.pretrain import make_optimizer, pretrain
 from training.recipe import Recipe, load_recipe
 
 STEPS = 4  # of the small recipe, which evaluates and saves every 2
@@ -84,7 +89,7 @@ def test_a_run_killed_between_two_saves_continues_to_the_same_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "run"
-    step, taken = module._step, []
+    step, taken = module._Loop._step, []
 
     def killed_in_the_last_step(*arguments: Any) -> dict[str, float]:
         if len(taken) == STEPS - 1:
@@ -93,7 +98,7 @@ def test_a_run_killed_between_two_saves_continues_to_the_same_weights(
         return taken[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_step", killed_in_the_last_step)
+        patch.setattr(module._Loop, "_step", killed_in_the_last_step)
         with pytest.raises(KeyboardInterrupt):
             pretrain(recipe, synthetic_root, out, False, console)
     assert logged_steps(out) == [1, 2, 3]
@@ -138,21 +143,10 @@ def test_a_state_of_another_model_is_refused(
         pretrain(recipe, synthetic_root, tmp_path, True, console)
 
 
-def test_the_learning_rate_warms_up_and_falls_to_zero(recipe: Recipe) -> None:
-    schedule = recipe.schedule.model_copy(update={"steps": 110, "warmup": 10})
-    rates = [learning_rate(step, schedule) for step in range(111)]
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[9] == rates[10] == 1.0
-    assert rates[60] == pytest.approx(0.5)
-    assert rates[110] == pytest.approx(0.0)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert learning_rate(0, schedule.model_copy(update={"warmup": 0})) == 1.0
-
-
 def test_only_matrices_decay_and_the_trunk_learns_more_slowly(recipe: Recipe) -> None:
     image = LiteImageTower(32, 24, pretrained=False)
     image.trunk.freeze()
-    model = LitePretraining(image, TextTower(32))
+    model = LitePretraining(image, TextTower(32), module.ALONE)
     optimizer = make_optimizer(model, recipe.schedule)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     group_of = {names[id(p)]: group for group in optimizer.param_groups for p in group["params"]}
@@ -192,3 +186,42 @@ def test_a_checkpoint_of_another_model_is_no_start(
     )
     with pytest.raises(CheckpointError, match="a remoteclip-lite0, the recipe trains remoteclip-lite2"):
         pretrain(other, synthetic_root, tmp_path / "run", False, console)
+
+
+def test_two_processes_train_as_one_on_the_same_batches(
+    small_recipe: str, synthetic_root: Path, repository: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        small_recipe.replace("dense_batch: 3", "dense_batch: 4").replace(
+            "caption_batch: 3", "caption_batch: 2, box_captions: 2, freeze_batch_norm: true"
+        )
+    )
+    outs = {count: tmp_path / f"by_{count}" for count in (1, 2)}
+    for count, out in outs.items():
+        script = [str(repository / "tests" / "training" / "run_lite.py")]
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"] if count > 1 else []
+        arguments = [str(path) for path in (recipe, synthetic_root, out, splits.FOLDER)]
+        environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, *launcher, *script, *arguments], check=True, env=environment)
+    curves = [
+        [{k: v for k, v in json.loads(line).items() if k != "time"} for line in log.splitlines()]
+        for log in ((out / "log.jsonl").read_text() for out in outs.values())
+    ]
+    assert [entry["step"] for entry in curves[0]] == [1, 2, 3, 4]
+    for alone, shared in zip(*curves, strict=True):
+        assert alone == pytest.approx(shared, rel=2e-4)
+    alone, shared = (load_state(out / "state.pt")["average"] for out in outs.values())
+    # Sums in another order, four AdamW steps long; one step moves a weight by up to 1e-3.
+    torch.testing.assert_close(alone, shared, rtol=1e-3, atol=1e-4)
+
+
+def test_processes_that_cannot_share_a_batch_are_refused(
+    recipe: Recipe, synthetic_root: Path, console: Console, tmp_path: Path
+) -> None:
+    pair = replace(module.ALONE, count=2, device=torch.device("cpu"))
+    with pytest.raises(UsageError, match="2 processes cannot share dense_batch of 3"):
+        pretrain(recipe, synthetic_root, tmp_path / "run", False, console, pair)
+    even = recipe.schedule.model_copy(update={"dense_batch": 4, "caption_batch": 4})
+    with pytest.raises(UsageError, match="freeze_batch_norm"):
+        pretrain(recipe.model_copy(update={"schedule": even}), synthetic_root, tmp_path, False, console, pair)
