@@ -1,0 +1,90 @@
+"""What a run consists of between two steps, and how the towers are made ready for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from training.checkpoint import load_state, save_state
+from training.contrastive.recipe import ContrastSchedule
+from training.errors import CheckpointError
+from training.towers.base import Towers
+
+LARGEST_SCALE = math.log(100.0)  # CLIP's bound on the logarithm of its scale
+_LEARNT = ("towers", "optimizer", "scaler")
+_PLAIN = ("step", "best", "seconds", "losses", "history")
+
+
+@dataclass
+class ContrastRun:
+    """A run in progress: everything that a resume must restore.
+
+    losses: of the steps since the last validation; seconds: spent on steps, over all resumes; history: one
+    entry a validation.
+    """
+
+    towers: Towers
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    best: float = -math.inf
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, file: Path) -> None:
+        """Write the state; a kill leaves the former one or this one."""
+        learnt = {name: getattr(self, name).state_dict() for name in _LEARNT}
+        save_state(file, learnt | {name: getattr(self, name) for name in _PLAIN})
+
+    def restore(self, file: Path) -> None:
+        """Take up the saved run. Raises CheckpointError where the state is damaged or another model's."""
+        state = load_state(file)
+        try:
+            for name in _LEARNT:
+                getattr(self, name).load_state_dict(state[name])
+            for name in _PLAIN:
+                setattr(self, name, state[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{file}: not the state of this model; choose another folder") from error
+
+
+def make_optimizer(towers: nn.Module, schedule: ContrastSchedule) -> torch.optim.AdamW:
+    """AdamW over what is trainable, decay of matrices only."""
+    trained = [parameter for parameter in towers.parameters() if parameter.requires_grad]
+    decay = {True: schedule.weight_decay, False: 0.0}
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in trained if (p.ndim > 1) is matrix], "weight_decay": decay[matrix]}
+            for matrix in (True, False)
+        ],
+        lr=schedule.learning_rate,
+        betas=schedule.betas,
+        eps=schedule.epsilon,
+    )
+
+
+def training_mode(towers: nn.Module, schedule: ContrastSchedule) -> None:
+    """Training mode, but for batch norm whose statistics the recipe freezes."""
+    towers.train()
+    if schedule.freeze_batch_norm:
+        for module in towers.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def freeze_unused(towers: Towers) -> None:
+    """Leave alone what neither embedding depends on, such as a detector's heads; DDP would wait for it."""
+    towers.eval()
+    device = towers.logit_scale.device
+    blank = torch.zeros(1, towers.image_size, towers.image_size, 3, dtype=torch.uint8, device=device)
+    image, text = towers(blank, towers.tokenize(["a"]).to(device))
+    trained = [parameter for parameter in towers.parameters() if parameter.requires_grad]
+    reached = torch.autograd.grad(image.sum() + text.sum() + towers.logit_scale, trained, allow_unused=True)
+    for parameter, gradient in zip(trained, reached, strict=True):
+        parameter.requires_grad_(gradient is not None)
