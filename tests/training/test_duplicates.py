@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.duplicates import copies, duplicate_groups, near_duplicates, phash
+from training.duplicates import SegmentIndex, near_duplicates, phash
 
 SIZES = st.sampled_from([9, 16, 64, 100])  # bits, also such as do not fill bytes or cut evenly
 
@@ -44,40 +44,19 @@ def test_the_buckets_find_what_comparing_all_pairs_finds(
 
 
 @given(every=hashes(), options=segments_and_distance())
-def test_groups_are_the_connected_parts_of_all_duplicate_pairs(
+def test_each_hash_finds_all_that_are_near_to_it_and_itself(
     every: list[np.ndarray], options: tuple[int, int]
 ) -> None:
-    groups = [{i} for i in range(len(every))]
-    for i, a in enumerate(every):
-        for j, b in enumerate(every[:i]):
-            if differing(a, b) < options[1]:
-                merged = next(g for g in groups if i in g) | next(g for g in groups if j in g)
-                groups = [g for g in groups if not g & merged] + [merged]
-    expected = sorted(tuple(sorted(group)) for group in groups if len(group) > 1)
-    assert duplicate_groups(every, *options) == expected
-
-
-@given(every=hashes(), options=segments_and_distance())
-def test_without_the_copies_no_two_are_duplicates_and_each_copy_is_one_of_what_is_kept(
-    every: list[np.ndarray], options: tuple[int, int]
-) -> None:
-    removed = copies(every, *options)
-    rest = [i for i in range(len(every)) if i not in removed]
-    assert all(differing(every[i], every[j]) >= options[1] for i in rest for j in rest if i != j)
-    for copy, kept in removed.items():
-        assert kept in rest
-        assert kept < copy
-        assert differing(every[copy], every[kept]) < options[1]
+    index = SegmentIndex(*options)
+    for number, one in enumerate(every):
+        index.add(one, number)
+    for one in every:
+        expected = [j for j, other in enumerate(every) if differing(one, other) < options[1]]
+        assert index.near(one) == expected
 
 
 def bits(*on: int) -> np.ndarray:
     return np.isin(np.arange(64), on)
-
-
-def test_a_chain_of_neighbours_is_one_group_of_which_every_other_is_kept() -> None:
-    chain = [bits(), bits(0), bits(0, 1), bits(0, 1, 2), bits(*range(40, 60))]
-    assert duplicate_groups(chain) == [(0, 1, 2, 3)]
-    assert copies(chain) == {1: 0, 3: 2}
 
 
 def test_a_pair_is_a_duplicate_below_distance_two_wherever_the_bit_is() -> None:
@@ -87,7 +66,7 @@ def test_a_pair_is_a_duplicate_below_distance_two_wherever_the_bit_is() -> None:
 
 def test_too_few_segments_and_hashes_of_other_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="2 segments miss pairs below distance 3"):
-        duplicate_groups([bits()], segments=2, distance=3)
+        SegmentIndex(segments=2, distance=3)
     with pytest.raises(ValueError, match="of 64 and of 16 bits"):
         near_duplicates([bits()[:16]], [bits()])
 

@@ -32,7 +32,7 @@ class BoxToCaption:
     many_above: counts above it are told by a word of `many`; digits: "3 cars" instead of "three cars";
     classes: at most so many classes a sentence; seed: another one draws other sentences. The wordings hold
     {} once, where the objects go; "there are {}" and "{} are" become "is" where it is one object. `both` is
-    used beside `counts` where a sentence gives the numbers of two classes.
+    used beside `counts` where a sentence gives the numbers of two classes, each once an image.
     """
 
     captions: int = 5
@@ -40,7 +40,7 @@ class BoxToCaption:
     many_above: int = 10
     digits: bool = False
     seed: int = 0
-    many: tuple[str, ...] = ("many", "a lot of", "lots of", "plenty of", "a large number of")
+    many: tuple[str, ...] = ("many", "a lot of", "lots of", "numerous", "a large number of")
     in_centre: tuple[str, ...] = (
         "{} in the middle of the picture",
         "there are {} in the middle of the picture",
@@ -125,14 +125,15 @@ class BoxToCaption:
         found: list[str] = []
         turn: list[str] = []
         wordings: list[str] = []
+        both = draw.shuffled(self.both)
         for _ in range(sentences):
             turn = turn or draw.shuffled(sorted(present))
             size = 1 + draw.below(min(len(turn), self.classes))
             chosen, turn = turn[:size], turn[size:]
             wordings = wordings or draw.shuffled(self.counts)
-            wording = wordings.pop()
-            if self.both and len(chosen) == 2 and max(present[name] for name in chosen) <= self.many_above:
-                wording = draw.one((wording, *self.both))
+            exact = max(present[name] for name in chosen) <= self.many_above
+            paired = len(chosen) == 2 and exact and both and draw.below(2)
+            wording = both.pop() if paired else wordings.pop()
             found.append(self._say({name: present[name] for name in chosen}, wording, draw))
         return found
 

@@ -6,7 +6,6 @@ and of every outer border the least and greatest x and y.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -42,27 +41,6 @@ def boxes_of_mask(
     # The library's own order is a detail of its version; captions and shards must not depend on it.
     ordered = np.asarray(sorted(found), np.float32).reshape(-1, 4)
     return ordered[:, [1, 0, 3, 2]]
-
-
-def boxes_of_classes(
-    index: ArrayLike,
-    classes: Iterable[int],
-    *,
-    holes: bool = False,
-    smallest_side: int = 1,
-    smallest_area: int = 1,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Mask-to-Box of every class of an index mask: boxes (K, 4) as above, and labels (K,) int64.
-
-    index: (H, W) integers; classes: the values that are classes, in the order of the labels 0, 1, ...
-    """
-    values = np.asarray(index)
-    boxes = [
-        boxes_of_mask(values == value, holes=holes, smallest_side=smallest_side, smallest_area=smallest_area)
-        for value in classes
-    ]
-    labels = np.repeat(np.arange(len(boxes)), [len(found) for found in boxes]).astype(np.int64)
-    return np.concatenate([np.zeros((0, 4), np.float32), *boxes]), labels
 
 
 def _enclosed(border: NDArray[Any]) -> int:

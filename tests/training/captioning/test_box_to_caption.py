@@ -103,12 +103,17 @@ def test_verbs_agree() -> None:
     assert captions(one_each, in_centre=wordings[1:])[0] == "one harbor and one ship are here"
 
 
-def test_both_is_said_of_two_counted_classes_only() -> None:
-    options = {"counts": ("count: {}",), "both": ("both {}",), "captions": 60, "classes": 2}
-    counted = captions(IN_THE_CENTRE, **options)[1:]
-    assert {"both two ships and one harbor", "count: two ships and one harbor"} < set(counted)
-    assert {c for c in counted if c.startswith("both")} == {"both two ships and one harbor"}
-    assert not any("both" in caption for caption in captions(AT_THE_EDGE[1:], **options))
+def test_both_is_said_of_two_counted_classes_and_once_an_image() -> None:
+    def said(objects: list[tuple[tuple[float, float], int]]) -> list[list[str]]:
+        keys = (f"{key}.jpg" for key in range(40))
+        options = {"both": ("both {}",), "captions": 9, "classes": 2}
+        return [[c for c in captions(objects, key=key, **options) if c.startswith("both")] for key in keys]
+
+    counted = said(IN_THE_CENTRE)
+    assert [] in counted
+    assert ["both two ships and one harbor"] in counted
+    assert max(map(len, counted)) == 1
+    assert not any(said(AT_THE_EDGE[2:] + IN_THE_CENTRE[:1])), "not of many cars and one ship"
 
 
 def test_the_same_seed_and_key_say_the_same_for_good() -> None:
@@ -118,9 +123,9 @@ def test_the_same_seed_and_key_say_the_same_for_good() -> None:
     assert found == (
         "two ships and one harbor are located in the center of this aerial image",
         "there are many cars, one harbor and one ship at the edge of the picture",
-        "a large number of cars, three ships and two harbors in this remote sensing image",
-        "there are lots of cars and three ships in the picture",
-        "an aerial view with two harbors in it",
+        "an aerial view with a large number of cars, three ships and two harbors in it",
+        "both three ships and two harbors can be seen in the picture",
+        "lots of cars in this remote sensing image",
     )
     assert BoxToCaption(seed=1).caption(places, labels, NAMES, 100, 80, "1.jpg") != found
     assert BoxToCaption().caption(places, labels, NAMES, 100, 80, "2.jpg") != found
@@ -175,7 +180,7 @@ WORDS = re.findall(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen twenty",
 )
-GENERAL = ("many", "a lot of", "lots of", "plenty of", "a large number of")
+GENERAL = ("many", "a lot of", "lots of", "numerous", "a large number of")
 _NAME = {form: name for name, forms in FORMS.items() for form in forms}
 _CLAIM = re.compile(
     rf"\b({'|'.join([*WORDS, *GENERAL])}|\d+) ({'|'.join(sorted(_NAME, key=len, reverse=True))})(?![\w-])"

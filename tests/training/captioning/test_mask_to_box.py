@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from training.captioning.mask_to_box import boxes_of_classes, boxes_of_mask
+from training.captioning.mask_to_box import boxes_of_mask
 
 MASKS = arrays.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 
@@ -60,13 +60,6 @@ def test_an_empty_mask_has_no_boxes_and_any_number_but_zero_is_the_class() -> No
 def test_a_colour_mask_is_refused() -> None:
     with pytest.raises(ValueError, match=r"two dimensions, got shape \(2, 2, 3\)"):
         boxes_of_mask(np.ones((2, 2, 3), np.uint8))
-
-
-def test_every_class_of_an_index_mask_gets_its_own_boxes() -> None:
-    index = np.array([[7, 7, 0, 9], [0, 0, 0, 9], [7, 0, 4, 4]])
-    boxes, labels = boxes_of_classes(index, (9, 5, 7))
-    assert labels.tolist() == [0, 2, 2]
-    assert boxes.tolist() == [[3, 0, 4, 2], [0, 0, 2, 1], [0, 2, 1, 3]]
 
 
 def reference(mask: np.ndarray, nested: bool) -> list[tuple[int, int, int, int, int]]:
