@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from training.contrastive.recipe import SCRATCH, ContrastRecipe
+from training.contrastive.recipe import ContrastRecipe
 from training.contrastive.sources import PairSources
 from training.data.manifest import Manifest
 
 _RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mean_recall")
 
 
-def contrast_card(recipe: ContrastRecipe, sources: PairSources, metrics: Mapping[str, Any]) -> str:
-    """Markdown card of a checkpoint; `metrics` is what its metrics.json holds."""
+def contrast_card(
+    recipe: ContrastRecipe, sources: PairSources, origin: str, metrics: Mapping[str, Any]
+) -> str:
+    """Markdown card of a checkpoint; `origin` of its first weights, `metrics` of metrics.json."""
     found, training = metrics["validation"], metrics["training"]
     hours, machine = training["seconds"] / 3600, f"{training['processes']} x {training['device']}"
     header = " | ".join(_RECALLS)
@@ -36,7 +37,7 @@ Apache-2.0.
 Shards: SHA-256 of the manifest `{sources.sha256}`, of the data recipe `{sources.manifest.recipe_sha256}`.
 Near-duplicates of evaluated images were left out when the shards were built (see their report).
 
-Initial weights: {_beginning(recipe)}
+Initial weights: {origin}.
 
 ## Recipe
 
@@ -61,12 +62,6 @@ def _table(manifest: Manifest) -> str:
         f"| {s.name} | {s.captions_by} | {s.train} | {s.captions} | {s.licence} | {s.source} |"
         for s in manifest.sources
     )
-
-
-def _beginning(recipe: ContrastRecipe) -> str:
-    activation = {True: "QuickGELU", False: "GELU", None: "the activation its weights were trained with"}
-    start = "random" if recipe.start_from in (None, SCRATCH) else Path(str(recipe.start_from)).name
-    return f"{start}; {activation[recipe.quick_gelu]}."
 
 
 def _schedule(recipe: ContrastRecipe) -> str:

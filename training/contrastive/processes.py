@@ -105,3 +105,9 @@ def joined() -> Iterator[Processes]:
         yield Processes(dist.get_rank(), count, device)
     finally:
         dist.destroy_process_group()
+
+
+def batch_workers(processes: int) -> int:
+    """Threads that prepare batches: a process's share of the CPUs that this machine gives, 1 to 8."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+    return max(1, min(8, len(os.sched_getaffinity(0)) // here))

@@ -86,7 +86,10 @@ class ContrastSchedule(ConfigModel):
 class ContrastRecipe(ConfigModel):
     """A run of `remoteclip train pretrain` on captioned shards."""
 
-    model: str = Field(description="RN50, ViT-B-32, ViT-L-14, remoteclip-lite0 or remoteclip-lite2")
+    model: str = Field(
+        description="RN50, ViT-B-32, ViT-B-16, ViT-L-14, an open_clip config (*.json beside the recipe),"
+        " remoteclip-lite0 or remoteclip-lite2"
+    )
     start_from: str | None = Field(
         default=None,
         description="weights to go on from, relative to the recipe: an official OpenAI or RemoteCLIP file, "
@@ -117,7 +120,7 @@ def is_contrastive(path: Path) -> bool:
 def load_contrast_recipe(path: Path) -> ContrastRecipe:
     """Read and validate a recipe. Raises ConfigErrors with file, line and column of every fault.
 
-    Relative `start_from` and `shards` are found beside the recipe, wherever the command runs.
+    Relative paths in it are found beside the recipe, wherever the command runs.
     """
     recipe = load_model(path, ContrastRecipe)
     places = {
@@ -125,4 +128,6 @@ def load_contrast_recipe(path: Path) -> ContrastRecipe:
         for name, value in (("start_from", recipe.start_from), ("shards", recipe.shards))
         if value is not None and value != SCRATCH
     }
+    if recipe.model.endswith(".json"):
+        places["model"] = str((path.parent / recipe.model).absolute())
     return recipe.model_copy(update=places)

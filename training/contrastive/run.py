@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from training.contrastive.gradient import Contrast, Encoders
 from training.contrastive.processes import Processes
 from training.contrastive.recipe import ContrastRecipe, ContrastSchedule
 from training.contrastive.sources import PairSources
+from training.contrastive.start import Start
 from training.contrastive.state import (
     LARGEST_SCALE,
     ContrastRun,
@@ -33,27 +33,22 @@ from training.contrastive.state import (
     training_mode,
 )
 from training.loop import CHECKPOINT_FOLDER, STATE_FILE, RunLog, claim_run, progress_bar, warmup_cosine
-from training.towers.base import Towers
 
 METRICS_FILE = "metrics.json"
-SaveTowers = Callable[[Path, Mapping[str, Any], str], None]
-"""Writes the towers as a checkpoint folder, with metrics and card."""
-
 _AUTOCAST = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def contrast_pretrain(
     recipe: ContrastRecipe,
     sources: PairSources,
-    towers: Towers,
-    save: SaveTowers,
+    start: Start,
     out: Path,
     resume: bool,
     processes: Processes,
     console: Console,
     workers: int = 1,
 ) -> dict[str, Any]:
-    """Train the towers by the recipe, or resume; the best end, through `save`, in `out/checkpoint`.
+    """Train the towers of `start` by the recipe, or resume; the best are stored in `out/checkpoint`.
 
     Every process calls it; the main one writes. `workers` threads prepare batches. Returns the history's best
     entry. Raises UsageError when `out` holds a run and `resume` is false, when the run there follows another
@@ -65,7 +60,7 @@ def contrast_pretrain(
             f"{processes.count} processes cannot share a batch of {schedule.batch} (choose a multiple)"
         )
     processes.on_main(lambda: claim_run(out, _stated(recipe, sources), resume))
-    towers.to(processes.device)
+    towers = start.towers.to(processes.device)
     freeze_unused(towers)
     scaler = torch.amp.GradScaler(processes.device.type, enabled=schedule.precision == "float16")
     run = ContrastRun(towers, make_optimizer(towers, schedule), scaler)
@@ -77,7 +72,7 @@ def contrast_pretrain(
     encoders = _distributed(Encoders(towers), schedule, processes)
     contrast = Contrast(encoders, processes, scaler, _AUTOCAST[schedule.precision], schedule.chunk)
     batches = PairBatches(sources.train, towers, recipe, processes)
-    _Loop(run, recipe, sources, batches, contrast, save, out, console).train(workers)
+    _Loop(run, recipe, sources, start, batches, contrast, out, console).train(workers)
     return _best(run)
 
 
@@ -109,9 +104,9 @@ class _Loop:
     run: ContrastRun
     recipe: ContrastRecipe
     sources: PairSources
+    start: Start
     batches: PairBatches
     contrast: Contrast
-    save: SaveTowers
     out: Path
     console: Console
 
@@ -197,9 +192,8 @@ class _Loop:
         self.console.print(json.dumps(entry), soft_wrap=True, highlight=False, markup=False)
         if better:
             metrics = self._metrics(entry)
-            self.save(
-                self.out / CHECKPOINT_FOLDER, metrics, contrast_card(self.recipe, self.sources, metrics)
-            )
+            card = contrast_card(self.recipe, self.sources, self.start.origin, metrics)
+            self.start.save(self.out / CHECKPOINT_FOLDER, metrics, card)
         written = json.dumps(self._metrics(_best(run)), indent=2)
         write_atomically(self.out / METRICS_FILE, written.encode() + b"\n")
 

@@ -24,6 +24,10 @@ class PairSources:
     sha256: str
     """Of the manifest, which holds the hash of every shard."""
 
+    def some_captions(self, images: int = 500) -> list[str]:
+        """The sentences of the first training images (samples lie in random order)."""
+        return [text for i in range(min(images, len(self.train))) for text in self.train.captions(i)]
+
 
 def open_sources(recipe: ContrastRecipe, root: Path | None) -> PairSources:
     """Open the recipe's shards, and its validation set, if it names one, below the data root.

@@ -70,12 +70,13 @@ def make_optimizer(towers: nn.Module, schedule: ContrastSchedule) -> torch.optim
 
 
 def training_mode(towers: nn.Module, schedule: ContrastSchedule) -> None:
-    """Training mode, but for batch norm whose statistics the recipe freezes."""
+    """Training mode, but for frozen statistics of batch norm and for parts that do not learn."""
     towers.train()
-    if schedule.freeze_batch_norm:
-        for module in towers.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
+    for module in towers.modules():
+        frozen = {not parameter.requires_grad for parameter in module.parameters()} == {True}
+        norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if frozen or (norm and schedule.freeze_batch_norm):
+            module.eval()
 
 
 def freeze_unused(towers: Towers) -> None:

@@ -22,6 +22,7 @@ from training.contrastive.processes import joined
 from training.contrastive.recipe import ContrastRecipe
 from training.contrastive.run import contrast_pretrain
 from training.contrastive.sources import open_sources
+from training.contrastive.start import Start
 from training.loop import RunLog
 from training.towers.base import Towers, unit
 
@@ -97,7 +98,8 @@ def train(
     with joined() as processes:
         sources = open_sources(chosen, None)
         console = Console(stderr=True, quiet=not processes.main)
-        best = contrast_pretrain(chosen, sources, towers, save, out, resume, processes, console)
+        start = Start(towers, "drawn at random", save)
+        best = contrast_pretrain(chosen, sources, start, out, resume, processes, console)
     return best, towers
 
 

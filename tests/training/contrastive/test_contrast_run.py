@@ -68,6 +68,7 @@ def test_a_run_leaves_its_log_metrics_card_and_best_checkpoint(whole_run: Path) 
     assert "| drawn | captions | 34 | 76 | CC0-1.0 | these tests |" in card
     assert f"Kept: step {best['step']} of 6" in card
     assert "n = 5 images and 10" in card
+    assert "Initial weights: drawn at random." in card
 
 
 def test_training_moves_what_is_used_and_keeps_batch_norm_statistics(
