@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -105,10 +106,11 @@ def write_text_tower(checkpoint: Checkpoint, file: Path) -> float:
 
     Raises BundleError below LEAST_TEXT_COSINE.
     """
-    embeddings = checkpoint.text.minilm.bert.embeddings
-    table = embeddings.position_embeddings  # 512 rows, of which sentences of 64 tokens never read the rest
+    tower = copy.deepcopy(checkpoint.text)
+    table = tower.minilm.bert.embeddings.position_embeddings
+    # 512 rows, of which sentences of 64 tokens never read the rest.
     table.weight.data = table.weight.data[:MAX_TOKENS].clone()
-    onnx.save(quantize_weights(export_text_tower(checkpoint.text)), str(file))
+    onnx.save(quantize_weights(export_text_tower(tower)), str(file))
     exact = TorchTextEncoder(checkpoint).encode(_PROBE)
     cosine = float((run_text_graph(file, checkpoint, _PROBE) * exact).sum(axis=1).min())
     if cosine < LEAST_TEXT_COSINE:

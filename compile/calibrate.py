@@ -19,6 +19,7 @@ from edge.frames import RgbImage
 from edge.letterbox import Letterbox, best_image_size, letterbox
 from firmware_cfg.errors import RemoteclipError
 from training.checkpoint import Checkpoint
+from training.evaluation.vocabulary import OBJECT_SENTENCES
 from training.models.lite import POSITION_WIDTH, STRIDE
 from training.models.lookup_graph import NO_PEAK
 from training.pools import read_rgb
@@ -34,7 +35,6 @@ NULL_SCENES = 1024
 FALSE_ALARM_OBJECT = 0.001
 FALSE_ALARM_SCENE = 0.05
 IMAGE_SIZES = ((640, 384), (256, 256), (640, 512), (640, 640), (1280, 384))
-_SENTENCES = ("a {}", "a {} seen from above")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def _scene_evidence(
 def _rows(phrases: Sequence[str], encoder: TorchTextEncoder) -> F32:
     """One row a phrase: the unit mean of its sentences, with empty position columns; (P, D + E)."""
     blocks = [
-        encoder.encode([sentence.format(phrase) for sentence in _SENTENCES]).mean(axis=0)
+        encoder.encode([sentence.format(phrase) for sentence in OBJECT_SENTENCES]).mean(axis=0)
         for phrase in phrases
     ]
     unit = np.stack([block / np.linalg.norm(block) for block in blocks]).astype(np.float32)

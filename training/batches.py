@@ -76,11 +76,14 @@ class Batches:
         ]
         weight = np.array([pool.spec.weight for pool in self.pools])
         self.share = weight / weight.sum()
+        self.images = {pool.spec.name: len(pool.samples) for pool in self.pools}  # of training, by set
         self.captioned: list[CaptionSample] = []
         self.label_words: dict[str, list[str]] = {}
         for caption_set in recipe.caption_sets:
             samples = captions.read_karpathy(root / caption_set.name, "train")
-            self.captioned += [s for s in samples if belongs(caption_set.name, s.path, "train")]
+            kept = [s for s in samples if belongs(caption_set.name, s.path, "train")]
+            self.images[caption_set.name] = len(kept)
+            self.captioned += kept
             for label, phrases in caption_set.labels.items():
                 self.label_words[label] = sentences(phrases, recipe.templates)
         self.caption_images = [read_rgb(s.path) for s in self.captioned]

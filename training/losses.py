@@ -61,8 +61,9 @@ def contrast(
     """Symmetric InfoNCE with several positives a row; its mean over processes is the loss.
 
     image (n, D): unit, of the batch's N images those of `part`; text (T, D) unit, T >= N with the first N
-    texts belonging to the images in order; same (N, T) bool marks every pair that is true, such as two images with
-    one caption or one label. Texts beyond the first N are negatives of the image-to-text direction only.
+    texts belonging to the images in order; same (N, T) bool marks every pair that is true, such as two
+    images with one caption or one label. Texts beyond the first N are negatives of the image-to-text
+    direction only.
     """
     every = processes.gather(image)
     to_text = _multi_positive(scale * image @ text.T, same[part])

@@ -127,7 +127,7 @@ def pretrain(
         console.print(f"resuming at step {run.step}")
     if not (out / CHECKPOINT_FOLDER).exists():
         run.best = -math.inf
-    _Loop(run, recipe, validation, bank, text, out, processes, console).train(batches, workers)
+    _Loop(run, recipe, batches, validation, bank, text, out, processes, console).train(workers)
     best = max(processes.objects(run.history)[0], key=lambda entry: float(entry["score"]))
     return ValidationScore(best["count_error"], best["recall"])
 
@@ -158,6 +158,7 @@ def _continue_from(recipe: Recipe, text: TextTower) -> LiteImageTower:
 class _Loop:
     run: Run
     recipe: Recipe
+    batches: Batches
     validation: Validation
     bank: SentenceBank
     text: TextTower
@@ -165,11 +166,13 @@ class _Loop:
     processes: Processes
     console: Console
 
-    def train(self, batches: Batches, workers: int) -> None:
+    def train(self, workers: int) -> None:
         """From the run's step to the recipe's last."""
         schedule, run, processes = self.recipe.schedule, self.run, self.processes
         model = self._distributed()
-        stream = batches.stream(run.step, schedule.steps, self.bank, processes.rank, processes.count, workers)
+        stream = self.batches.stream(
+            run.step, schedule.steps, self.bank, processes.rank, processes.count, workers
+        )
         with (
             RunLog(self.out, run.step) if processes.main else nullcontext() as log,
             progress_bar(self.console) as progress,
@@ -230,6 +233,7 @@ class _Loop:
             "score": score.score,
             "recall": score.recall,
             "count_error": score.count_error,
+            "n": self.validation.images,
         }
         run.history.append(entry)
         self.console.print(json.dumps(entry), soft_wrap=True, highlight=False, markup=False)
@@ -257,7 +261,7 @@ class _Loop:
             image.cell.in_channels,
             "research and non-commercial use only (see card.md)",
         )
-        card = model_card(self.recipe, entry)
+        card = model_card(self.recipe, entry, self.batches.images)
         save_checkpoint(self.out / CHECKPOINT_FOLDER, spec, image, self.text, {"validation": entry}, card)
 
 

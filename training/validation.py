@@ -49,11 +49,12 @@ class Validation:
             ObjectPool(root, spec, "val", recipe.templates, recipe.thermal_templates)
             for spec in recipe.object_sets
         ]
-        self.captioned = [
-            s for c in recipe.caption_sets for s in captions.read_karpathy(root / c.name, "val")
-        ]
+        by_set = {c.name: captions.read_karpathy(root / c.name, "val") for c in recipe.caption_sets}
+        self.captioned = [sample for samples in by_set.values() for sample in samples]
         if not self.captioned:
             raise DataError(f"{root}: the caption sets have no images of split val")
+        counted = {pool.spec.name: min(len(pool.samples), _IMAGES_A_SET) for pool in self.pools}
+        self.images = counted | {name: len(samples) for name, samples in by_set.items()}  # by set
         self.crop = recipe.schedule.caption_crop
         self.template = recipe.templates[1]
 

@@ -65,7 +65,8 @@ def test_a_run_leaves_a_log_a_recipe_a_state_and_the_best_checkpoint(whole_run: 
     checkpoint = load_checkpoint(whole_run / "checkpoint")
     assert checkpoint.metrics == {"validation": best}
     assert state["best"] == best["score"]
-    assert "| coco_set | ship, plane | drawn |" in checkpoint.card
+    assert "| coco_set | 3 | ship, plane | drawn |" in checkpoint.card
+    assert "| coco_set | 1 | " in checkpoint.card  # validation
     assert f"kept: step {best['step']}." in checkpoint.card
 
 
@@ -212,8 +213,11 @@ def test_two_processes_train_as_one_on_the_same_batches(
     for alone, shared in zip(*curves, strict=True):
         assert alone == pytest.approx(shared, rel=2e-4)
     alone, shared = (load_state(out / "state.pt")["average"] for out in outs.values())
-    # Sums in another order, four AdamW steps long; one step moves a weight by up to 1e-3.
-    torch.testing.assert_close(alone, shared, rtol=1e-3, atol=1e-4)
+    apart = torch.cat([(alone[name] - shared[name]).flatten() for name in alone]).double()
+    # A step moves a weight by up to 1e-3, whatever its gradient: AdamW makes much of a gradient that is
+    # nearly zero and that sums in another order turn.
+    assert apart.abs().max() < 1e-3
+    assert apart.square().mean().sqrt() < 1e-5
 
 
 def test_processes_that_cannot_share_a_batch_are_refused(
