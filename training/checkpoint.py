@@ -1,36 +1,72 @@
-"""The checkpoint folder, training's contract with compile: model.json, weights, tokenizer, card, metrics."""
+"""The checkpoint folder, training's contract with compile: model.json, weights, tokenizer, card, metrics.
+
+Two families: remoteclip-lite (`save_checkpoint`, `load_checkpoint`) and the CLIP towers of open_clip
+(`save_clip_checkpoint`); `open_checkpoint` loads either.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import pickle
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
+from training.checkpoint_folder import (
+    CARD_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    SCHEMA,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    Storage,
+    StoredCheckpoint,
+    read_document,
+    read_folder,
+    stored_weights,
+    widened,
+    write_folder,
+)
 from training.errors import CheckpointError
-from training.folders import recover_folder, replace_folder
 from training.models.lite import LiteImageTower
 from training.models.text import TextTower, minilm_folder
+from training.models.trunk import VARIANTS
+from training.towers.clip import ClipTowers
+from training.towers.golden import golden_document, golden_problem
+from training.towers.spec import ClipSpec
+from training.towers.tokenizer import clip_tokenizer
 
-SCHEMA = 1
-MODEL_FILE = "model.json"
-WEIGHTS_FILE = "weights.safetensors"
-TOKENIZER_FILE = "tokenizer.json"
-METRICS_FILE = "metrics.json"
-CARD_FILE = "card.md"
+__all__ = [
+    "CARD_FILE",
+    "METRICS_FILE",
+    "MODEL_FILE",
+    "SCHEMA",
+    "TOKENIZER_FILE",
+    "WEIGHTS_FILE",
+    "AnyCheckpoint",
+    "Checkpoint",
+    "ClipCheckpoint",
+    "ModelSpec",
+    "Storage",
+    "load_checkpoint",
+    "load_state",
+    "open_checkpoint",
+    "save_checkpoint",
+    "save_clip_checkpoint",
+    "save_state",
+]
+
+_CLIP = "clip"  # model.json's family; a lite checkpoint states none
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What model.json says: enough to rebuild the towers."""
+    """What model.json says of a lite model: enough to rebuild the towers."""
 
     schema: int
     model: str
@@ -43,7 +79,7 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A loaded checkpoint: both towers in eval mode, float32."""
+    """A loaded lite checkpoint: both towers in eval mode, float32."""
 
     spec: ModelSpec
     image: LiteImageTower
@@ -53,6 +89,21 @@ class Checkpoint:
     card: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClipCheckpoint:
+    """A loaded checkpoint of CLIP towers, in eval mode, float32."""
+
+    spec: ClipSpec
+    towers: ClipTowers
+    licence: str
+    sha256: str
+    metrics: dict[str, Any]
+    card: str
+
+
+AnyCheckpoint = Checkpoint | ClipCheckpoint
+
+
 def save_checkpoint(
     folder: Path,
     spec: ModelSpec,
@@ -60,92 +111,92 @@ def save_checkpoint(
     text: TextTower,
     metrics: Mapping[str, Any],
     card: str,
+    storage: Storage = "float16",
 ) -> None:
-    """Write a checkpoint folder; an existing one is replaced only once the new one is complete.
+    """Write a lite checkpoint folder; an existing one is replaced only once the new one is complete.
 
-    Weights are stored as float16: the float32 model is defined as what these values widen to, so that
-    everything derived from the checkpoint starts from the same numbers. Raises CheckpointError for weights
-    that float16 cannot hold.
+    The model is defined as what the stored weights widen to, so that everything derived from the checkpoint
+    starts from the same numbers. Raises CheckpointError for weights that the storage cannot hold.
     """
-    from safetensors.torch import save
-
     state: dict[str, Tensor] = {f"image.{k}": v for k, v in image.state_dict().items()}
     state |= {f"text.{k}": v for k, v in text.state_dict().items()}
-    half = {k: v.detach().half().contiguous() if v.is_floating_point() else v for k, v in state.items()}
-    for name, value in half.items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise CheckpointError(
-                f"{folder}: not written: {name} holds what float16 cannot (did the run diverge?)"
-            )
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    (partial / MODEL_FILE).write_text(json.dumps(asdict(spec), indent=2) + "\n", "utf-8")
-    (partial / WEIGHTS_FILE).write_bytes(save(half))
-    shutil.copyfile(minilm_folder() / TOKENIZER_FILE, partial / TOKENIZER_FILE)
-    (partial / CARD_FILE).write_text(card, "utf-8")
-    (partial / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-    replace_folder(partial, folder)
+    stored = stored_weights(folder, state, storage)
+    tokenizer = (minilm_folder() / TOKENIZER_FILE).read_text("utf-8")
+    write_folder(folder, asdict(spec), stored, tokenizer, metrics, card)
+
+
+def save_clip_checkpoint(
+    folder: Path,
+    towers: ClipTowers,
+    licence: str,
+    metrics: Mapping[str, Any],
+    card: str,
+    storage: Storage = "float16",
+) -> None:
+    """Write a checkpoint folder of CLIP towers, as `save_checkpoint` does.
+
+    Weights keep open_clip's names. model.json records the shape, the activation and the origin of the
+    weights, and golden embeddings: a reader that computes something else refuses the folder.
+    """
+    stored = stored_weights(folder, towers.model.state_dict(), storage)
+    reread = ClipTowers.with_weights(towers.spec, widened(stored), folder / WEIGHTS_FILE).eval()
+    document = {
+        "schema": SCHEMA,
+        "family": _CLIP,
+        "towers": towers.spec.model_dump(mode="json", exclude_none=True),
+        "licence": licence,
+        "golden": golden_document(reread),
+    }
+    write_folder(folder, document, stored, clip_tokenizer().to_str(pretty=False), metrics, card)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Load a checkpoint folder. Raises CheckpointError naming the file that is missing, damaged or unfit."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
+    """Load a lite checkpoint. Raises CheckpointError naming the file that is missing, damaged or unfit."""
+    if read_document(folder).get("family") == _CLIP:
+        raise CheckpointError(f"{folder / MODEL_FILE}: holds CLIP towers, not a remoteclip-lite model")
+    return _lite(read_folder(folder))
 
-    recover_folder(folder)
-    spec = _spec(folder)
-    metrics = _json(_bytes(folder, METRICS_FILE), folder / METRICS_FILE)
-    card = _bytes(folder, CARD_FILE).decode("utf-8", errors="replace")
-    _bytes(folder, TOKENIZER_FILE)
-    weights = _bytes(folder, WEIGHTS_FILE)
+
+def open_checkpoint(folder: Path) -> AnyCheckpoint:
+    """Load a checkpoint of either family; raises as `load_checkpoint`."""
+    stored = read_folder(folder)
+    return _clip(stored) if stored.document.get("family") == _CLIP else _lite(stored)
+
+
+def _lite(stored: StoredCheckpoint) -> Checkpoint:
+    file = stored.folder / MODEL_FILE
     try:
-        stored = load(weights)
-    except SafetensorError as error:
-        raise CheckpointError(f"{folder / WEIGHTS_FILE}: damaged ({error}); copy it again") from error
-    state = {k: v.float() if v.is_floating_point() else v for k, v in stored.items()}
-    image = LiteImageTower(spec.embedding_width, spec.channels, pretrained=False)
+        spec = ModelSpec(**stored.document)
+    except TypeError as error:
+        raise CheckpointError(f"{file}: not a model description ({error})") from error
+    if spec.model not in VARIANTS:
+        raise CheckpointError(f"{file}: unknown model {spec.model} (known: {', '.join(VARIANTS)})")
+    image = LiteImageTower(spec.embedding_width, spec.channels, pretrained=False, model=spec.model)
     text = TextTower(spec.embedding_width)
     try:
-        image.load_state_dict(_part(state, "image."))
-        text.load_state_dict(_part(state, "text."))
+        image.load_state_dict(_part(stored.state, "image."))
+        text.load_state_dict(_part(stored.state, "text."))
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]
         raise CheckpointError(
-            f"{folder / WEIGHTS_FILE}: not the weights of this release's {spec.model} ({detail})"
+            f"{stored.folder / WEIGHTS_FILE}: not the weights of this release's {spec.model} ({detail})"
         ) from error
-    digest = hashlib.sha256(weights).hexdigest()
-    return Checkpoint(spec, image.eval(), text.eval(), digest, metrics, card)
+    return Checkpoint(spec, image.eval(), text.eval(), stored.sha256, stored.metrics, stored.card)
 
 
-def _spec(folder: Path) -> ModelSpec:
-    file = folder / MODEL_FILE
-    document = _json(_bytes(folder, MODEL_FILE), file)
-    if document.get("schema") != SCHEMA:
-        raise CheckpointError(f"{file}: schema {document.get('schema')}, this release reads {SCHEMA}")
+def _clip(stored: StoredCheckpoint) -> ClipCheckpoint:
+    file = stored.folder / MODEL_FILE
     try:
-        return ModelSpec(**document)
-    except TypeError as error:
-        raise CheckpointError(f"{file}: not a model description ({error})") from error
-
-
-def _bytes(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder / name}: cannot be read: {error.strerror} (is {folder} a checkpoint folder?)"
-        ) from error
-
-
-def _json(data: bytes, file: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(data)
-    except ValueError as error:
-        raise CheckpointError(f"{file}: not JSON ({error})") from error
-    if not isinstance(document, dict):
-        raise CheckpointError(f"{file}: not a JSON object")
-    return document
+        spec = ClipSpec.model_validate(stored.document.get("towers"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(("towers", *map(str, first["loc"])))
+        raise CheckpointError(f"{file}: {where}: {first['msg']}") from error
+    towers = ClipTowers.with_weights(spec, stored.state, stored.folder / WEIGHTS_FILE).eval()
+    if problem := golden_problem(towers, stored.document.get("golden")):
+        raise CheckpointError(f"{file}: {problem}")
+    licence = str(stored.document.get("licence", ""))
+    return ClipCheckpoint(spec, towers, licence, stored.sha256, stored.metrics, stored.card)
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import training.torchvision_ops  # noqa: F401  (must run before open_clip imports torchvision)
 from firmware_cfg.errors import UsageError
@@ -34,26 +34,38 @@ class ClipTowers(Towers):
     std: Tensor
 
     def __init__(self, spec: ClipSpec) -> None:
+        """Towers with random weights."""
         super().__init__()
-        from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-        from open_clip.model import CLIP
-
-        config = spec.config
+        vision = spec.config.vision_cfg
         self.spec = spec
         self.name = spec.model
-        self.embedding_width = config.embed_dim
-        self.image_size = config.vision_cfg.image_size
-        self.stride = config.vision_cfg.stride
-        self.model: Any = CLIP(
-            config.embed_dim,
-            config.vision_cfg.model_dump(),
-            config.text_cfg.model_dump(),
-            quick_gelu=spec.quick_gelu,
-        )
-        vit = isinstance(config.vision_cfg.layers, int)
-        self._grid: ImageGrid = (VitGrid if vit else ResNetGrid)(self.model.visual)
-        self.register_buffer("mean", torch.tensor(OPENAI_DATASET_MEAN), persistent=False)
-        self.register_buffer("std", torch.tensor(OPENAI_DATASET_STD), persistent=False)
+        self.embedding_width = spec.config.embed_dim
+        self.image_size = vision.image_size
+        self.stride = vision.stride
+        self.model: Any = _open_clip_model(spec)
+        self._grid: ImageGrid = (VitGrid if isinstance(vision.layers, int) else ResNetGrid)(self.model.visual)
+        mean, std = _normalisation()
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
+
+    @classmethod
+    def with_weights(cls, spec: ClipSpec, state: Mapping[str, Tensor], file: Path) -> ClipTowers:
+        """Towers with float32 weights by their official names, which they take over without a copy.
+
+        Raises CheckpointError naming `file` where the weights do not fit.
+        """
+        with torch.device("meta"):  # no time is spent on random weights that nobody wants
+            towers = cls(spec)
+        try:
+            towers.model.load_state_dict(state, assign=True)
+        except RuntimeError as error:
+            detail = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"{file}: not the weights of {spec.model} ({detail})") from error
+        # What no state dict holds.
+        length = spec.config.text_cfg.context_length
+        towers.model.attn_mask = torch.full((length, length), -torch.inf).triu_(1)
+        towers.mean, towers.std = _normalisation()
+        return towers
 
     @property
     def logit_scale(self) -> Tensor:
@@ -105,14 +117,6 @@ class ClipTowers(Towers):
         end = tokens.argmax(dim=1)  # the end token has the highest number
         return unit(x[torch.arange(len(x), device=x.device), end] @ model.text_projection)
 
-    def load_weights(self, state: Mapping[str, Tensor], file: Path) -> None:
-        """Take over tensors by their official names; CheckpointError naming `file` where they do not fit."""
-        try:
-            self.model.load_state_dict(state)
-        except RuntimeError as error:
-            detail = " ".join(str(error).split())[:300]
-            raise CheckpointError(f"{file}: not the weights of {self.name} ({detail})") from error
-
     def _cells(self, features: Tensor, grid: Grid) -> Tensor:
         cells = unit(self._grid.cells(features, grid))
         return cells.transpose(1, 2).reshape(len(cells), self.embedding_width, *grid)
@@ -147,6 +151,23 @@ def create_tower(name: str, pretrained: Path | None = None, quick_gelu: bool | N
     spec = ClipSpec(
         model=model, config=config, quick_gelu=weights.activation(quick_gelu), origin=weights.origin
     )
-    towers = ClipTowers(spec)
-    towers.load_weights(weights.state, pretrained)
-    return towers
+    return ClipTowers.with_weights(spec, weights.state, pretrained)
+
+
+def _normalisation() -> tuple[Tensor, Tensor]:
+    from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+
+    return torch.tensor(OPENAI_DATASET_MEAN), torch.tensor(OPENAI_DATASET_STD)
+
+
+def _open_clip_model(spec: ClipSpec) -> nn.Module:
+    from open_clip.model import CLIP
+
+    config = spec.config
+    model: nn.Module = CLIP(
+        config.embed_dim,
+        config.vision_cfg.model_dump(),
+        config.text_cfg.model_dump(),
+        quick_gelu=spec.quick_gelu,
+    )
+    return model

@@ -37,7 +37,8 @@ class LiteTowers(Towers):
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         encoded = self._tokenizer.encode_batch(list(texts))
-        return torch.tensor([entry.ids for entry in encoded], dtype=torch.int64).reshape(len(texts), -1)
+        rows = [entry.ids for entry in encoded]
+        return torch.tensor(rows, dtype=torch.int64) if rows else torch.zeros(0, 0, dtype=torch.int64)
 
     def encode_tokens(self, tokens: Tensor) -> Tensor:
         return cast(Tensor, self.text(tokens, (tokens != 0).long()))
