@@ -1,0 +1,166 @@
+"""The drone's own pipeline over images, with what the engine said of each kept beside what it counted.
+
+So an evaluation can ask what other thresholds would have given, by the drone's own lookup, and run the engine
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.engines.base import F32, U8, EngineOutput, ImageEngine
+from edge.letterbox import Letterbox
+from edge.lookup import Place, lookup, object_margins
+from edge.pipeline import FrameResult, Pipeline
+from edge.prompts import in_memory_list
+from edge.runtime import ModelFacts, Runtime
+from edge.text_encoder import SentenceEncoder
+from firmware_cfg.prompt_list import PromptList
+from training.evaluation.frames import frame_of
+from training.progress import track
+from training.samples import ObjectSample
+
+if TYPE_CHECKING:
+    from edge.calibration import Calibration
+    from training.evaluation.subject import Subject
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """One image: what the drone found in it, and the engine's output that it was found in.
+
+    places: as the pipeline gave them; counts: the pipeline's counts by prompt id; output: without embeddings;
+    fit: where the image lay in the model tile.
+    """
+
+    places: tuple[Place, ...]
+    counts: dict[str, int]
+    output: EngineOutput
+    fit: Letterbox
+
+
+class Observer:
+    """A prompt list at work on unrelated images. A context manager."""
+
+    def __init__(
+        self, subject: Subject, prompts: PromptList, image_size: tuple[int, int] | None = None
+    ) -> None:
+        """image_size is (width, height) of the model tile; default: for every image the one that suits it."""
+        self._ear = _ListeningRuntime(subject.runtime)
+        self._pipeline = Pipeline(self._ear, in_memory_list(prompts), image_size=image_size, independent=True)
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pipeline.close()
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds in use, by prompt id."""
+        return dict(self._pipeline.bank.thresholds)
+
+    def observe(self, samples: Sequence[ObjectSample], description: str) -> list[Sighting]:
+        """Every image, in order. Raises DataError for a file that is no image, EngineError."""
+        return [
+            self._sighting(self._pipeline.process(frame_of(sample.path, number)))
+            for number, sample in enumerate(track(samples, description))
+        ]
+
+    def places(self, sighting: Sighting, threshold: float) -> tuple[Place, ...]:
+        """The places that the drone would have found with this threshold for every prompt."""
+        bank = self._pipeline.bank
+        lowered = replace(bank, object_thresholds=np.full(len(bank.layout.object_ids), threshold))
+        scores = lookup(
+            sighting.output,
+            0,
+            lowered,
+            self._ear.calibration,
+            sighting.fit,
+            stride=self._ear.facts.stride,
+        )
+        return scores.places
+
+    def exhausted(self, sighting: Sighting) -> bool:
+        """Whether even the weakest place that the graph gave counts, so that there may be more things."""
+        bank = self._pipeline.bank
+        margins = object_margins(sighting.output.place_logit[0] - bank.bias, bank.layout)
+        scores = self._ear.calibration.object_score(margins.max(axis=1))
+        return bool((scores >= bank.object_thresholds[margins.argmax(axis=1)]).all())
+
+    def _sighting(self, result: FrameResult) -> Sighting:
+        (output,) = self._ear.heard
+        width, height = result.image_size
+        return Sighting(
+            places=tuple(replace(place, embedding=None) for place in result.scores.places),
+            counts={name: counts.count for name, counts in result.counts.prompts.items()},
+            output=output,
+            fit=Letterbox.fit(result.frame.width, result.frame.height, width, height),
+        )
+
+
+def centres(places: Sequence[Place]) -> NDArray[np.float64]:
+    """Centres (K, 2) of places, in pixels of their image."""
+    boxes = np.array([place.box for place in places], np.float64).reshape(-1, 4)
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+class _ListeningEngine:
+    """An engine whose last output stays at hand. Satisfies edge.engines.base.ImageEngine."""
+
+    def __init__(self, engine: ImageEngine, heard: list[EngineOutput]) -> None:
+        self._engine = engine
+        self._heard = heard
+        self.name = engine.name
+        self.precision = engine.precision
+        self.image_size = engine.image_size
+
+    def infer(self, image: U8, prompts: F32, bias: F32) -> EngineOutput:
+        """See ImageEngine.infer."""
+        output = self._engine.infer(image, prompts, bias)
+        # The embeddings are most of the memory, and no count needs them.
+        self._heard[:] = [replace(output, place_embedding=output.place_embedding[:, :, :0].copy())]
+        return output
+
+    def close(self) -> None:
+        """See ImageEngine.close."""
+        self._engine.close()
+
+
+class _ListeningRuntime:
+    """A runtime whose engines are listened to. Satisfies edge.runtime.Runtime."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.heard: list[EngineOutput] = []
+
+    @property
+    def facts(self) -> ModelFacts:
+        """See Runtime.facts."""
+        return self._runtime.facts
+
+    @property
+    def calibration(self) -> Calibration:
+        """See Runtime.calibration."""
+        return self._runtime.calibration
+
+    @property
+    def sentences(self) -> SentenceEncoder:
+        """See Runtime.sentences."""
+        return self._runtime.sentences
+
+    def image_engine(self, size: tuple[int, int]) -> ImageEngine:
+        """See Runtime.image_engine."""
+        return _ListeningEngine(self._runtime.image_engine(size), self.heard)
+
+    def release_sentences(self) -> None:
+        """See Runtime.release_sentences."""
+        self._runtime.release_sentences()
