@@ -1,4 +1,20 @@
-"""Readers of annotation formats; each gives samples of one split in the order of the files' names."""
+"""Readers of annotation formats; each gives samples of one split in the order of the files' names.
+
+    coco          instances_<split>.json (also in annotations/), <split>/_annotations.coco.json, images/
+    yolo          data.yaml, images/<split>/, labels/<split>/*.txt
+    voc           Annotations/*.xml, JPEGImages/, ImageSets/Main/<split>.txt; classes.txt if there is one
+    dota          images/<split>/, labelTxt/<split>/*.txt; classes.txt for classes of its own
+    visdrone      images/<split>/, annotations/<split>/*.txt, or VisDrone2019-DET-<split>/
+    auair         annotations.json, images/
+    colour_masks  class_dict.csv (name, r, g, b), images/<split>/, masks/<split>/*.png
+    index_masks   classes.csv (index, name) unless binary, images/<split>/, masks/<split>/*.png
+    points        images/<split>/, points/<split>/*.csv (x, y)
+    karpathy      dataset*.json, images/
+    class_folders <class>/
+
+`<part>/<split>` may as well be `<split>/<part>`. A set that is not divided has its files in `<part>` itself,
+and one split, `all`; evaluations may call it `test`.
+"""
 
 from __future__ import annotations
 

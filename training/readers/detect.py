@@ -20,7 +20,7 @@ def detect_format(folder: Path) -> str:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder (name the folder of a data set)")
     for form, patterns in _SIGNS:
-        if any(True for pattern in patterns for _ in folder.glob(pattern)):
+        if any(_shows(folder, pattern) for pattern in patterns):
             return form
     whole = folder / "annotations.json"
     if whole.is_file():
@@ -28,6 +28,12 @@ def detect_format(folder: Path) -> str:
     if any(child.is_dir() and child.name != "images" and has_images(child) for child in folder.iterdir()):
         return "class_folders"
     raise DataError(f"{folder}: {_MEND}")
+
+
+def _shows(folder: Path, pattern: str) -> bool:
+    """Whether the folder holds what the pattern names: a folder where it ends in a slash, else a file."""
+    wanted = Path.is_dir if pattern.endswith("/") else Path.is_file
+    return any(wanted(path) for path in folder.glob(pattern.rstrip("/")))
 
 
 # In this order: a set of masks or points has folders that would pass for classes.

@@ -357,6 +357,7 @@ def test_a_yolo_outline_is_boxed(tmp_path: Path) -> None:
 def test_a_picture_folder_is_no_class_of_scenes(tmp_path: Path) -> None:
     picture(tmp_path / "images/a.jpg")
     (tmp_path / "notes").mkdir()
+    text(tmp_path / "labelTxt.zip", "not unpacked yet")
     with pytest.raises(DataError, match="no annotations that a reader knows"):
         detect_format(tmp_path)
 
