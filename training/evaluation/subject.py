@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,38 +10,24 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 
 from edge.bundle import DEFAULT, load_bundle
 from edge.calibration import Calibration
 from edge.engines.base import F32, ImageEngine
-from edge.manifest import MANIFEST_NAME
+from edge.files import sha256_of_file
+from edge.manifest import MANIFEST_NAME, SIZE_MULTIPLE
 from edge.pipeline import Pipeline
 from edge.prompts import in_memory_list
 from edge.runtime import BundleRuntime, Runtime
-from firmware_cfg.errors import UsageError
+from firmware_cfg.errors import EngineError, UsageError
 from firmware_cfg.prompt_list import PromptList
-from training.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
+from training.checkpoint import MODEL_FILE, AnyCheckpoint, ClipCheckpoint, open_checkpoint
 from training.evaluation.frames import frame_of
-from training.models.lite import POSITION_WIDTH, STRIDE
 from training.progress import track
-from training.torch_engine import TorchImageEngine, TorchTextEncoder
-
-# The tiles that compile/ measures a lite checkpoint at, so that both are given the same pixels.
-IMAGE_SIZES = ((640, 384), (256, 256), (640, 512), (640, 640), (1280, 384))
+from training.torch_engine import ModelFacts, TorchImageEngine, TorchTextEncoder, model_facts
 
 _ANY_SCENE = PromptList.model_validate({"prompts": [{"id": "scene", "kind": "scene", "text": ["a scene"]}]})
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointFacts:
-    """What the lookup needs to know of a checkpoint; see edge.runtime.ModelFacts."""
-
-    image_sizes: tuple[tuple[int, int], ...]
-    stride: int
-    embedding_width: int
-    row_width: int
-    logit_scale: float
-    logit_bias: float
 
 
 class CheckpointRuntime:
@@ -50,21 +37,13 @@ class CheckpointRuntime:
     of its cosine, which rank as a bundle's scores do. Default thresholds need a bundle's null bank.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: AnyCheckpoint) -> None:
         self._checkpoint = checkpoint
         self._encoder = TorchTextEncoder(checkpoint)
-        width = checkpoint.spec.embedding_width
-        self._facts = CheckpointFacts(
-            IMAGE_SIZES,
-            STRIDE,
-            width,
-            width + POSITION_WIDTH,
-            checkpoint.image.logit_scale.exp().item(),
-            checkpoint.image.logit_bias.item(),
-        )
+        self._facts = model_facts(checkpoint)
 
     @property
-    def facts(self) -> CheckpointFacts:
+    def facts(self) -> ModelFacts:
         """See Runtime.facts."""
         return self._facts
 
@@ -88,6 +67,11 @@ class CheckpointRuntime:
 
     def image_engine(self, size: tuple[int, int]) -> ImageEngine:
         """See Runtime.image_engine."""
+        step = self._facts.stride if isinstance(self._checkpoint, ClipCheckpoint) else SIZE_MULTIPLE
+        if min(size) <= 0 or size[0] % step or size[1] % step:
+            raise EngineError(
+                f"image size {size[0]}x{size[1]}: both sides must be positive multiples of {step}"
+            )
         return TorchImageEngine(self._checkpoint, size)
 
     def release_sentences(self) -> None:
@@ -138,26 +122,47 @@ class Subject:
 
 
 def open_subject(path: str | Path, *, engine: str = "openvino", threads: int | None = None) -> Subject:
-    """Load a bundle or checkpoint folder, or "default" for the shipped bundle.
+    """Load a bundle or checkpoint folder, "default" for the shipped bundle, or a file of CLIP weights.
 
     Args:
-        path: the folder; a bundle is known by manifest.json, a checkpoint by model.json.
+        path: the folder; a bundle is known by manifest.json, a checkpoint by model.json. A file of OpenAI's
+            or RemoteCLIP's weights carries its tower in its name, as RemoteCLIP-ViT-B-32.pt does.
         engine: what runs a bundle; a checkpoint always runs in torch.
-        threads: CPU threads of a bundle's engine; default: the runtime's choice.
+        threads: CPU threads; default: the runtime's choice. Torch's are those of the whole process.
 
     Raises:
-        UsageError: the folder holds neither.
+        UsageError: the folder holds neither, or the file's name tells no tower.
         BundleError, CheckpointError: what it holds is damaged.
     """
-    folder = Path(path)
-    if str(path) == DEFAULT or (folder / MANIFEST_NAME).is_file():
-        bundle = load_bundle(DEFAULT if str(path) == DEFAULT else folder)
+    place = Path(path)
+    if str(path) == DEFAULT or (place / MANIFEST_NAME).is_file():
+        bundle = load_bundle(DEFAULT if str(path) == DEFAULT else place)
         runtime = BundleRuntime(bundle, engine, threads=threads)
         return Subject(bundle.manifest.model, "bundle", bundle.manifest_sha256, bundle.path, runtime)
-    if not (folder / MODEL_FILE).is_file():
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if place.is_file():
+        checkpoint: AnyCheckpoint = _weights_file(place)
+    elif (place / MODEL_FILE).is_file():
+        checkpoint = open_checkpoint(place)
+    else:
         raise UsageError(
-            f"{folder}: no bundle and no checkpoint (name a folder with {MANIFEST_NAME} or {MODEL_FILE})"
+            f"{place}: no bundle and no checkpoint (name a folder with {MANIFEST_NAME} or {MODEL_FILE})"
         )
-    checkpoint = load_checkpoint(folder)
-    found = CheckpointRuntime(checkpoint)
-    return Subject(checkpoint.spec.model, "checkpoint", checkpoint.sha256, folder, found)
+    name = checkpoint.spec.model
+    return Subject(name, "checkpoint", checkpoint.sha256, place, CheckpointRuntime(checkpoint))
+
+
+def _weights_file(file: Path) -> ClipCheckpoint:
+    from training.towers.clip import create_tower
+    from training.towers.spec import TOWERS
+
+    # Between marks: RN50x4 is no RN50.
+    named = [name for name in TOWERS if re.search(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", file.stem)]
+    if len(named) != 1:
+        raise UsageError(
+            f"{file}: its name tells no tower (name it after one of {', '.join(TOWERS)}, such as"
+            f" RemoteCLIP-{TOWERS[1]}.pt)"
+        )
+    towers = create_tower(named[0], file).eval()
+    return ClipCheckpoint(towers.spec, towers, "", sha256_of_file(file), {}, "")
