@@ -40,7 +40,9 @@ class ObjectSet(_Section):
     """A set with boxes, points or masks."""
 
     name: str = Field(description="folder below the data root")
-    format: Literal["coco", "yolo", "colour_masks", "points"]
+    format: Literal[
+        "coco", "yolo", "voc", "dota", "visdrone", "auair", "colour_masks", "index_masks", "points"
+    ]
     weight: float = Field(gt=0, description="share of the dense crops drawn from this set")
     scale: Annotated[tuple[float, float], AfterValidator(_zoom_range)] = Field(
         description="range of the random zoom, 1 = the image's own pixels"

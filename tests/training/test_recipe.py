@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from firmware_cfg.errors import ConfigErrors, UsageError
-from training.recipe import DEFAULT_CHECKPOINT, default_recipe, leave_out, load_recipe
+from training.readers import OBJECT_READERS
+from training.recipe import DEFAULT_CHECKPOINT, ObjectSet, default_recipe, leave_out, load_recipe
+
+
+def test_every_reader_can_be_named_in_a_recipe() -> None:
+    assert set(get_args(ObjectSet.model_fields["format"].annotation)) == set(OBJECT_READERS)
 
 
 def test_the_shipped_recipe_is_valid() -> None:
@@ -28,7 +34,7 @@ def test_the_shipped_recipe_is_valid() -> None:
         ),
         ('"a {} seen from above"', '"a thing seen from above"', r"hold {} once"),
         ('"a {} seen from above"', '"a {} seen {x}"', r"hold {} once"),
-        ("format: coco", "format: voc", "format must be"),
+        ("format: coco", "format: kitti", "format must be"),
         ("plane: [plane]", "plane: []", "at least 1 item"),
         (
             "distractors: [elephant, giraffe, camel, penguin, whale, shark]",
