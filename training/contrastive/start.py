@@ -26,6 +26,7 @@ from training.models.trunk import VARIANTS
 from training.towers.base import Towers
 from training.towers.clip import ClipTowers, create_tower
 from training.towers.lite import LiteTowers
+from training.towers.spec import tower_config
 
 SaveTowers = Callable[[Path, Mapping[str, Any], str], None]
 """Writes the towers as a checkpoint folder, with metrics and card."""
@@ -61,9 +62,9 @@ def starting_towers(recipe: ContrastRecipe, manifest: Manifest, sentences: Seque
 
 def _clip(recipe: ContrastRecipe, start: Path | None, licence: str) -> Start:
     if start is not None and start.is_dir():
-        checkpoint = open_checkpoint(start)
-        if isinstance(checkpoint, Checkpoint) or checkpoint.spec.model != recipe.model:
-            raise CheckpointError(f"{start}: a {checkpoint.spec.model}, the recipe trains {recipe.model}")
+        checkpoint, name = open_checkpoint(start), tower_config(recipe.model)[0]
+        if isinstance(checkpoint, Checkpoint) or checkpoint.spec.model != name:
+            raise CheckpointError(f"{start}: a {checkpoint.spec.model}, the recipe trains {name}")
         towers: ClipTowers = checkpoint.towers
         if recipe.quick_gelu not in (None, towers.spec.quick_gelu):
             raise UsageError(f"{start}: has the other activation (leave quick_gelu out of the recipe)")
