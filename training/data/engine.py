@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -41,7 +42,7 @@ class LocalEngine:
             return
         # Spawned, not forked: the libraries that decode images hold threads that a fork does not copy.
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_quiet_worker)
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
         try:
             futures = {pool.submit(function, task): index for index, task in enumerate(tasks)}
             for future in as_completed(futures):
@@ -54,9 +55,18 @@ class LocalEngine:
             pool.shutdown(cancel_futures=True)
 
 
-def _quiet_worker() -> None:
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool; a worker finishes its task
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker waits for tasks on a pipe whose other end it holds too: a killed parent leaves it there."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def create_engine(name: str, workers: int | None = None) -> Engine:

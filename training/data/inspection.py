@@ -157,12 +157,13 @@ def _draw(axis: Axes, sample: ShardSample) -> None:
         axis.add_patch(
             Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor="white", linewidth=0.8, linestyle=":")
         )
+    axis.set_anchor("N")  # pictures of a row begin at one height, whatever their shape
     axis.set_xlim(0, sample.width)
     axis.set_ylim(sample.height, 0)
     classes = ", ".join(sample.names[label] for label in np.unique(sample.labels).tolist()) or sample.label
     axis.set_title(textwrap.fill(f"{sample.key} · {classes}", 44), fontsize=7, loc="left")
     said = "\n".join(
-        textwrap.fill(f"• {caption}", 52, max_lines=2, placeholder=" …") for caption in sample.captions[:6]
+        textwrap.fill(f"• {caption}", 64, max_lines=2, placeholder=" …") for caption in sample.captions[:6]
     )
     # A caption is text, whatever it holds: a dollar sign must not begin a formula.
     axis.text(0, -0.02, said, transform=axis.transAxes, fontsize=6.5, va="top", parse_math=False)
@@ -179,6 +180,7 @@ def _histograms(sets: dict[str, SetFigures]) -> bytes:
     shown = classes.most_common(_CLASSES)[::-1]
     by_class.barh([key for key, _ in shown], [number for _, number in shown])
     by_class.set_xscale("log")
+    by_class.set_xlim(left=0.8)
     by_class.tick_params(axis="y", labelsize=7)
     more = len(classes) - len(shown)
     by_class.set_title("boxes, or images of a scene label" + (f"; {more} classes more" if more > 0 else ""))

@@ -19,20 +19,16 @@ _QUEUED = 4  # tasks a CPU that wait in the cluster: enough to keep it busy, few
 
 
 class RayEngine:
-    """One Ray task a task. Joins the running cluster, or starts one of `workers` CPUs and ends it again."""
+    """One Ray task a task. The first run joins the cluster, or starts one of `workers` CPUs that ends with
+    this process."""
 
     def __init__(self, workers: int | None = None) -> None:
         self._workers = workers
 
     def run(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
-        joined = ray.is_initialized()
-        if not joined:
+        if not ray.is_initialized():
             _join(self._workers)
-        try:
-            yield from _run(function, tasks)
-        finally:
-            if not joined:
-                ray.shutdown()
+        yield from _run(function, tasks)
 
 
 def _join(workers: int | None) -> None:
