@@ -37,6 +37,15 @@ def pretrain_command(
             help="Weights file or checkpoint folder, instead of the recipe's start_from; scratch: none."
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="remoteclip-lite0 or remoteclip-lite2, instead of a lite recipe's model."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Instead of a lite recipe's steps.")] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SET:CLASS", help="Box no object of this class (lite); may be repeated."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run in OUT.")] = False,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads a process; default: torch's choice.")
@@ -65,11 +74,12 @@ def pretrain_command(
     import torch
     from rich.console import Console
 
+    from firmware_cfg.errors import UsageError
     from training.contrastive.processes import batch_workers, joined
     from training.contrastive.recipe import is_contrastive, load_contrast_recipe
     from training.data_root import data_root
     from training.pretrain import pretrain
-    from training.recipe import default_recipe, load_recipe
+    from training.recipe import changed, default_recipe, load_recipe
 
     path = recipe or default_recipe()
     places = {"shards": shards and str(shards.absolute()), "start_from": start_from and _start(start_from)}
@@ -80,11 +90,13 @@ def pretrain_command(
         console = Console(stderr=True, quiet=not processes.main)
         ahead = workers or batch_workers(processes.count)
         if shards or is_contrastive(path):
+            if model or steps or leave_out:
+                raise UsageError("--model, --steps and --leave-out change a lite recipe only")
             contrast = load_contrast_recipe(path).model_copy(update=given)
             recall = _contrast(contrast, data, out, resume, ahead, processes, console)
             found = f"validation mean recall {recall:.3f}"
         else:
-            lite = load_recipe(path).model_copy(update=given)
+            lite = changed(load_recipe(path), model, given.get("start_from"), steps, leave_out or ())
             score = pretrain(lite, data_root(data), out, resume, console, processes, ahead)
             found = f"validation mean recall {score.recall:.3f}, score {score.score:.3f}"
     if processes.main:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -90,6 +90,9 @@ class Schedule(_Section):
     trunk_learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     ema: float = Field(gt=0, lt=1, description="decay of the averaged weights that are evaluated and kept")
+    scene_refit: int = Field(
+        default=0, ge=0, description="steps of re-fitting the scene head on the finished trunk's features"
+    )
     evaluate_every: int = Field(gt=0)
     save_every: int = Field(gt=0)
     seed: int = 0
@@ -134,6 +137,22 @@ def load_recipe(path: Path) -> Recipe:
         return recipe
     start = DEFAULT_CHECKPOINT if recipe.start_from == "default" else path.parent / recipe.start_from
     return recipe.model_copy(update={"start_from": str(start.absolute())})
+
+
+def changed(
+    recipe: Recipe, model: str | None, start_from: str | None, steps: int | None, left_out: Sequence[str]
+) -> Recipe:
+    """The recipe with what the command line says instead: None leaves a value as it is; see leave_out.
+
+    Raises UsageError for an unknown model.
+    """
+    models = get_args(Recipe.model_fields["model"].annotation)
+    if model is not None and model not in models:
+        raise UsageError(f"{model}: unknown model (a lite recipe trains {' or '.join(models)})")
+    schedule = recipe.schedule.model_copy(update={} if steps is None else {"steps": steps})
+    stated = {"model": model, "start_from": start_from}
+    update = {name: value for name, value in stated.items() if value is not None}
+    return leave_out(recipe.model_copy(update={**update, "schedule": schedule}), left_out)
 
 
 def leave_out(recipe: Recipe, classes: Sequence[str]) -> Recipe:

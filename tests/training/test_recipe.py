@@ -7,7 +7,7 @@ import pytest
 
 from firmware_cfg.errors import ConfigErrors, UsageError
 from training.readers import OBJECT_READERS
-from training.recipe import DEFAULT_CHECKPOINT, ObjectSet, default_recipe, leave_out, load_recipe
+from training.recipe import DEFAULT_CHECKPOINT, ObjectSet, changed, default_recipe, leave_out, load_recipe
 
 
 def test_every_reader_can_be_named_in_a_recipe() -> None:
@@ -94,3 +94,13 @@ def test_classes_can_be_left_out_of_a_run() -> None:
 def test_only_classes_of_the_recipe_can_be_left_out(stated: str) -> None:
     with pytest.raises(UsageError, match="not a set and class of the recipe"):
         leave_out(load_recipe(default_recipe()), [stated])
+
+
+def test_a_command_line_changes_what_it_names() -> None:
+    recipe = load_recipe(default_recipe())
+    assert changed(recipe, None, None, None, ()) == recipe
+    found = changed(recipe, "remoteclip-lite2", "/there", 7, ["vhr10:ship"])
+    assert (found.model, found.start_from, found.schedule.steps) == ("remoteclip-lite2", "/there", 7)
+    assert "ship" not in found.object_sets[0].objects
+    with pytest.raises(UsageError, match="a lite recipe trains remoteclip-lite0 or remoteclip-lite2"):
+        changed(recipe, "lite9", None, None, ())
