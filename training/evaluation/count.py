@@ -2,134 +2,212 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import Bundle
-from edge.pipeline import Pipeline
-from edge.prompts import in_memory_list
-from firmware_cfg.errors import RemoteclipError
-from firmware_cfg.prompt_list import PromptList
-from training.evaluation.frames import frame_of
-from training.evaluation.intervals import bootstrap_mean
-from training.evaluation.vocabulary import object_list, prompt_id
-from training.progress import track
-from training.readers import OBJECT_READERS, detect_format
-from training.samples import ObjectSample
-from training.splits import belongs
+from training.evaluation.intervals import bootstrap_mean, bootstrap_ratio
+from training.evaluation.objects import ObjectTask, object_task
+from training.evaluation.operating import Asked, OperatingPoint, Origin, Size, choose, counted
+from training.evaluation.sightings import Observer
+from training.evaluation.vocabulary import prompt_id
 
-LOWEST = 0.02  # thresholds are searched above this score
-_GRID = np.round(np.arange(LOWEST, 0.98, 0.01), 2)
+if TYPE_CHECKING:
+    from training.evaluation.subject import Subject
+
+Counts = NDArray[np.int64]
+
+BUCKETS = ((0, 0), (1, 2), (3, 5), (6, 10), (11, 30), (31, None))
+"""True numbers of things that are reported apart, ends included: a count of 0 is easy, one of 40 is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketCount:
+    """Counting where the true number lies in a range, such as "3-5": over n pairs of image and class."""
+
+    n: int
+    mae: float
+    exact: float
+    within_one: float
 
 
 @dataclass(frozen=True, slots=True)
 class ClassCount:
-    """Counting of one class: mae with its 95% interval, share of images counted exactly, and totals."""
+    """Counting of one class.
+
+    threshold and where it comes from; mae with its 95% interval; exact, within_one: share of images counted
+    exactly, or wrong by one at most; exact_1_10: share counted exactly of the n_1_10 images that truly hold
+    1 to 10 (None where there are none); total, truth: sums over images; total_error: their difference as a
+    share of the truth (None where that is 0); buckets by true number.
+    """
 
     threshold: float
+    threshold_from: Origin
     mae: float
     mae_low: float
     mae_high: float
     exact: float
+    within_one: float
+    exact_1_10: float | None
+    n_1_10: int
     total: int
     truth: int
+    total_error: float | None
+    buckets: dict[str, BucketCount]
 
 
 @dataclass(frozen=True, slots=True)
 class CountReport:
-    """Counting on one split: n images, and every class by its name."""
+    """Counting on one split: n images, every class by its name, and all pairs of image and class together.
+
+    image_size: model input (width, height), or None where every frame had the one that suits it; tried: mean
+    absolute error on validation, summed over classes, of every input tried. exact_1_10 pools the n_1_10 pairs
+    whose true number is 1 to 10, with its 95% interval over images; exact_1_10_by_class is the mean of the
+    classes' own. limited: images in which the graph's every place counted, so that more things may be there.
+    counted, true: (n, classes) numbers of every image.
+    """
 
     dataset: str
     split: str
     n: int
+    image_size: Size | None
+    tried: dict[str, float]
+    mae: float
+    exact: float
+    within_one: float
+    exact_1_10: float | None
+    exact_1_10_low: float | None
+    exact_1_10_high: float | None
+    exact_1_10_by_class: float | None
+    n_1_10: int
+    limited: int
+    buckets: dict[str, BucketCount]
     classes: dict[str, ClassCount]
+    counted: Counts
+    true: Counts
 
     def as_json(self) -> dict[str, Any]:
-        """The object that the command prints last."""
-        return asdict(self)
+        """The object that the command prints last: everything but the single images' numbers."""
+        document = asdict(self)
+        del document["counted"], document["true"]
+        return document
+
+    def plot(self, path: Path) -> None:
+        """Draw counted against true numbers, and the error by true number, into a PNG file."""
+        from training.evaluation.count_plot import draw
+
+        draw(self, path)
 
 
-def evaluate_count(bundle: Bundle, folder: Path, split: str, form: str | None = None) -> CountReport:
-    """Choose every class's threshold on the set's validation images, then count on the split once.
+def evaluate_count(
+    subject: Subject,
+    folder: Path,
+    split: str = "test",
+    *,
+    form: str | None = None,
+    classes: Sequence[str] = (),
+    by_name: Collection[str] = (),
+    thresholds: str = "validation",
+    image_size: Asked = None,
+) -> CountReport:
+    """Choose thresholds and model input on the set's validation images, then count on the split once.
 
-    Raises RemoteclipError where the set has no validation images.
+    Args:
+        subject: the model.
+        folder, split, form, classes: see `object_task`. Every class is asked for, whether or not a split
+            shows it: a thing that is not there and is counted is an error too.
+        by_name, thresholds, image_size: see `choose`.
+
+    Raises:
+        RemoteclipError: the set has nothing to count, no images in the split, or none for validation.
+        UsageError: an unknown class or word, or a checkpoint is asked for default thresholds.
     """
-    form = form or detect_format(folder)
-    if form not in OBJECT_READERS:
-        raise RemoteclipError(
-            f"{folder}: {form} holds no boxes or points to count (use eval zeroshot or retrieval)"
-        )
-    names, train = OBJECT_READERS[form](folder, "train")
-    validation = [s for s in train if belongs(folder.name, s.path, "val")]
-    if not validation:
-        raise RemoteclipError(f"{folder}: no validation images (add their name hashes to training/splits)")
-    samples = validation if split == "val" else OBJECT_READERS[form](folder, split)[1]
-    if not samples:
-        raise RemoteclipError(f"{folder}: no images in split {split}")
-    present = [
-        i for i, name in enumerate(names) if any((s.labels == i).any() for s in (*validation, *samples))
+    task = object_task(folder, split, form, classes)
+    point = choose(subject, task, folder, by_name=by_name, thresholds=thresholds, image_size=image_size)
+    return count_at(subject, task, point)
+
+
+def count_at(subject: Subject, task: ObjectTask, point: OperatingPoint) -> CountReport:
+    """Count on the task's images as the drone would with these thresholds and this model input."""
+    with Observer(subject, point.prompts(task.dataset), point.image_size) as observer:
+        seen = observer.observe(task.samples, f"{task.dataset}: counting")
+        limited = sum(observer.exhausted(sighting) for sighting in seen)
+        used = observer.thresholds
+    rows = [
+        counted(sample, sighting, task.names) for sample, sighting in zip(task.samples, seen, strict=True)
     ]
-    kept = [names[i] for i in present]
-    thresholds = choose_thresholds(bundle, folder.name, kept, validation, present)
-    truth = _truth(samples, len(names))[:, present]
-    counted = _counts(bundle, object_list(folder.name, kept, thresholds), kept, samples)
-    classes = {
-        name: _class_count(thresholds[name], counted[:, i], truth[:, i]) for i, name in enumerate(kept)
+    numbers, truth = np.array(rows, np.int64), task.truth(task.samples)
+    by_class = {
+        name: _class_count(used[prompt_id(name)], point.origins[name], numbers[:, i], truth[:, i])
+        for i, name in enumerate(task.names)
     }
-    return CountReport(folder.name, split, len(samples), classes)
+    few = (truth >= 1) & (truth <= 10)
+    hits = few & (numbers == truth)
+    pooled = _share(numbers == truth, few)
+    has = few.any(axis=1)
+    low, high = bootstrap_ratio(hits[has].sum(1), few[has].sum(1)) if has.any() else (None, None)
+    shares = [c.exact_1_10 for c in by_class.values() if c.exact_1_10 is not None]
+    error = np.abs(numbers - truth)
+    return CountReport(
+        dataset=task.dataset,
+        split=task.split,
+        n=len(task.samples),
+        image_size=point.image_size,
+        tried=point.tried,
+        mae=float(error.mean()),
+        exact=float((error == 0).mean()),
+        within_one=float((error <= 1).mean()),
+        exact_1_10=pooled,
+        exact_1_10_low=low,
+        exact_1_10_high=high,
+        exact_1_10_by_class=float(np.mean(shares)) if shares else None,
+        n_1_10=int(few.sum()),
+        limited=limited,
+        buckets=by_bucket(numbers, truth),
+        classes=by_class,
+        counted=numbers,
+        true=truth,
+    )
 
 
-def choose_thresholds(
-    bundle: Bundle,
-    dataset: str,
-    names: Sequence[str],
-    samples: Sequence[ObjectSample],
-    columns: Sequence[int],
-) -> dict[str, float]:
-    """The threshold of least mean absolute error of every class; of equally good ones the middle."""
-    scores: list[dict[str, list[float]]] = []
-    with _pipeline(bundle, object_list(dataset, names, LOWEST)) as pipeline:
-        for number, sample in enumerate(track(samples, f"{dataset}: thresholds")):
-            by_class: dict[str, list[float]] = {prompt_id(name): [] for name in names}
-            for place in pipeline.process(frame_of(sample.path, number)).scores.places:
-                by_class[place.prompt].append(place.score)
-            scores.append(by_class)
-    chosen: dict[str, float] = {}
-    for name, column in zip(names, columns, strict=True):
-        truth = np.array([(sample.labels == column).sum() for sample in samples])
-        above = np.array([(np.array(s[prompt_id(name)])[:, None] >= _GRID).sum(0) for s in scores])
-        error = np.abs(above - truth[:, None]).mean(axis=0)
-        best = np.flatnonzero(error <= error.min() + 1e-9)
-        chosen[name] = float(_GRID[best[len(best) // 2]])
-    return chosen
+def by_bucket(numbers: Counts, truth: Counts) -> dict[str, BucketCount]:
+    """Counting by the true number, of counts and truths of one shape, in the ranges that occur."""
+    found: dict[str, BucketCount] = {}
+    for first, last in BUCKETS:
+        here = (truth >= first) & (truth <= last if last is not None else True)
+        if here.any():
+            error = np.abs(numbers - truth)[here]
+            name = f"{first}+" if last is None else str(first) if first == last else f"{first}-{last}"
+            exact, near = float((error == 0).mean()), float((error <= 1).mean())
+            found[name] = BucketCount(int(here.sum()), float(error.mean()), exact, near)
+    return found
 
 
-def _counts(
-    bundle: Bundle, prompts: PromptList, names: Sequence[str], samples: Sequence[ObjectSample]
-) -> NDArray[np.int64]:
-    rows = []
-    with _pipeline(bundle, prompts) as pipeline:
-        for number, sample in enumerate(track(samples, "counting")):
-            counts = pipeline.process(frame_of(sample.path, number)).counts
-            rows.append([counts.prompts[prompt_id(name)].count for name in names])
-    return np.array(rows, np.int64).reshape(len(samples), len(names))
-
-
-def _pipeline(bundle: Bundle, prompts: PromptList) -> Pipeline:
-    return Pipeline(bundle, in_memory_list(prompts), independent=True)
-
-
-def _truth(samples: Sequence[ObjectSample], classes: int) -> NDArray[np.int64]:
-    return np.stack([sample.counts(classes) for sample in samples])
-
-
-def _class_count(threshold: float, counted: NDArray[np.int64], truth: NDArray[np.int64]) -> ClassCount:
-    error = np.abs(counted - truth)
+def _class_count(threshold: float, origin: Origin, numbers: Counts, truth: Counts) -> ClassCount:
+    error = np.abs(numbers - truth)
     low, high = bootstrap_mean(error)
-    exact = float((error == 0).mean())
-    return ClassCount(threshold, float(error.mean()), low, high, exact, int(counted.sum()), int(truth.sum()))
+    few = (truth >= 1) & (truth <= 10)
+    total, true = int(numbers.sum()), int(truth.sum())
+    return ClassCount(
+        threshold=threshold,
+        threshold_from=origin,
+        mae=float(error.mean()),
+        mae_low=low,
+        mae_high=high,
+        exact=float((error == 0).mean()),
+        within_one=float((error <= 1).mean()),
+        exact_1_10=_share(error == 0, few),
+        n_1_10=int(few.sum()),
+        total=total,
+        truth=true,
+        total_error=(total - true) / true if true else None,
+        buckets=by_bucket(numbers, truth),
+    )
+
+
+def _share(hits: NDArray[np.bool_], among: NDArray[np.bool_]) -> float | None:
+    return float(hits[among].mean()) if among.any() else None

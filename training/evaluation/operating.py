@@ -85,21 +85,19 @@ def choose(
     for name in by_name:
         if name not in task.names:
             raise UsageError(f"{folder}: {name} is none of the classes asked for ({', '.join(task.names)})")
+    if subject.kind == "checkpoint" and (by_name or thresholds == "default"):
+        raise _no_null_bank(subject)
     if thresholds == "default":
         values, origins = _complete(task.names, {}, task.names)
-        point = OperatingPoint(None if image_size == SUITED else image_size, values, origins, {})
-    elif not task.validation:
+        return OperatingPoint(None if image_size == SUITED else image_size, values, origins, {})
+    if not task.validation:
         raise RemoteclipError(
             f"{folder}: no validation images to choose thresholds on (give the set a split `val`, or take the"
             " null bank's: --thresholds default)"
         )
-    else:
-        point = _search(subject, task, frozenset(by_name), image_size)
+    point = _search(subject, task, frozenset(by_name), image_size)
     if subject.kind == "checkpoint" and "null bank" in point.origins.values():
-        raise UsageError(
-            f"{subject.path}: default thresholds come from a bundle's null bank, and this is a checkpoint"
-            " (compile it, or choose thresholds on validation)"
-        )
+        raise _no_null_bank(subject)  # validation shows none of the classes
     return point
 
 
@@ -123,7 +121,10 @@ def parse_size(text: str | None) -> Asked:
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise UsageError(f"image size {text}: expected WIDTHxHEIGHT, such as 640x384, or {SUITED}")
-    return int(width), int(height)
+    size = int(width), int(height)
+    if min(size) < 1 or any(side % SIZE_MULTIPLE for side in size):
+        raise UsageError(f"image size {text}: both sides must be multiples of {SIZE_MULTIPLE}")
+    return size
 
 
 def counted(sample: ObjectSample, sighting: Sighting, names: Sequence[str]) -> list[int]:
@@ -136,6 +137,13 @@ def counted(sample: ObjectSample, sighting: Sighting, names: Sequence[str]) -> l
         ):
             counts[ids.index(place.prompt)] -= int(is_open)
     return counts
+
+
+def _no_null_bank(subject: Subject) -> UsageError:
+    return UsageError(
+        f"{subject.path}: default thresholds come from a bundle's null bank, and this is a checkpoint"
+        " (compile it, or choose thresholds on validation)"
+    )
 
 
 def _search(
@@ -197,7 +205,8 @@ def _complete(
 ) -> tuple[dict[str, float | None], dict[str, Origin]]:
     values: dict[str, float | None] = {}
     origins: dict[str, Origin] = {}
-    usual = [value for value in chosen.values() if value < 1]  # at 1 a class was never seen where it was
+    # At 1 a class was never seen where it was, which says nothing of others.
+    usual = [value for value in chosen.values() if value < 1] or list(chosen.values())
     for name in names:
         if name in chosen:
             values[name], origins[name] = chosen[name], "validation"
