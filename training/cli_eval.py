@@ -2,116 +2,178 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    name="eval", no_args_is_help=True, help="Evaluations, by the drone's own engine (extra: train)."
+from training.cli_eval_objects import app as objects
+from training.evaluation.options import (
+    Candidates,
+    Data,
+    Engine,
+    Epochs,
+    Json,
+    Model,
+    Plot,
+    Protocol,
+    Seed,
+    Split,
+    Threads,
+    finish,
+    require_train,
+    subject_of,
 )
 
-Model = Annotated[Path, typer.Argument(help="Bundle folder, or `default` for the shipped one.")]
-Data = Annotated[Path, typer.Argument(help="Folder of the data set.")]
-Json = Annotated[bool, typer.Option("--json", help="Print nothing but the JSON object.")]
+app = typer.Typer(
+    name="eval",
+    no_args_is_help=True,
+    help="Evaluations of bundles by the drone's own engine, and of checkpoints in torch (extra: train).",
+)
+app.add_typer(objects)
 
 
 @app.callback()
 def eval_group() -> None:
-    """Evaluations, by the drone's own engine (extra: train)."""
-
-
-@app.command("count")
-def count(
-    model: Model,
-    data: Data,
-    split: Annotated[str, typer.Option(help="Split to report on; thresholds come from validation.")] = "test",
-    form: Annotated[str | None, typer.Option("--format", help="coco, yolo, colour_masks or points.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Counting error by class, thresholds chosen on validation images."""
-    bundle = _bundle(model)
-    from training.evaluation.count import evaluate_count
-    from training.evaluation.tables import count_table
-
-    report = evaluate_count(bundle, data, split, form)
-    _finish(None if as_json else count_table([report]), report.as_json())
+    """Evaluations of bundles by the drone's own engine, and of checkpoints in torch (extra: train)."""
 
 
 @app.command("zeroshot")
 def zeroshot(
     model: Model,
     data: Data,
-    split: Annotated[str, typer.Option(help="Of a caption set; class folders have none.")] = "all",
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "all",
+    protocol: Protocol = "default",
+    engine: Engine = "openvino",
+    threads: Threads = None,
+    plot: Plot = None,
     as_json: Json = False,
 ) -> None:
     """Zero-shot top-1 of whole images, classes from folder names or labels."""
-    bundle = _bundle(model)
+    subject = subject_of(model, engine, threads, plot)
     from training.evaluation.scenes import evaluate_zeroshot
     from training.evaluation.tables import zeroshot_table
 
-    report = evaluate_zeroshot(bundle, data, split)
-    _finish(None if as_json else zeroshot_table([report]), report.as_json())
+    report = evaluate_zeroshot(subject, data, split, protocol)
+    finish(report, None if as_json else zeroshot_table([report]), plot)
 
 
 @app.command("retrieval")
 def retrieval(
     model: Model,
     data: Data,
-    split: Annotated[str, typer.Option(help="Split of the caption file.")] = "test",
+    split: Split = "test",
+    engine: Engine = "openvino",
+    threads: Threads = None,
+    plot: Plot = None,
     as_json: Json = False,
 ) -> None:
     """Caption retrieval: recall at 1, 5 and 10 both ways, and their mean."""
-    bundle = _bundle(model)
+    subject = subject_of(model, engine, threads, plot)
     from training.evaluation.scenes import evaluate_retrieval
     from training.evaluation.tables import retrieval_table
 
-    report = evaluate_retrieval(bundle, data, split)
-    _finish(None if as_json else retrieval_table([report]), report.as_json())
+    report = evaluate_retrieval(subject, data, split)
+    finish(report, None if as_json else retrieval_table([report]), plot)
+
+
+@app.command("probe")
+def probe(
+    model: Model,
+    data: Data,
+    candidates: Candidates = 12,
+    epochs: Epochs = 1000,
+    seed: Seed = 0,
+    engine: Engine = "openvino",
+    threads: Threads = None,
+    plot: Plot = None,
+    as_json: Json = False,
+) -> None:
+    """Linear probe: a linear classifier on frozen image embeddings, its settings chosen on validation."""
+    subject = subject_of(model, engine, threads, plot)
+    from training.evaluation.probe import evaluate_probe
+    from training.evaluation.scene_tables import probe_table
+
+    report = evaluate_probe(subject, data, candidates=candidates, epochs=epochs, seed=seed)
+    finish(report, None if as_json else probe_table(report), plot)
+
+
+@app.command("knn")
+def knn(
+    model: Model,
+    data: Data,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Neighbours that vote.")] = 20,
+    temperature: Annotated[float, typer.Option(min=1e-3, help="Of the votes exp(cosine / T).")] = 0.07,
+    engine: Engine = "openvino",
+    threads: Threads = None,
+    plot: Plot = None,
+    as_json: Json = False,
+) -> None:
+    """k-NN on frozen image embeddings; also with the k that validation chooses."""
+    subject = subject_of(model, engine, threads, plot)
+    from training.evaluation.knn import evaluate_knn
+    from training.evaluation.scene_tables import knn_table
+
+    report = evaluate_knn(subject, data, k=k, temperature=temperature)
+    finish(report, None if as_json else knn_table(report), plot)
+
+
+@app.command("fewshot")
+def fewshot(
+    model: Model,
+    data: Data,
+    shots: Annotated[list[int] | None, typer.Option(min=1, help="Images a class; may be repeated.")] = None,
+    draws: Annotated[int, typer.Option(min=1, help="How often the images are drawn anew.")] = 5,
+    candidates: Candidates = 12,
+    epochs: Epochs = 1000,
+    protocol: Protocol = "default",
+    seed: Seed = 0,
+    engine: Engine = "openvino",
+    threads: Threads = None,
+    plot: Plot = None,
+    as_json: Json = False,
+) -> None:
+    """Few-shot: a linear classifier from 1, 4, 8, 16 and 32 images a class, with zero-shot beside it."""
+    subject = subject_of(model, engine, threads, plot)
+    from training.evaluation.fewshot import SHOTS, evaluate_fewshot
+    from training.evaluation.scene_tables import fewshot_table
+
+    report = evaluate_fewshot(
+        subject,
+        data,
+        shots=shots or SHOTS,
+        draws=draws,
+        candidates=candidates,
+        epochs=epochs,
+        protocol=protocol,
+        seed=seed,
+    )
+    finish(report, None if as_json else fewshot_table(report), plot)
 
 
 @app.command("accuracy")
 def accuracy(
-    model: Model,
-    data: Annotated[Path | None, typer.Argument(help="Data root; default: $REMOTECLIP_DATA.")] = None,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL... [DATA]", help="Models, then the data root; default: $REMOTECLIP_DATA."
+        ),
+    ],
+    only: Annotated[list[str] | None, typer.Option(help="Measure this set alone; may be repeated.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Keep finished sets in this folder, to go on where a run stopped.")
+    ] = None,
+    engine: Engine = "openvino",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Every figure of the model's table: counting, zero-shot and retrieval on held-back data."""
-    bundle = _bundle(model)
-    from training.data_root import data_root
-    from training.evaluation.accuracy import evaluate_all
-    from training.evaluation.tables import count_table, retrieval_table, zeroshot_table
+    """Every figure of the model's table on held-back data; of several models side by side."""
+    require_train()
+    from training.evaluation.accuracy import evaluate_accuracy, models_and_root
+    from training.evaluation.subject import open_subject
+    from training.evaluation.tables import accuracy_table
 
-    reports = evaluate_all(bundle, data_root(data))
-    tables = (
-        count_table(reports.counts),
-        zeroshot_table(reports.zeroshot),
-        retrieval_table(reports.retrieval),
-    )
-    for table in () if as_json else tables:
-        _print(table)
-    _finish(None, reports.as_json())
-
-
-def _bundle(model: Path) -> Any:
-    from training.errors import require_extra
-
-    require_extra("train", "torch", "numpy", "cv2")
-    from edge.bundle import DEFAULT, load_bundle
-
-    return load_bundle(DEFAULT if str(model) == DEFAULT else model)
-
-
-def _print(table: Any) -> None:
-    from rich.console import Console
-
-    # Into a file or pipe a table is printed whole instead of folded to 80 columns.
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
-
-
-def _finish(table: Any, document: dict[str, Any]) -> None:
-    if table is not None:
-        _print(table)
-    print(json.dumps(document))
+    models, root = models_and_root(paths)
+    subjects = [open_subject(model, engine=engine, threads=threads) for model in models]
+    report = evaluate_accuracy(subjects, root, only=only or (), out=out)
+    finish(report, None if as_json else accuracy_table(report), None)

@@ -59,7 +59,10 @@ class FewShotReport:
 
     def as_json(self) -> dict[str, Any]:
         """The object that the command prints last."""
-        return {**asdict(self), "shots": {str(k): asdict(shots) for k, shots in self.shots.items()}}
+        by_shots = {
+            str(k): asdict(s) | {"settings": list(map(asdict, s.settings))} for k, s in self.shots.items()
+        }
+        return {**asdict(self), "shots": by_shots}
 
     def plot(self, path: Path) -> None:
         """Draw top-1 by shots with intervals, and zero-shot beside it. Raises UsageError, MissingExtra."""
