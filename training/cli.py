@@ -76,7 +76,7 @@ def pretrain_command(
 
     from firmware_cfg.errors import UsageError
     from training.contrastive.processes import batch_workers, joined
-    from training.contrastive.recipe import is_contrastive, load_contrast_recipe
+    from training.contrastive.recipe import SCRATCH, is_contrastive, load_contrast_recipe
     from training.data_root import data_root
     from training.pretrain import pretrain
     from training.recipe import changed, default_recipe, load_recipe
@@ -96,7 +96,10 @@ def pretrain_command(
             recall = _contrast(contrast, data, out, resume, ahead, processes, console)
             found = f"validation mean recall {recall:.3f}"
         else:
-            lite = changed(load_recipe(path), model, given.get("start_from"), steps, leave_out or ())
+            lite = load_recipe(path)
+            if given.get("start_from") == SCRATCH:
+                lite, given = lite.model_copy(update={"start_from": None}), {}
+            lite = changed(lite, model, given.get("start_from"), steps, leave_out or ())
             score = pretrain(lite, data_root(data), out, resume, console, processes, ahead)
             found = f"validation mean recall {score.recall:.3f}, score {score.score:.3f}"
     if processes.main:
