@@ -78,8 +78,7 @@ class Validation:
             pool.spec.name: self._count_error(tower, pool, text(self.class_sentences(pool)))
             for pool in self.pools
         }
-        captions_of_all = [caption for sample in self.captioned for caption in sample.captions]
-        return ValidationScore(errors, self._recall(tower, text(captions_of_all)))
+        return ValidationScore(errors, self.recall(tower, projection, bank))
 
     def _count_error(self, tower: LiteImageTower, pool: ObjectPool, text: Tensor) -> float:
         counts, truth = [], []
@@ -102,7 +101,12 @@ class Validation:
         present = true[:, :, 0].sum(0) > 0
         return float(error.min(dim=1).values[present].mean())
 
-    def _recall(self, tower: LiteImageTower, text: Tensor) -> float:
+    @torch.inference_mode()
+    def recall(self, tower: LiteImageTower, projection: torch.nn.Module, bank: SentenceBank) -> float:
+        """Mean of the six recalls of caption retrieval; the tower must be in eval mode."""
+        text = project(
+            projection, bank.of([caption for sample in self.captioned for caption in sample.captions])
+        )
         images = [cv2.resize(read_rgb(s.path), (self.crop, self.crop)) for s in self.captioned]
         batches = torch.from_numpy(np.stack(images)).split(50)
         embedding = torch.cat([tower(batch).embedding for batch in batches])
