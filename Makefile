@@ -9,6 +9,7 @@ DEV = .venv-dev/bin
 DEEPFOREST = deepforest==2.1.0
 
 BUNDLE ?= firmware_cfg/bundles/default
+CHECKPOINT ?= training/checkpoints/default
 DATA ?= $(or $(REMOTECLIP_DATA),../shared/data)
 ARGS ?=
 
@@ -35,8 +36,8 @@ lint: .venv-dev/installed  ## Check style, types and the import ladder.
 package: .venv-dev/installed  ## Build the wheel, try it outside the checkout, resolve it for JetPack.
 	$(DEV)/python -m pytest -m packaging tests/packaging $(ARGS)
 
-accuracy: .venv-dev/installed  ## Measure the shipped bundle on held-back data: make accuracy DATA=...
-	$(DEV)/remoteclip eval accuracy $(BUNDLE) $(DATA) $(ARGS)
+accuracy: .venv-dev/installed  ## Measure the shipped bundle and checkpoint on held-back data: make accuracy DATA=...
+	$(DEV)/remoteclip eval accuracy $(BUNDLE) $(CHECKPOINT) $(DATA) $(ARGS)
 
 bench: .venv-dev/installed  ## Time the engines and the preprocessing on this machine.
 	$(DEV)/python benchmarks/engine_latency.py --bundle $(BUNDLE) $(ARGS)
