@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle import DEFAULT, load_bundle
 from edge.calibration import Calibration
 from edge.engines.base import F32, EngineOutput
 from edge.frames import RgbImage
@@ -27,7 +28,7 @@ from training.progress import track
 from training.readers import OBJECT_READERS, captions
 from training.recipe import ObjectSet, Recipe
 from training.samples import ObjectSample
-from training.splits import belongs
+from training.splits import read_part
 from training.torch_engine import TorchImageEngine, TorchTextEncoder
 
 NULL_CELLS = 3072
@@ -53,7 +54,11 @@ class Evidence:
 
 
 def calibrate(checkpoint: Checkpoint, recipe: Recipe, root: Path) -> Calibration:
-    """Fit a checkpoint's calibration on the validation images of its recipe's sets."""
+    """Fit a checkpoint's calibration on the validation images of its recipe's sets.
+
+    A recipe without caption sets says nothing of whole images: these keep the shipped bundle's fit and null
+    scenes, which suits checkpoints that go on from what ships.
+    """
     encoder = TorchTextEncoder(checkpoint)
     engines: dict[tuple[int, int], TorchImageEngine] = {}
     found = [_object_evidence(checkpoint, spec, root, encoder, engines) for spec in recipe.object_sets]
@@ -63,17 +68,22 @@ def calibrate(checkpoint: Checkpoint, recipe: Recipe, root: Path) -> Calibration
         raise RemoteclipError(
             f"{root}: validation images show no objects, or nothing else; nothing to calibrate on"
         )
-    cosine, same, captioned = _scene_evidence(checkpoint, recipe, root, encoder, engines)
-    if not same.any() or same.all():
-        raise RemoteclipError(
-            f"{root}: validation captions have no scene labels of the recipe to calibrate on"
-        )
+    if recipe.caption_sets:
+        cosine, same, captioned = _scene_evidence(checkpoint, recipe, root, encoder, engines)
+        if not same.any() or same.all():
+            raise RemoteclipError(
+                f"{root}: validation captions have no scene labels of the recipe to calibrate on"
+            )
+        platt_scene = platt(cosine, same, balanced=True)
+    else:
+        shipped = load_bundle(DEFAULT).calibration
+        platt_scene, captioned = shipped.platt_scene, shipped.null_scenes
     rng = np.random.default_rng(0)
     return Calibration(
         null_cells=_sample(np.concatenate([e.null for e in found]), NULL_CELLS, rng),
         null_scenes=_sample(np.concatenate([*(e.scene for e in found), captioned]), NULL_SCENES, rng),
         platt_object=platt(logit, right),
-        platt_scene=platt(cosine, same, balanced=True),
+        platt_scene=platt_scene,
         false_alarm_rate_object=FALSE_ALARM_OBJECT,
         false_alarm_rate_scene=FALSE_ALARM_SCENE,
     )
@@ -106,8 +116,7 @@ def _object_evidence(
     encoder: TorchTextEncoder,
     engines: dict[tuple[int, int], TorchImageEngine],
 ) -> Evidence:
-    names, samples = OBJECT_READERS[spec.format](root / spec.name, "train")
-    samples = [s for s in samples if belongs(spec.name, s.path, "val")]
+    names, samples = read_part(OBJECT_READERS[spec.format], root / spec.name, "val")
     columns = [names.index(name) for name in spec.objects]
     rows = _rows([spec.objects[name][0] for name in spec.objects], encoder)
     logits, rights, nulls, scenes = [], [], [], []

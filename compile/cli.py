@@ -22,7 +22,10 @@ def bundle(
     data: Annotated[
         Path | None, typer.Option(help="Data root with the validation images; default: $REMOTECLIP_DATA.")
     ] = None,
-    recipe: Annotated[Path | None, typer.Option(help="The recipe of the checkpoint.")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="The checkpoint's recipe; default: its run's, else the shipped model's."),
+    ] = None,
 ) -> None:
     """Export, calibrate on validation images, verify on both CPU engines, write the bundle."""
     from training.errors import require_extra
@@ -36,7 +39,8 @@ def bundle(
     from training.recipe import default_recipe, load_recipe
 
     console = Console(stderr=True)
-    loaded = load_recipe(recipe or default_recipe())
+    beside = checkpoint.parent / "recipe.json"  # what `train pretrain` left of the run
+    loaded = load_recipe(recipe or (beside if beside.is_file() else default_recipe()))
     compiled = compile_bundle(checkpoint, out, loaded, data_root(data), console)
     table = Table("engine", "graph", "places", "missing", "largest difference")
     for check in compiled.report.golden:

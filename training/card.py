@@ -27,6 +27,8 @@ def model_card(recipe: Recipe, validation: Mapping[str, Any], trained: Mapping[s
     n = validation["n"]
     errors = [f"| {name} | {n[name]} | {value:.3f} |" for name, value in validation["count_error"].items()]
     captioned = ", ".join(f"{n[s.name]} images of {s.name}" for s in recipe.caption_sets)
+    recall = validation["recall"]
+    retrieved = "not measured, no captioned images" if recall is None else f"{recall:.3f} ({captioned})"
     schedule = recipe.schedule
     table, error_table = "\n".join(rows), "\n".join(errors)
     boxed = f", {schedule.box_captions} images with sentences about their boxes" * bool(schedule.box_captions)
@@ -59,7 +61,7 @@ AdamW, cosine, averaged weights (decay {schedule.ema}); seed {schedule.seed}; ke
 
 ## Validation (what the checkpoint was chosen by)
 
-Mean recall of caption retrieval: {validation["recall"]:.3f} ({captioned}). Relative count error by set:
+Mean recall of caption retrieval: {retrieved}. Relative count error by set:
 
 | set | images | mean of abs(count - truth) / (truth + 1) |
 |---|---|---|

@@ -15,7 +15,7 @@ from training.readers import OBJECT_READERS, masks
 from training.recipe import ObjectSet
 from training.samples import CaptionSample, ObjectSample
 from training.splits import FOLDER as SPLIT_LISTS
-from training.splits import belongs
+from training.splits import read_part
 
 
 class ObjectPool:
@@ -26,7 +26,7 @@ class ObjectPool:
     ) -> None:
         self.spec = spec
         folder = root / spec.name
-        names, samples = OBJECT_READERS[spec.format](folder, "train")
+        names, samples = read_part(OBJECT_READERS[spec.format], folder, split)
         table = masks.colours(folder) if spec.areas else {}
         for name in (*spec.objects, *spec.areas):
             if name not in names:
@@ -35,7 +35,7 @@ class ObjectPool:
                 )
         self.classes = list(spec.objects)
         column = {names.index(name): i for i, name in enumerate(self.classes)}
-        self.samples = [_relabelled(s, column) for s in samples if belongs(spec.name, s.path, split)]
+        self.samples = [_relabelled(s, column) for s in samples]
         if not self.samples:
             raise DataError(f"{folder}: no images of split {split} (see the lists in {SPLIT_LISTS})")
         self.images = [read_rgb(s.path) for s in self.samples]

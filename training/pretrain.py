@@ -242,7 +242,8 @@ class _Loop:
         run.history.append(entry)
         self.console.print(json.dumps(entry), soft_wrap=True, highlight=False, markup=False)
         if log is not None:
-            log.plot(run.step, "validation", {"recall": score.recall, "score": score.score})
+            recall = {} if score.recall is None else {"recall": score.recall}
+            log.plot(run.step, "validation", {**recall, "score": score.score})
             log.plot(run.step, "validation/count_error", score.count_error)
         if score.score > run.best:
             run.best = score.score

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from firmware_cfg.errors import UsageError
 from firmware_cfg.located_yaml import load_model
@@ -76,7 +76,7 @@ class Schedule(_Section):
     warmup: int = Field(ge=0)
     dense_batch: int = Field(gt=0)
     dense_crop: int = Field(gt=0, multiple_of=32, description="pixels")
-    caption_batch: int = Field(gt=0)
+    caption_batch: int = Field(ge=0, description="images of the caption sets in a step")
     caption_crop: int = Field(gt=0, multiple_of=32, description="pixels")
     box_captions: int = Field(
         default=0,
@@ -101,6 +101,12 @@ class Schedule(_Section):
     )
     bfloat16: bool = Field(default=True, description="autocast; on CPUs without bfloat16 set it to false")
 
+    @model_validator(mode="after")
+    def _something_to_contrast(self) -> Schedule:
+        if self.caption_batch + self.box_captions < 2:
+            raise must("have two images or more in caption_batch and box_captions together")
+        return self
+
 
 class Recipe(_Section):
     """A run of `remoteclip train pretrain`."""
@@ -111,7 +117,9 @@ class Recipe(_Section):
         description="checkpoint folder to go on from, relative to the recipe, or `default`: what ships",
     )
     object_sets: list[ObjectSet] = Field(min_length=1)
-    caption_sets: list[CaptionSet] = Field(min_length=1)
+    caption_sets: list[CaptionSet] = Field(
+        default=[], description="none: the sentences are the boxes' own, by box_captions"
+    )
     templates: list[Template] = Field(
         min_length=2, description="sentences with {} for the phrase; validation asks with the second"
     )

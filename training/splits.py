@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 
 from edge.files import write_atomically
 from training.errors import DataError, MissingSplit
+from training.readers import Reader
+from training.samples import ObjectSample
 
+_ONE_IN = 8  # images of a set that nobody has listed
 FOLDER = Path(__file__).parent / "splits"
 
 
@@ -38,6 +41,39 @@ def belongs(name: str, path: Path, split: str) -> bool:
     hashed = name_hash(path)
     validation = hashed in listed(name, "val")
     return validation if split == "val" else not validation and hashed not in listed(name, "leak")
+
+
+def read_part(read: Reader, folder: Path, split: str) -> tuple[tuple[str, ...], list[ObjectSample]]:
+    """Class names and the images of an object set that a run trains on (`train`) or is judged by (`val`).
+
+    A set with a committed list is divided by it, one with a split `val` of its own by that. Of any other, and
+    of one that is not divided at all, every eighth image is set aside, by the hash of its name. Raises what
+    the reader raises.
+    """
+    try:
+        names, samples = read(folder, "train")
+    except MissingSplit as missing:
+        try:
+            return _by_hash(*read(folder, "all"), split)
+        except MissingSplit:
+            raise missing from None
+    if (FOLDER / f"{folder.name}.val.txt").is_file():
+        return names, [s for s in samples if belongs(folder.name, s.path, split)]
+    if folder.is_file():
+        return _by_hash(names, samples, split)
+    try:
+        own_names, own = read(folder, "val")
+    except MissingSplit:
+        return _by_hash(names, samples, split)
+    return (own_names, own) if split == "val" else (names, samples)
+
+
+def _by_hash(
+    names: tuple[str, ...], samples: list[ObjectSample], split: str
+) -> tuple[tuple[str, ...], list[ObjectSample]]:
+    ordered = sorted(samples, key=lambda sample: name_hash(sample.path))
+    aside = {sample.path for sample in ordered[: -(-len(samples) // _ONE_IN)]}
+    return names, [s for s in samples if (s.path in aside) == (split == "val")]
 
 
 # What to set aside: whole groups where frames follow one another, a share by hash elsewhere.

@@ -30,15 +30,16 @@ class ValidationScore:
     """How good the model is.
 
     count_error: by set, the mean over classes of |count - truth| / (truth + 1) at each class's best
-    threshold; recall: mean of six recalls of caption retrieval; score: what is maximised.
+    threshold; recall: mean of six recalls of caption retrieval, None without captioned images; score: what is
+    maximised.
     """
 
     count_error: dict[str, float]
-    recall: float
+    recall: float | None
 
     @property
     def score(self) -> float:
-        return self.recall - float(np.mean(list(self.count_error.values())))
+        return (self.recall or 0.0) - float(np.mean(list(self.count_error.values())))
 
 
 class Validation:
@@ -51,7 +52,7 @@ class Validation:
         ]
         by_set = {c.name: captions.read_karpathy(root / c.name, "val") for c in recipe.caption_sets}
         self.captioned = [sample for samples in by_set.values() for sample in samples]
-        if not self.captioned:
+        if recipe.caption_sets and not self.captioned:
             raise DataError(f"{root}: the caption sets have no images of split val")
         counted = {pool.spec.name: min(len(pool.samples), _IMAGES_A_SET) for pool in self.pools}
         self.images = counted | {name: len(samples) for name, samples in by_set.items()}  # by set
@@ -78,7 +79,8 @@ class Validation:
             pool.spec.name: self._count_error(tower, pool, text(self.class_sentences(pool)))
             for pool in self.pools
         }
-        return ValidationScore(errors, self.recall(tower, projection, bank))
+        recall = self.recall(tower, projection, bank) if self.captioned else None
+        return ValidationScore(errors, recall)
 
     def _count_error(self, tower: LiteImageTower, pool: ObjectPool, text: Tensor) -> float:
         counts, truth = [], []

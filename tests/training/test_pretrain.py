@@ -229,3 +229,26 @@ def test_processes_that_cannot_share_a_batch_are_refused(
     even = recipe.schedule.model_copy(update={"dense_batch": 4, "caption_batch": 4})
     with pytest.raises(UsageError, match="freeze_batch_norm"):
         pretrain(recipe.model_copy(update={"schedule": even}), synthetic_root, tmp_path, False, console, pair)
+
+
+def test_boxes_alone_are_enough_to_train(
+    small_recipe: str, synthetic_root: Path, console: Console, tmp_path: Path
+) -> None:
+    begin, _, rest = small_recipe.partition("object_sets:\n")
+    coco_set, templates = rest.partition("  - {name: yolo_set")[0], rest[rest.index("templates:") :]
+    text = begin + "object_sets:\n" + coco_set + templates
+    for stated, wanted in (
+        ("caption_batch: 3", "caption_batch: 0, box_captions: 2"),
+        ("extra_captions: 4", "extra_captions: 2"),
+        ("steps: 4", "steps: 2"),
+    ):
+        assert stated in text
+        text = text.replace(stated, wanted)
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    out = tmp_path / "run"
+    score = pretrain(load_recipe(file), synthetic_root, out, False, console)
+    assert score.recall is None
+    assert score.score == -score.count_error["coco_set"]
+    assert all(json.loads(line)["caption"] > 0 for line in (out / "log.jsonl").read_text().splitlines())
+    assert "not measured, no captioned images" in load_checkpoint(out / "checkpoint").card

@@ -104,3 +104,12 @@ def test_a_command_line_changes_what_it_names() -> None:
     assert "ship" not in found.object_sets[0].objects
     with pytest.raises(UsageError, match="a lite recipe trains remoteclip-lite0 or remoteclip-lite2"):
         changed(recipe, "lite9", None, None, ())
+
+
+def test_a_step_needs_images_to_contrast(small_recipe: str, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(small_recipe.replace("caption_batch: 3", "caption_batch: 0"))
+    with pytest.raises(ConfigErrors, match="two images or more in caption_batch and box_captions"):
+        load_recipe(file)
+    file.write_text(small_recipe.replace("caption_batch: 3", "caption_batch: 0, box_captions: 2"))
+    assert load_recipe(file).schedule.caption_batch == 0

@@ -7,7 +7,9 @@ import cv2
 import pytest
 
 from training import splits
-from training.splits import belongs, choose_validation, name_hash, write_lists
+from training.errors import MissingSplit
+from training.readers import coco
+from training.splits import belongs, choose_validation, name_hash, read_part, write_lists
 
 
 def test_a_name_hash_depends_on_the_name_alone() -> None:
@@ -67,3 +69,39 @@ def test_lists_hold_back_groups_and_remove_copies_of_evaluated_images(
         "cats_vehicles.leak.txt",
         "cats_vehicles.val.txt",
     ]
+
+
+def listed_by(root: Path, split: str) -> list[str]:
+    return [sample.path.stem for sample in read_part(coco.read, root, split)[1]]
+
+
+def test_a_set_is_divided_by_its_list_else_by_its_own_validation_split_else_by_name(
+    synthetic_root: Path, tmp_path: Path
+) -> None:
+    assert listed_by(synthetic_root / "coco_set", "val") == ["held_back"]
+    assert listed_by(synthetic_root / "coco_set", "train") == ["train_0", "train_1", "train_2"]
+
+    unknown = tmp_path / "unknown"
+    shutil.copytree(synthetic_root / "coco_set", unknown)
+    aside, kept = listed_by(unknown, "val"), listed_by(unknown, "train")
+    assert len(aside) == 1  # one in eight, and never none
+    assert sorted(aside + kept) == ["held_back", "train_0", "train_1", "train_2"]
+    assert listed_by(unknown, "val") == aside
+
+    (unknown / "instances_test.json").rename(unknown / "instances_val.json")
+    assert listed_by(unknown, "val") == ["test_0"]
+    assert listed_by(unknown, "train") == ["held_back", "train_0", "train_1", "train_2"]
+
+
+def test_a_set_that_nobody_divided_is_divided_by_name(synthetic_root: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "exported"
+    shutil.copytree(synthetic_root / "coco_set", whole)
+    (whole / "instances_test.json").unlink()
+    (whole / "instances_train.json").rename(whole / "annotations.json")
+    aside, kept = listed_by(whole, "val"), listed_by(whole, "train")
+    assert len(aside) == 1
+    assert sorted(aside + kept) == ["held_back", "train_0", "train_1", "train_2"]
+    file = whole / "annotations.json"
+    assert (listed_by(file, "val"), listed_by(file, "train")) == (aside, kept)
+    with pytest.raises(MissingSplit, match="instances_train"):
+        read_part(coco.read, synthetic_root / "yolo_set", "train")
