@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,7 +102,8 @@ def pretrain_command(
                 lite, given = lite.model_copy(update={"start_from": None}), {}
             lite = changed(lite, model, given.get("start_from"), steps, leave_out or ())
             score = pretrain(lite, data_root(data), out, resume, console, processes, ahead)
-            found = f"validation mean recall {score.recall:.3f}, score {score.score:.3f}"
+            recalled = "" if score.recall is None else f"mean recall {score.recall:.3f}, "
+            found = f"validation {recalled}score {score.score:.3f}"
     if processes.main:
         print(f"{out / 'checkpoint'}: {found}")
 
@@ -151,7 +153,17 @@ def recipe_command(
     from training.own_recipe import write_recipe
 
     own = write_recipe(folder, out, start_from, force)
+    command = [
+        "remoteclip",
+        "train",
+        "pretrain",
+        str(out),
+        "--data",
+        str(folder.absolute().parent),
+        "-o",
+        "run",
+    ]
     print(
         f"{out}: {own.images} images, {sum(c.objects for c in own.classes)} objects of"
-        f" {len(own.classes)} classes; read its comments, then: remoteclip train pretrain {out} -o run"
+        f" {len(own.classes)} classes; read its comments, then: {shlex.join(command)}"
     )
