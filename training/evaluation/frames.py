@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edge.frames import Frame, RgbImage
-from training.batches import read_rgb
+from training.pools import read_rgb
 
 
 def frame_of(path: Path, number: int) -> Frame:
