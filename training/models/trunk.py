@@ -23,8 +23,11 @@ _TAPPED_BLOCKS = (2, 4, 6)  # their outputs have the strides above
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A size of the tower: timm's name of the trunk, channels of its features at STRIDES and of the pyramid on
-    top, and where the trunk's weights are."""
+    """A size of the tower.
+
+    timm_name: of the trunk; channels: of its features at STRIDES; pyramid: channels of the pyramid on top;
+    package, weights: where the trunk's ImageNet weights are.
+    """
 
     timm_name: str
     channels: tuple[int, int, int]
