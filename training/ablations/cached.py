@@ -170,4 +170,4 @@ def _follow(averaged: Sequence[nn.Module], live: Sequence[nn.Module], decay: flo
 @torch.inference_mode()
 def embed(head: nn.Linear, features: NDArray[np.float16]) -> Tensor:
     """Unit embeddings (N, D) of images by their features (N, F)."""
-    return F.normalize(head(torch.from_numpy(np.asarray(features)).float()), dim=1)
+    return F.normalize(head(torch.from_numpy(np.array(features, np.float32))), dim=1)
