@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from firmware_cfg.errors import RemoteclipError, UsageError
 from firmware_cfg.names import suggest
 from training.errors import MissingSplit
-from training.readers import OBJECT_READERS, detect_format
+from training.readers import OBJECT_READERS, Reader, detect_format
 from training.samples import ObjectSample
-from training.splits import belongs
+from training.splits import read_part
 
 _Split = tuple[tuple[str, ...], list[ObjectSample]]
 
@@ -24,7 +24,7 @@ class ObjectTask:
     """The classes asked for, the images that settings are chosen on, and the images that are reported on.
 
     Labels index `names`. Objects of other classes, and those whose centre lies in an ignored region, are left
-    out. `validation` may be empty.
+    out. `validation` may be empty; no image is in both, unless the split is `val` itself.
     """
 
     dataset: str
@@ -58,12 +58,12 @@ def object_task(folder: Path, split: str, form: str | None = None, classes: Sequ
         raise RemoteclipError(
             f"{folder}: {form} holds no boxes or points to count (use eval zeroshot or retrieval)"
         )
-
-    def read(part: str) -> _Split:
-        return OBJECT_READERS[form](folder, part)
-
+    read = OBJECT_READERS[form]
     own_names, validation = _validation(folder, read)
-    names, samples = (own_names, validation) if split == "val" else read(split)
+    names, samples = (own_names, validation) if split == "val" else read(folder, split)
+    if split != "val":
+        aside = {sample.path for sample in validation}
+        samples = [sample for sample in samples if sample.path not in aside]
     if not samples:
         raise RemoteclipError(f"{folder}: no images in split {split}")
     every = tuple(dict.fromkeys((*names, *own_names)))
@@ -97,19 +97,16 @@ def _folder(data: Path, split: str) -> Path:
     return data.parent
 
 
-def _validation(folder: Path, read: Callable[[str], _Split]) -> _Split:
-    """The training images set aside in training/splits, else the set's own split `val`."""
+def _validation(folder: Path, read: Reader) -> _Split:
+    """The images that no run trains on and every run is judged by; none where the set has only others."""
     try:
-        names, train = read("train")
+        return read_part(read, folder, "val")
     except MissingSplit:
-        names, train = (), []
-    listed = [sample for sample in train if belongs(folder.name, sample.path, "val")]
-    if listed:
-        return names, listed
+        pass  # a set without training images may still have its own for validation
     try:
-        return read("val")
+        return read(folder, "val")
     except MissingSplit:
-        return names, []
+        return (), []
 
 
 def _asked(sample: ObjectSample, own: tuple[str, ...], asked: tuple[str, ...]) -> ObjectSample:

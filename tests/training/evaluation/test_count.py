@@ -143,6 +143,15 @@ def test_splits_that_number_their_classes_differently_are_read_by_name(blob_subj
     assert task.truth(task.validation)[0].tolist() == [0, 2, 0]
 
 
+def test_no_image_is_both_chosen_on_and_reported(blob_set, drawn) -> None:
+    # A set that is divided nowhere: every eighth training image is set aside.
+    folder = blob_set("whole", train=[drawn((SHIP,)) for _ in range(16)])
+    task = object_task(folder, "train")
+    assert (len(task.validation), len(task.samples)) == (2, 14)
+    assert not {s.path for s in task.validation} & {s.path for s in task.samples}
+    assert len(object_task(folder, "val").samples) == 2
+
+
 def test_a_set_may_be_named_by_an_annotation_file(blob_subject, harbour: Path) -> None:
     assert evaluate_count(blob_subject(), harbour / "instances_test.json").dataset == "harbour"
     with pytest.raises(UsageError, match="annotates split val, not test"):
