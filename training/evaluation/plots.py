@@ -66,11 +66,11 @@ def save_figure(figure: Figure, path: Path) -> None:
 def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], title: str) -> Figure:
     """A confusion matrix (C, C): true classes as rows, each row in percent of its sum."""
     total = counts.sum(axis=1, keepdims=True)
-    share = counts / np.maximum(total, 1)
+    percent = 100 * counts / np.maximum(total, 1)
     classes = len(names)
     side = max(4.0, 1.8 + 0.42 * classes)
     figure, axes = axes_of(side + 1.2, side)
-    image = axes.imshow(share, vmin=0.0, vmax=1.0, cmap="Blues")
+    image = axes.imshow(percent, vmin=0, vmax=100, cmap="Blues")
     axes.set_xticks(range(classes), list(names), rotation=90)
     axes.set_yticks(range(classes), [f"{name} ({n})" for name, n in zip(names, total[:, 0], strict=True)])
     axes.set_xlabel("found")
@@ -78,10 +78,10 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], title: str
     axes.set_title(title)
     if classes <= _NUMBERED:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            colour = "white" if share[row, column] > 0.5 else "black"
-            text = f"{100 * share[row, column]:.0f}"
+            colour = "white" if percent[row, column] > 50 else "black"
+            text = f"{percent[row, column]:.0f}"
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-    figure.colorbar(image, label="share of the true class")
+    figure.colorbar(image, label="percent of the true class")
     return figure
 
 
