@@ -13,7 +13,7 @@ import yaml
 
 from edge.files import write_atomically
 from firmware_cfg.errors import UsageError
-from training.captioning.words import NO_THINGS, readable, singular
+from training.captioning.words import NO_THINGS, amount, readable, singular
 from training.errors import DataError
 from training.readers import OBJECT_READERS, detect_format
 from training.recipe import ObjectSet, Recipe, default_recipe, load_recipe
@@ -112,7 +112,7 @@ def recipe_text(own: OwnSet, start_from: str = "default") -> str:
     steps = int(np.clip(own.images * _EPOCHS // _DENSE_BATCH, 300, 1500))
     size = f"median box {own.side:.0f} px" if own.side else "points"
     objects = "\n".join(
-        f"      # {c.objects} objects in {c.images} images"
+        f"      # {amount(c.objects, 'object', digits=True)} in {amount(c.images, 'image', digits=True)}"
         + (": few; expect little of it before there are more" if c.objects < _FEW else "")
         + f"\n      {_plain(c.name)}: {_listed(c.phrases)}"
         for c in own.classes

@@ -40,7 +40,7 @@ def test_a_recipe_for_somebodys_coco_file_is_one_that_training_takes(own_set: Pa
     assert recipe.schedule.box_captions == 2
     # Boxes are 24 x 16: small things are magnified, one's own pixels lie inside.
     assert spec.scale == (0.8, 2.45)
-    assert "few; expect little" in (tmp_path / "own.yaml").read_text()
+    assert "# 3 objects in 3 images: few; expect little" in (tmp_path / "own.yaml").read_text()
 
 
 def test_classes_that_the_shipped_model_knows_get_its_words() -> None:
