@@ -131,7 +131,7 @@ def _contact_sheet(samples: Sequence[ShardSample]) -> bytes:
 
     columns = min(_COLUMNS, len(samples))
     rows = -(-len(samples) // columns)
-    figure = Figure(figsize=(3.4 * columns, 4.6 * rows), layout="constrained")
+    figure = Figure(figsize=(3.4 * columns, 5.0 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -161,7 +161,8 @@ def _draw(axis: Axes, sample: ShardSample) -> None:
     axis.set_xlim(0, sample.width)
     axis.set_ylim(sample.height, 0)
     classes = ", ".join(sample.names[label] for label in np.unique(sample.labels).tolist()) or sample.label
-    axis.set_title(textwrap.fill(f"{sample.key} · {classes}", 44), fontsize=7, loc="left")
+    title = f"{sample.key} · {classes}" if classes else sample.key
+    axis.set_title(textwrap.fill(title, 44), fontsize=7, loc="left")
     said = "\n".join(
         textwrap.fill(f"• {caption}", 64, max_lines=2, placeholder=" …") for caption in sample.captions[:6]
     )
