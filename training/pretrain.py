@@ -29,7 +29,6 @@ from training.models.trunk import VARIANTS
 from training.objective import LitePretraining, StepLosses
 from training.prompts import SentenceBank
 from training.recipe import Recipe, Schedule
-from training.refit import refit_scene_head
 from training.validation import Validation, ValidationScore
 
 ALONE = Processes(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -129,9 +128,6 @@ def pretrain(
     if not (out / CHECKPOINT_FOLDER).exists():
         run.best = -math.inf
     _Loop(run, recipe, batches, validation, bank, text, out, processes, console).train(workers)
-    if recipe.schedule.scene_refit:
-        folder = out / CHECKPOINT_FOLDER
-        processes.on_main(lambda: refit_scene_head(folder, recipe, root, bank, validation, console))
     best = max(processes.objects(run.history)[0], key=lambda entry: float(entry["score"]))
     return ValidationScore(best["count_error"], best["recall"])
 

@@ -90,9 +90,6 @@ class Schedule(_Section):
     trunk_learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     ema: float = Field(gt=0, lt=1, description="decay of the averaged weights that are evaluated and kept")
-    scene_refit: int = Field(
-        default=0, ge=0, description="steps of re-fitting the scene head on the finished trunk's features"
-    )
     evaluate_every: int = Field(gt=0)
     save_every: int = Field(gt=0)
     seed: int = 0
