@@ -16,7 +16,7 @@ import onnx
 import onnxruntime as ort
 from rich.console import Console
 
-from compile.calibrate import IMAGE_SIZES, calibrate
+from compile.calibrate import calibrate
 from compile.export import OPSET, export_image_graph, export_text_tower
 from compile.golden import TEXTS, golden_vectors
 from compile.weight_only import quantize_weights
@@ -32,7 +32,7 @@ from training.models.lite import POSITION_WIDTH, STRIDE
 from training.models.lookup_graph import PLACES, LookupGraph
 from training.models.text import MAX_TOKENS
 from training.recipe import Recipe
-from training.torch_engine import TorchTextEncoder
+from training.torch_engine import LITE_IMAGE_SIZES, TorchTextEncoder
 
 LEAST_TEXT_COSINE = 0.995
 PARITY_ENGINES = ("openvino", "onnxruntime")
@@ -135,7 +135,7 @@ def manifest_fields(checkpoint: Checkpoint, text_cosine: float) -> dict[str, Any
     return {
         "model": checkpoint.spec.model,
         "tower": checkpoint.spec.tower,
-        "image_sizes": IMAGE_SIZES,
+        "image_sizes": LITE_IMAGE_SIZES,
         "stride": STRIDE,
         "embedding_width": checkpoint.spec.embedding_width,
         "position_width": POSITION_WIDTH,

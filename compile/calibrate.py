@@ -29,13 +29,12 @@ from training.readers import OBJECT_READERS, captions
 from training.recipe import ObjectSet, Recipe
 from training.samples import ObjectSample
 from training.splits import read_part
-from training.torch_engine import TorchImageEngine, TorchTextEncoder
+from training.torch_engine import LITE_IMAGE_SIZES, TorchImageEngine, TorchTextEncoder
 
 NULL_CELLS = 3072
 NULL_SCENES = 1024
 FALSE_ALARM_OBJECT = 0.001
 FALSE_ALARM_SCENE = 0.05
-IMAGE_SIZES = ((640, 384), (256, 256), (640, 512), (640, 640), (1280, 384))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +180,11 @@ def _infer(
     checkpoint: Checkpoint, path: Path, rows: F32, engines: dict[tuple[int, int], TorchImageEngine]
 ) -> tuple[EngineOutput, Letterbox]:
     image = RgbImage(read_rgb(path))
-    size = best_image_size(image.width, image.height, IMAGE_SIZES)
-    engine = engines.setdefault(size, TorchImageEngine(checkpoint, size))
+    size = best_image_size(image.width, image.height, LITE_IMAGE_SIZES)
+    if size not in engines:
+        engines[size] = TorchImageEngine(checkpoint, size)
     tile, fit = letterbox(image, *size)
-    return engine.infer(tile[None], rows, np.zeros(len(rows), np.float32)), fit
+    return engines[size].infer(tile[None], rows, np.zeros(len(rows), np.float32)), fit
 
 
 def _tile_centres(output: EngineOutput, fit: Letterbox) -> F32:
