@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from training.contrastive.processes import Processes
     from training.contrastive.recipe import ContrastRecipe
+    from training.processes import Processes
 
 app = typer.Typer(name="train", no_args_is_help=True, help="Training of models (extra: train).")
 
@@ -76,10 +76,10 @@ def pretrain_command(
     from rich.console import Console
 
     from firmware_cfg.errors import UsageError
-    from training.contrastive.processes import batch_workers, joined
     from training.contrastive.recipe import SCRATCH, is_contrastive, load_contrast_recipe
     from training.data_root import data_root
     from training.pretrain import pretrain
+    from training.processes import batch_workers, joined
     from training.recipe import changed, default_recipe, load_recipe
 
     path = recipe or default_recipe()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.contrastive.processes import Processes
+from training.processes import Processes
 
 ALPHA = 2.0
 BETA = 4.0

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from training.batches import CaptionBatch, DenseBatch
-from training.contrastive.processes import Processes
 from training.losses import area_entropy, box_errors, contrast, map_focal
 from training.models.lite import LiteImageTower
 from training.models.text import TextTower, project
+from training.processes import Processes
 
 BOX_WEIGHT = 0.3
 AREA_WEIGHT = 2.0

@@ -20,13 +20,13 @@ from firmware_cfg.errors import RemoteclipError, UsageError
 from training.batches import Batches, CaptionBatch, DenseBatch
 from training.card import model_card
 from training.checkpoint import SCHEMA, ModelSpec, load_checkpoint, load_state, save_checkpoint, save_state
-from training.contrastive.processes import Processes
 from training.errors import CheckpointError
 from training.loop import CHECKPOINT_FOLDER, STATE_FILE, RunLog, claim_run, progress_bar, warmup_cosine
 from training.models.lite import LiteImageTower
 from training.models.text import TextTower
 from training.models.trunk import VARIANTS
 from training.objective import LitePretraining, StepLosses
+from training.processes import Processes
 from training.prompts import SentenceBank
 from training.recipe import Recipe, Schedule
 from training.validation import Validation, ValidationScore

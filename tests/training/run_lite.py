@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 
 from training import splits
-from training.contrastive.processes import joined
 from training.pretrain import pretrain
+from training.processes import joined
 from training.recipe import load_recipe
 
 if __name__ == "__main__":

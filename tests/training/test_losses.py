@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from training.contrastive.processes import Processes
 from training.losses import area_entropy, box_errors, contrast, map_focal
+from training.processes import Processes
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 

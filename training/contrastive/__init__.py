@@ -4,7 +4,6 @@ recipe.py       what a run is made of, from YAML
 batches.py      which samples a step sees, and their crops: functions of seed, epoch and sample alone
 sources.py      the shards, the validation data and the manifest
 start.py        the towers and the weights they start from
-processes.py    one process, or those that torchrun started
 state.py        what is saved between two steps, and how the towers are made ready
 loss.py         InfoNCE over the features of all processes
 gradient.py     its gradient in pieces that fit the memory (cached features)

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.contrastive.augment import augmented
-from training.contrastive.processes import Processes
 from training.contrastive.recipe import ContrastRecipe
 from training.data.reader import ShardSample
 from training.errors import DataError
+from training.processes import Processes
 from training.towers.base import Towers
 
 

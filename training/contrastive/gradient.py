@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from training.contrastive.batches import PairBatch
 from training.contrastive.loss import info_nce
-from training.contrastive.processes import Processes
+from training.processes import Processes
 from training.towers.base import Towers
 
 Features = tuple[Tensor, Tensor, Tensor]

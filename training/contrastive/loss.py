@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.contrastive.processes import Processes
+from training.processes import Processes
 
 
 def info_nce(image: Tensor, text: Tensor, scale: Tensor, pair: Tensor, processes: Processes) -> Tensor:

@@ -21,7 +21,6 @@ from firmware_cfg.errors import RemoteclipError, UsageError
 from training.contrastive.batches import PairBatch, PairBatches
 from training.contrastive.card import contrast_card
 from training.contrastive.gradient import Contrast, Encoders
-from training.contrastive.processes import Processes
 from training.contrastive.recipe import ContrastRecipe, ContrastSchedule
 from training.contrastive.sources import PairSources
 from training.contrastive.start import Start
@@ -33,6 +32,7 @@ from training.contrastive.state import (
     training_mode,
 )
 from training.loop import CHECKPOINT_FOLDER, STATE_FILE, RunLog, claim_run, progress_bar, warmup_cosine
+from training.processes import Processes
 
 METRICS_FILE = "metrics.json"
 _AUTOCAST = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}

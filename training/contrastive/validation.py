@@ -14,10 +14,10 @@ from torch import Tensor
 
 from training.contrastive.augment import centred
 from training.contrastive.batches import Samples
-from training.contrastive.processes import Processes
 from training.contrastive.recipe import ValidationSet
 from training.errors import DataError
 from training.pools import read_rgb
+from training.processes import Processes
 from training.readers import captions
 from training.towers.base import Towers
 from training.validation import recalls

@@ -18,12 +18,12 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from training.contrastive.processes import joined
 from training.contrastive.recipe import ContrastRecipe
 from training.contrastive.run import contrast_pretrain
 from training.contrastive.sources import open_sources
 from training.contrastive.start import Start
 from training.loop import RunLog
+from training.processes import joined
 from training.towers.base import Towers, unit
 
 WIDTH = 8

@@ -15,9 +15,9 @@ import torch
 
 from firmware_cfg.errors import RemoteclipError, UsageError
 from training.checkpoint import load_state
-from training.contrastive.processes import Processes
 from training.contrastive.state import freeze_unused
 from training.errors import CheckpointError
+from training.processes import Processes
 
 Command = Callable[..., list[str]]
 STEPS, AN_EPOCH = 6, 4

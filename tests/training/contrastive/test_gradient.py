@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from training.contrastive.batches import PairBatch
 from training.contrastive.gradient import Contrast, Encoders
 from training.contrastive.loss import info_nce
-from training.contrastive.processes import Processes
 from training.contrastive.state import training_mode
+from training.processes import Processes
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 PAIRS = 7

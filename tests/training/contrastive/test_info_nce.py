@@ -7,7 +7,7 @@ from torch.nn.functional import normalize
 
 import training.torchvision_ops  # noqa: F401  (must run before open_clip imports torchvision)
 from training.contrastive.loss import info_nce
-from training.contrastive.processes import Processes
+from training.processes import Processes
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 

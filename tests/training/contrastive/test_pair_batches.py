@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from training.contrastive.batches import PairBatch, PairBatches, text_number
-from training.contrastive.processes import Processes
 from training.data.reader import ShardSamples
 from training.errors import DataError
+from training.processes import Processes
 
 BATCH, AN_EPOCH = 8, 4  # 33 captioned images
 
