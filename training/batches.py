@@ -6,7 +6,6 @@ A resumed run draws the same ones, and several processes draw their parts of the
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from training.augment import crop_objects, crop_scene
 from training.errors import DataError
+from training.loop import prepared_ahead
 from training.pools import ObjectPool, read_rgb
 from training.prompts import SentenceBank, sentences
 from training.readers import captions
@@ -214,7 +214,9 @@ class Batches:
             label_row.append(use_label)
             words.append(str(rng.choice(self.label_words[sample.label] if use_label else sample.captions)))
         own = [set(self.captioned[i].captions) for i in chosen]
-        words += [str(w) for w in rng.choice(self.every_caption, schedule.extra_captions, replace=False)]
+        # By number: all sentences as an array of one width would be built anew each step.
+        extra = rng.choice(len(self.every_caption), schedule.extra_captions, replace=False)
+        words += [self.every_caption[i] for i in extra.tolist()]
         same = np.array([[word in captions_of for word in words] for captions_of in own])
         for column, i in enumerate(chosen):
             if label_row[column]:
@@ -234,21 +236,12 @@ class Batches:
     def stream(
         self, first: int, last: int, bank: SentenceBank, rank: int = 0, processes: int = 1, workers: int = 1
     ) -> Generator[tuple[DenseBatch, CaptionBatch], None, None]:
-        """Batches of steps first .. last - 1, prepared ahead by threads (OpenCV works outside the GIL)."""
+        """Batches of steps first .. last - 1, prepared ahead by threads."""
 
         def prepare(step: int) -> tuple[DenseBatch, CaptionBatch]:
             return self.dense(step, bank, rank, processes), self.captions(step, bank, rank, processes)
 
-        with ThreadPoolExecutor(workers) as pool:
-            waiting: list[Future[tuple[DenseBatch, CaptionBatch]]] = []
-            try:
-                for step in range(first, last):
-                    while len(waiting) <= workers and step + len(waiting) < last:
-                        waiting.append(pool.submit(prepare, step + len(waiting)))
-                    yield waiting.pop(0).result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+        return prepared_ahead(prepare, first, last, workers)
 
 
 def part_of(batch: int, rank: int, processes: int) -> slice:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +20,7 @@ from training.contrastive.augment import augmented
 from training.contrastive.recipe import ContrastRecipe
 from training.data.reader import ShardSample
 from training.errors import DataError
+from training.loop import prepared_ahead
 from training.processes import Processes
 from training.towers.base import Towers
 
@@ -89,17 +89,8 @@ class PairBatches:
         return PairBatch(image, self.towers.tokenize(words), torch.tensor(pair))
 
     def stream(self, first: int, last: int, workers: int) -> Generator[PairBatch, None, None]:
-        """Batches first .. last - 1, prepared ahead by threads (OpenCV works outside the GIL)."""
-        with ThreadPoolExecutor(workers) as pool:
-            waiting: list[Future[PairBatch]] = []
-            try:
-                for number in range(first, last):
-                    while len(waiting) <= workers and number + len(waiting) < last:
-                        waiting.append(pool.submit(self.batch, number + len(waiting)))
-                    yield waiting.pop(0).result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+        """Batches first .. last - 1, prepared ahead by threads."""
+        return prepared_ahead(self.batch, first, last, workers)
 
     def _pair(self, index: int, epoch: int) -> tuple[NDArray[np.uint8], str]:
         sample = self.samples[index]
