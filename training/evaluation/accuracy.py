@@ -156,7 +156,10 @@ def evaluate_accuracy(
 def models_and_root(paths: Sequence[Path]) -> tuple[list[Path], Path]:
     """Split `MODEL... [DATA]`: a last path that is no model is the data root. Raises UsageError."""
     models, last = list(paths), paths[-1]
-    is_model = str(last) == DEFAULT or any((last / name).is_file() for name in (MANIFEST_NAME, MODEL_FILE))
+    # A file is one of CLIP weights: no data root is one.
+    is_model = str(last) == DEFAULT or any(
+        file.is_file() for file in (last, last / MANIFEST_NAME, last / MODEL_FILE)
+    )
     root = None if is_model else models.pop()
     if not models:
         raise UsageError(f"{last}: neither a bundle nor a checkpoint (name models first, then the data root)")
@@ -186,11 +189,12 @@ def _kept(out: Path | None, subject: Subject, folder: Path, kind: Kind, size: As
 
 @cache
 def _code_hash() -> str:
-    """Of what the figures depend on beside model and data: this code, and the lists of validation images."""
+    """Of what the figures depend on beside model and data: all code that models run in, and the lists of
+    validation images."""
     package = Path(training.__file__).parent
-    files = [*package.glob("evaluation/*.py"), *package.glob("readers/*.py"), *package.glob("splits/*.txt")]
+    files = [*package.rglob("*.py"), *package.glob("splits/*.txt"), *Path(edge.__file__).parent.rglob("*.py")]
     digest = hashlib.sha256()
-    for file in sorted([*files, *Path(edge.__file__).parent.rglob("*.py")]):
+    for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -142,6 +142,10 @@ def test_the_last_path_may_be_the_data_root(tmp_path: Path) -> None:
     data.mkdir()
     (model / "model.json").write_text("{}")
     assert models_and_root([Path("default"), model, data]) == ([Path("default"), model], data)
+    weights = tmp_path / "RemoteCLIP-ViT-B-32.pt"
+    weights.touch()
+    assert models_and_root([Path("default"), weights, data]) == ([Path("default"), weights], data)
+    assert models_and_root([weights, data])[0] == [weights]
     with pytest.raises(UsageError, match="neither a bundle nor a checkpoint"):
         models_and_root([data])
 
