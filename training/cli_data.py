@@ -83,24 +83,15 @@ def inspect_command(
 def _counts(manifest: Manifest) -> Any:
     from rich.table import Table
 
-    columns = (
-        "read",
-        "faulty",
-        "without_caption",
-        "leaks",
-        "duplicates",
-        "train",
-        "val",
-        "captions",
-        "boxes",
-    )
+    from training.data.manifest import COUNTS
+
     table = Table("set", title="images by set")
-    for column in columns:
+    for column in COUNTS:
         table.add_column(column.replace("_", " "), justify="right")
     for source in manifest.sources:
-        table.add_row(source.name, *(str(getattr(source, column)) for column in columns))
+        table.add_row(source.name, *(str(getattr(source, column)) for column in COUNTS))
     table.add_section()
-    table.add_row("all", *(str(sum(getattr(s, column) for s in manifest.sources)) for column in columns))
+    table.add_row("all", *(str(sum(getattr(s, column) for s in manifest.sources)) for column in COUNTS))
     return table
 
 

@@ -33,7 +33,7 @@ class LocalEngine:
     """Worker processes on this machine; a single worker is this process."""
 
     def __init__(self, workers: int | None = None) -> None:
-        self._workers = workers or os.cpu_count() or 1
+        self._workers = workers or len(os.sched_getaffinity(0))  # the CPUs that we are given
 
     def run(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
         workers = min(self._workers, len(tasks))

@@ -32,6 +32,7 @@ def examine_files(root: Path, files: Sequence[str], engine: Engine, folder: Path
     missing = [file for file in dict.fromkeys(files) if file not in known]
     chunks = [_Chunk(root, tuple(missing[i : i + _CHUNK])) for i in range(0, len(missing), _CHUNK)]
     with notes.open("a", encoding="utf-8") as stream:
+        stream.write("\n" if stream.tell() else "")  # ends the line that a killed run did not finish
         for _, looked in watched(engine.run(_examine_chunk, chunks), len(chunks), "examining images"):
             stream.write("".join(f"{json.dumps(seen.as_json())}\n" for seen in looked))
             stream.flush()

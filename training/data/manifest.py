@@ -49,6 +49,10 @@ class Source(_Part):
     classes: dict[str, int] = Field(description="boxes, or images of a scene label, by class")
 
 
+COUNTS = ("read", "faulty", "without_caption", "leaks", "duplicates", "train", "val", "captions", "boxes")
+"""The numbers of a Source that tables show."""
+
+
 class Manifest(_Part):
     """Schema 1."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.files import write_atomically
-from training.data.manifest import Manifest
+from training.data.manifest import COUNTS, Manifest
 from training.data.selection import Selection
 from training.data.sources import SourceRead
 
@@ -65,20 +65,9 @@ def report_document(
 
 def report_text(document: dict[str, Any]) -> str:
     """The report as Markdown."""
-    columns = (
-        "read",
-        "faulty",
-        "without_caption",
-        "leaks",
-        "duplicates",
-        "train",
-        "val",
-        "captions",
-        "boxes",
-    )
-    rows = [[s["name"], *(s[column] for column in columns)] for s in document["sources"]]
-    rows.append(["all", *(sum(s[column] for s in document["sources"]) for column in columns)])
-    titles = ["set", *(column.replace("_", " ") for column in columns)]
+    rows = [[s["name"], *(s[column] for column in COUNTS)] for s in document["sources"]]
+    rows.append(["all", *(sum(s[column] for s in document["sources"]) for column in COUNTS)])
+    titles = ["set", *(column.replace("_", " ") for column in COUNTS)]
     licences = [[s["name"], s["captions_by"], s["licence"], s["source"]] for s in document["sources"]]
     faults = [
         [name, kind.replace("_", " "), count]
