@@ -46,7 +46,11 @@ def collect(root: Path, recipe: Recipe) -> AblationImages:
     retrieval: list[CaptionSample] = []
     for caption_set in recipe.caption_sets:
         folder = root / caption_set.name
-        train["people"] += captions.read_karpathy(folder, "train")
+        train["people"] += [
+            sample
+            for sample in captions.read_karpathy(folder, "train")
+            if belongs(caption_set.name, sample.path, "train")
+        ]
         retrieval += captions.read_karpathy(folder, "val")
     for spec in recipe.object_sets:
         origin = "masks" if spec.format in MASKED else "boxes"
