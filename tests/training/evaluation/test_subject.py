@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from edge.bundle import load_bundle
 from edge.frames import RgbImage
 from edge.letterbox import letterbox
 from firmware_cfg.bundles import default_bundle_path
@@ -104,6 +105,24 @@ def test_the_shipped_bundle_is_opened_by_its_name_or_folder(
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     with pytest.raises(DataError, match=r"nothing\.png"):
         shipped.image_embeddings([tmp_path / "nothing.png"])
+
+
+def test_the_shipped_bundle_and_its_checkpoint_see_and_read_alike(
+    pictures: list[Path], repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = repository / "training" / "checkpoints" / "default"
+    if not (default_bundle_path() / "manifest.json").is_file() or not (source / "model.json").is_file():
+        pytest.skip("no shipped bundle, or no checkpoint of it, in this checkout")
+    monkeypatch.setenv("REMOTECLIP_CACHE", str(tmp_path))
+    bundle, checkpoint = open_subject("default", threads=1), open_subject(source)
+    stated = load_bundle("default").manifest.checkpoint_sha256
+    assert (bundle.name, checkpoint.sha256) == (checkpoint.name, stated)
+    np.testing.assert_allclose(
+        bundle.image_embeddings(pictures), checkpoint.image_embeddings(pictures), atol=1e-4
+    )
+    texts = ["a satellite photo of river.", "many planes are parked beside a terminal"]
+    cosine = (bundle.text_embeddings(texts) * checkpoint.text_embeddings(texts)).sum(axis=1)
+    assert cosine.min() > 0.995  # the bundle's text tower keeps its weights in eight bits
 
 
 def test_what_is_no_model_or_damaged_says_so(folder: Path, tmp_path: Path) -> None:
