@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,23 +62,14 @@ class HeadOptions:
     seed: int = 0
 
 
-def captioned(
-    features: NDArray[np.float16],
-    captions: Sequence[Sequence[str]],
-    labels: Sequence[str] = (),
-    label_sentences: Mapping[str, Sequence[str]] | None = None,
-    label_share: float = 0.15,
-) -> Captioned:
-    """Features (V, N, F) with each image's captions and, for a share of the target, its label's sentences."""
-    words = label_sentences or {}
-    named = [words.get(label, ()) for label in labels] or [()] * len(captions)
-    index = {text: i for i, text in enumerate(dict.fromkeys(t for own in (*captions, *named) for t in own))}
+def captioned(features: NDArray[np.float16], captions: Sequence[Sequence[str]]) -> Captioned:
+    """Features (V, N, F) with each image's captions, which share its target evenly."""
+    index = {text: i for i, text in enumerate(dict.fromkeys(text for own in captions for text in own))}
     share = torch.zeros(len(captions), len(index))
-    for row, (own, other) in enumerate(zip(captions, named, strict=True)):
-        part = label_share if other else 0.0
-        for texts, whole in ((set(own), 1.0 - part), (set(other), part)):
-            for text in texts:
-                share[row, index[text]] += whole / len(texts)
+    for row, own in enumerate(captions):
+        texts = set(own)
+        for text in texts:
+            share[row, index[text]] = 1 / len(texts)
     return Captioned(features, tuple(index), share)
 
 

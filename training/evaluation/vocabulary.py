@@ -71,19 +71,3 @@ def object_list(dataset: str, names: Sequence[str], thresholds: Mapping[str, flo
             ]
         }
     )
-
-
-def scene_list(dataset: str, names: Sequence[str]) -> PromptList:
-    """A prompt list of whole-image classes."""
-    return PromptList.model_validate(
-        {
-            "prompts": [
-                {
-                    "id": prompt_id(name),
-                    "kind": "scene",
-                    "text": [sentence.format(words(dataset, name)) for sentence in SCENE_SENTENCES],
-                }
-                for name in names
-            ]
-        }
-    )

@@ -24,7 +24,7 @@ from typing import Protocol
 from training.readers import auair, captions, coco, dota, index_masks, masks, points, visdrone, voc, yolo
 from training.readers.detect import detect_format
 from training.readers.findings import Finding, Findings
-from training.readers.pictures import check_images, image_problem
+from training.readers.pictures import image_problem
 from training.samples import ObjectSample
 
 
@@ -58,7 +58,6 @@ __all__ = [
     "Findings",
     "Reader",
     "captions",
-    "check_images",
     "detect_format",
     "image_problem",
 ]

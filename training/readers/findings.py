@@ -58,12 +58,6 @@ class Findings:
         if len(self._listed[kind]) < self._limit:
             self._listed[kind].append(Finding(kind, file, str(entry), problem))
 
-    def merge(self, other: Findings) -> None:
-        """Take over what another collector holds (of another set, worker or machine)."""
-        self._counts.update(other._counts)
-        for kind, listed in other._listed.items():
-            self._listed[kind] = (self._listed[kind] + listed)[: self._limit]
-
     def counts(self) -> dict[Kind, int]:
         """Number of faults of every kind that occurred, in the order of KINDS."""
         return {kind: self._counts[kind] for kind in KINDS if self._counts[kind]}

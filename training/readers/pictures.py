@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 from PIL import Image, UnidentifiedImageError
@@ -13,10 +11,8 @@ from PIL import Image, UnidentifiedImageError
 from training.errors import DataError
 from training.readers.files import image_files
 from training.readers.findings import Entries, Findings
-from training.samples import CaptionSample, ObjectSample
 
 _EXIF_ORIENTATION = 0x0112
-Sample = TypeVar("Sample", ObjectSample, CaptionSample)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -59,19 +55,6 @@ def image_problem(path: Path) -> str:
         except (OSError, SyntaxError, ValueError) as error:
             return f"does not decode to its end ({error})"
     return ""
-
-
-def check_images(samples: Iterable[Sample], findings: Findings) -> list[Sample]:
-    """The samples whose images decode; the others are listed as missing_image or corrupt_image."""
-    good: list[Sample] = []
-    for sample in samples:
-        problem = image_problem(sample.path)
-        if problem:
-            missing = not sample.path.is_file()
-            findings.add("missing_image" if missing else "corrupt_image", sample.path, "", problem)
-        else:
-            good.append(sample)
-    return good
 
 
 def fits(entries: Entries, where: str | int, path: Path, stated: tuple[float, float] | None = None) -> bool:

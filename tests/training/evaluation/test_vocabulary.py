@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from firmware_cfg.names import is_identifier
 from training.evaluation.intervals import bootstrap_mean
-from training.evaluation.vocabulary import object_list, prompt_id, scene_list, words
+from training.evaluation.vocabulary import object_list, prompt_id, words
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,6 @@ def test_a_list_holds_every_class_with_its_threshold() -> None:
     assert [(p.id, p.threshold) for p in prompts] == [("ship", 0.2), ("storage_tank", 0.4)]
     assert "a storage tank seen from above" in prompts[1].text
     assert {p.threshold for p in object_list("vhr10", ["ship"], 0.02).prompts} == {0.02}
-    assert {p.kind for p in scene_list("eurosat", ["River", "Forest"]).prompts} == {"scene"}
 
 
 def test_the_interval_of_a_mean_covers_it_and_narrows_with_more_images() -> None:

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from training.errors import DataError
-from training.readers import OBJECT_READERS, Findings, captions, check_images, image_problem
+from training.readers import OBJECT_READERS, Findings, captions, image_problem
 from training.readers.pictures import image_size
-from training.samples import CaptionSample, ObjectSample
+from training.samples import ObjectSample
 
 RNG = np.random.default_rng(5)
 
@@ -60,16 +60,6 @@ def test_a_page_saved_under_an_image_name_is_no_image(tmp_path: Path) -> None:
     assert image_problem(path) == "not an image that OpenCV reads"
     with pytest.raises(DataError, match=r"a\.png: not an image that OpenCV reads"):
         image_size(path)
-
-
-def test_images_that_do_not_decode_are_left_out_and_listed(tmp_path: Path) -> None:
-    good, cut = picture(tmp_path / "good.jpg"), picture(tmp_path / "cut.jpg")
-    cut.write_bytes(cut.read_bytes()[:400])
-    samples = [CaptionSample(path, ("a port",)) for path in (good, cut, tmp_path / "gone.jpg")]
-    findings = Findings()
-    assert [sample.path for sample in check_images(samples, findings)] == [good]
-    assert findings.counts() == {"corrupt_image": 1, "missing_image": 1}
-    assert {finding.file.name for finding in findings.listed} == {"cut.jpg", "gone.jpg"}
 
 
 def test_the_size_of_an_image_is_that_of_its_decoded_pixels(tmp_path: Path) -> None:

@@ -24,17 +24,6 @@ def test_every_fault_is_counted_and_the_first_of_each_kind_are_listed() -> None:
     assert str(findings.listed[1]) == "set/instances_train.json: annotations[0]: far away"
 
 
-def test_what_two_workers_found_adds_up() -> None:
-    first, second = Findings(listed_per_kind=3), Findings(listed_per_kind=3)
-    for number in range(2):
-        first.add("box_empty", FILE, number, "first")
-        second.add("box_empty", FILE, number, "second")
-    first.merge(second)
-    assert first.counts() == {"box_empty": 4}
-    assert [finding.problem for finding in first.listed] == ["first", "first", "second"]
-    assert second.counts() == {"box_empty": 2}
-
-
 def test_a_report_holds_counts_and_places() -> None:
     findings = Findings()
     findings.add("corrupt_image", Path("a.jpg"), "", "cut off")
