@@ -7,16 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+NEARBY = 0.05
+"""Share of the places that a threshold counts."""
 _EDGE = 1e-7  # scores are float32: nearer to 0 or 1 there is nothing between two of them
 
 
 def best_threshold(scores: Sequence[ArrayLike], truth: ArrayLike) -> tuple[float, float]:
     """The threshold that counts best, and its mean absolute error on these images.
 
-    Every way to split the observed scores into counted and not counted is tried. Of equally good ones that
-    with the total nearest the truth is taken, and then the one with the widest gap between the lowest score
-    that counts and the highest that does not; the threshold is the middle of the gap in log odds. Calibration
-    is linear in log odds, so that two calibrations of one model choose thresholds that count the same.
+    Every way to split the observed scores into counted and not counted is tried; the error of one that counts
+    many is averaged with its neighbours', which count up to NEARBY more or fewer, so that the luck of single
+    images does not choose. Of equally good ones that with the total nearest the truth is taken, and then the
+    one with the widest gap between the lowest score that counts and the highest that does not; the threshold
+    is the middle of the gap in log odds. Calibration is linear in log odds, so that two calibrations of one
+    model choose thresholds that count the same.
 
     Args:
         scores: per image, the scores (0 to 1) of all its places of one class, in any order.
@@ -33,7 +37,8 @@ def best_threshold(scores: Sequence[ArrayLike], truth: ArrayLike) -> tuple[float
     score, odds, change = score[order], log_odds(score[order]), change[order]
     error = true.sum() + np.concatenate(([0], np.cumsum(change)))
     distinct = np.concatenate(([True], odds[1:] < odds[:-1], [True])) if len(score) else np.array([True])
-    candidates = np.flatnonzero(distinct & (error == error[distinct].min()))
+    typical = _smoothed(error)
+    candidates = np.flatnonzero(distinct & (typical <= typical[distinct].min() + 1e-9))
     candidates = _nearest(candidates, np.abs(candidates - true.sum()))
     chosen = int(_nearest(candidates, [-_gap(odds, int(count)) for count in candidates])[0])
     if chosen == 0:
@@ -54,6 +59,15 @@ def log_odds(score: ArrayLike) -> NDArray[np.float64]:
 def from_log_odds(value: float) -> float:
     """The score of a log odds."""
     return float(0.5 * (1 + np.tanh(0.5 * value)))
+
+
+def _smoothed(error: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Each entry's mean with its neighbours: those of entry i within NEARBY * i of it."""
+    summed = np.concatenate(([0], np.cumsum(error)))
+    at = np.arange(len(error))
+    reach = (at * NEARBY).astype(np.int64)
+    first, end = at - reach, np.minimum(at + reach + 1, len(error))
+    return np.asarray((summed[end] - summed[first]) / (end - first))
 
 
 def _nearest(candidates: NDArray[np.intp], cost: ArrayLike) -> NDArray[np.intp]:
