@@ -108,6 +108,7 @@ class RunLog:
         self._lines.write(json.dumps({"step": step, "time": time.time(), **figures}) + "\n")
         self._lines.flush()
         self.plot(step, "train", figures)
+        self._board.flush()  # or a kill takes up to two minutes of its figures along
 
     def plot(self, step: int, group: str, figures: Mapping[str, float]) -> None:
         """Show figures in TensorBoard alone."""

@@ -125,6 +125,7 @@ def pretrain(
     if (out / STATE_FILE).exists():
         run.restore(out / STATE_FILE)
         console.print(f"resuming at step {run.step}")
+    processes.must_agree(run.step, out / STATE_FILE)
     if not (out / CHECKPOINT_FOLDER).exists():
         run.best = -math.inf
     _Loop(run, recipe, batches, validation, bank, text, out, processes, console).train(workers)
@@ -213,11 +214,12 @@ class _Loop:
             losses = StepLosses(*model(to_device(dense, device), to_device(captioned, device)))
         losses.total.backward()
         terms = self.processes.mean(torch.stack([*losses, losses.total]))
-        if not bool(terms.isfinite().all()):
+        norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), 5.0)
+        if not bool(terms.isfinite().all() and norm.isfinite()):
             raise RemoteclipError(
-                f"step {run.step}: the loss is not a number (begin anew with lower learning rates)"
+                f"step {run.step}: the loss or its gradient is not a number"
+                " (begin anew with lower learning rates)"
             )
-        torch.nn.utils.clip_grad_norm_(run.model.parameters(), 5.0)
         run.optimizer.step()
         run.average.update_parameters(run.model)
         return dict(zip((*losses._fields, "total"), terms.tolist(), strict=True))

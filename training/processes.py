@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from firmware_cfg.errors import RemoteclipError
+from firmware_cfg.errors import RemoteclipError, UsageError
 
 Item = TypeVar("Item")
 _PATIENCE = timedelta(minutes=30)  # a checkpoint of a large tower on a slow disk is written in less
@@ -57,6 +58,15 @@ class Processes:
         if self.count > 1:
             dist.all_gather_object(found, item)
         return found
+
+    def must_agree(self, step: int, state: Path) -> None:
+        """Raise UsageError unless every process resumes at the same step: each reads `state` itself."""
+        steps = self.objects(step)
+        if len(set(steps)) > 1:
+            raise UsageError(
+                f"{state}: the processes resume at steps {', '.join(map(str, sorted(set(steps))))}"
+                " (put the run on storage that all machines share)"
+            )
 
     def on_main(self, work: Callable[[], None]) -> None:
         """Do the work on the main process while the others wait; an expected error is raised on all."""

@@ -67,6 +67,7 @@ def contrast_pretrain(
     if resume and (out / STATE_FILE).exists():
         run.restore(out / STATE_FILE)
         console.print(f"resuming at step {run.step}")
+    processes.must_agree(run.step, out / STATE_FILE)
     if not (out / CHECKPOINT_FOLDER).exists():
         run.best = -math.inf
     encoders = _distributed(Encoders(towers), schedule, processes)
@@ -147,13 +148,14 @@ class _Loop:
             last = i == len(batches) - 1
             loss += self.contrast.accumulate(batch.to(processes.device), 1 / len(batches), seed, last)
         loss /= len(batches)
-        if not bool(loss.isfinite()):
-            raise RemoteclipError(
-                f"step {run.step + 1}: the loss is not a number (begin anew with a lower learning rate)"
-            )
         run.scaler.unscale_(run.optimizer)
         largest = math.inf if schedule.gradient_clip is None else schedule.gradient_clip
         norm = nn.utils.clip_grad_norm_(run.towers.parameters(), largest)
+        if not bool(loss.isfinite()) or not (run.scaler.is_enabled() or bool(norm.isfinite())):
+            raise RemoteclipError(
+                f"step {run.step + 1}: the loss or its gradient is not a number"
+                " (begin anew with a lower learning rate)"
+            )
         run.scaler.step(run.optimizer)
         run.scaler.update()
         with torch.no_grad():
