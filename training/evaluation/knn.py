@@ -48,7 +48,7 @@ class KnnReport:
             "temperature": self.temperature,
             "n_train": self.n_train,
             "n_val": self.n_val,
-            "validation_top1": {str(k): top1 for k, top1 in self.validation.items()},
+            "validation_by_k": {str(k): top1 for k, top1 in self.validation.items()},
             "chosen_on_validation": best,
         }
 

@@ -160,9 +160,9 @@ def test_neighbours_vote_and_validation_chooses_how_many(palette: Subject, folde
     missed = looks_blue(folders)
     assert document["top1"] == pytest.approx(1 - missed / 12)
     assert (document["k"], document["temperature"]) == (3, 0.07)
-    best = max(document["validation_top1"].values())
-    assert document["validation_top1"][str(document["chosen_on_validation"]["k"])] == best
-    assert set(document["validation_top1"]) == {"1", "2", "3", "5", "10", "20", "50", "100", "200"}
+    best = max(document["validation_by_k"].values())
+    assert document["validation_by_k"][str(document["chosen_on_validation"]["k"])] == best
+    assert set(document["validation_by_k"]) == {"1", "2", "3", "5", "10", "20", "50", "100", "200"}
 
 
 def test_few_shots_are_drawn_by_class_and_reported_with_zero_shot(palette: Subject, folders: Path) -> None:
