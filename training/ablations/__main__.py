@@ -18,6 +18,7 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help="A variant by its name; repeatable.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of every variant.")] = 300,
     batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 256,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of every variant, averaged.")] = 3,
 ) -> None:
     """Train scene heads on cached features of a frozen trunk and compare them on validation images."""
     from training.errors import require_extra
@@ -43,12 +44,12 @@ def main(
     images = collect(data_root(data), load_recipe(default_recipe()))
     torch.manual_seed(options.seed)
     if checkpoint is None:
-        study = Study(images, LiteImageTower().eval(), TextTower().eval(), out, options)
+        study = Study(images, LiteImageTower().eval(), TextTower().eval(), out, options, runs)
         study.centre()
     else:
         loaded = load_checkpoint(checkpoint)
-        study = Study(images, loaded.image, loaded.text, out, options)
-    text = table(study.run_all(chosen))
+        study = Study(images, loaded.image, loaded.text, out, options, runs)
+    text = table(study.run_all(chosen), images)
     (out / "table.md").write_text(text, "utf-8")
     print(text, end="")
 

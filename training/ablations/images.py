@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +85,12 @@ def _of_boxes(root: Path, spec: ObjectSet) -> tuple[list[CaptionSample], list[Co
                     choices = tuple(_claim(number, phrase) for number in range(1, LARGEST + 1))
                     asked.append(Counted(sample.path, choices, int(totals[column]) - 1))
     return captioned, asked
+
+
+def commonest(asked: Sequence[Counted]) -> float:
+    """Share of the pairs whose true number is the commonest one."""
+    (_, times), *_ = Counter(item.truth for item in asked).most_common(1)
+    return times / len(asked)
 
 
 def _claim(number: int, phrase: str) -> str:

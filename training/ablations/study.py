@@ -33,44 +33,60 @@ class Variant:
     """What one run is trained on and how.
 
     origins: whose sentences; size: side of the images in pixels; text: `frozen` fits the scene head alone,
-    `projection` also the text projection, `last_layer` also the last layer of the sentence encoder.
+    `projection` also the text projection, `last_layer` also the last layer of the sentence encoder; against:
+    the variant that it differs from in one thing.
     """
 
     name: str
     origins: tuple[str, ...] = ("people", "boxes", "masks")
     size: int = 224
     text: Literal["frozen", "projection", "last_layer"] = "projection"
+    against: str = "base"
 
 
-BASE = Variant("base: captions + B2C + M2B, 224 px, projection tuned")
+BASE = Variant("base")
+ALONE = replace(BASE, name="captions alone", origins=("people",))
 VARIANTS = (
     BASE,
     replace(BASE, name="without B2C", origins=("people", "masks")),
     replace(BASE, name="without M2B", origins=("people", "boxes")),
-    replace(BASE, name="captions alone", origins=("people",)),
-    replace(BASE, name="captions alone, 160 px", origins=("people",), size=160),
-    replace(BASE, name="captions alone, 288 px", origins=("people",), size=288),
+    ALONE,
+    replace(ALONE, name="captions alone, 160 px", size=160, against=ALONE.name),
+    replace(ALONE, name="captions alone, 288 px", size=288, against=ALONE.name),
     replace(BASE, name="text frozen", text="frozen"),
-    replace(BASE, name="text: last layer tuned too", text="last_layer"),
+    replace(BASE, name="last text layer tuned", text="last_layer"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A mean over n validation items with its 95% interval over images."""
+    """A mean over validation items, by the value of each (a mean over a variant's runs)."""
 
-    n: int
-    mean: float
-    low: float
-    high: float
+    values: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+    def interval(self) -> tuple[float, float]:
+        """95% interval of the mean over items."""
+        return bootstrap_mean(self.values)
+
+    def minus(self, other: Figure) -> Figure:
+        """How much better each item fares than in another variant: the same items, compared in pairs."""
+        return Figure(tuple(a - b for a, b in zip(self.values, other.values, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a variant reached on validation images.
 
-    recall: mean of six recalls over n images; boxes, masks: top-1 of choosing the right number of ten over n
-    pairs of an image and a class; seconds: of training, on this machine.
+    recall: mean of six recalls, by image; boxes, masks: whether the right number of ten was chosen, by pair
+    of an image and a class; seconds: of training a run, on this machine.
     """
 
     variant: Variant
@@ -83,13 +99,21 @@ class Result:
 class Study:
     """Features and sentences of all images, and the variants' runs; what is finished is kept in `out`.
 
-    tower and text: eval mode; every run starts from their heads and leaves them as they are.
+    tower and text: eval mode; every run starts from their heads and leaves them as they are. runs: of every
+    variant, each with a seed of its own; the table tells their mean.
     """
 
     def __init__(
-        self, images: AblationImages, tower: LiteImageTower, text: TextTower, out: Path, options: HeadOptions
+        self,
+        images: AblationImages,
+        tower: LiteImageTower,
+        text: TextTower,
+        out: Path,
+        options: HeadOptions,
+        runs: int = 3,
     ) -> None:
         self.images, self.tower, self.text, self.out, self.options = images, tower, text, out, options
+        self.runs = runs
         self._trunks: dict[int, PooledTrunk] = {}
         asked = [s for items in images.counted.values() for item in items for s in item.sentences]
         said = [
@@ -107,7 +131,7 @@ class Study:
     def run_all(self, variants: Sequence[Variant]) -> list[Result]:
         """The variants' results; those that `out` holds already, of the same options, are not run again."""
         file = self.out / RESULTS_FILE
-        stated = {"options": asdict(self.options), "trunk": self.trunk(BASE.size).weights}
+        stated = {"options": asdict(self.options), "runs": self.runs, "trunk": self.trunk(BASE.size).weights}
         kept: dict[str, Any] = {}
         if file.is_file():
             document = json.loads(file.read_text("utf-8"))
@@ -128,23 +152,31 @@ class Study:
         samples = [s for origin in variant.origins for s in self.images.train[origin]]
         features = np.concatenate([self._of(variant.size, o, self.images.train[o]) for o in variant.origins])
         data = captioned(features[None], [s.captions for s in samples])
-        layer = LastLayer(self.text.minilm, self.bank)
         at = self.bank.rows(data.sentences)
         tune = {"frozen": (), "projection": ("projection",), "last_layer": ("projection", "words")}[
             variant.text
         ]
-        words: Words = Rows(layer, at) if "words" in tune else self._fixed(at)
+        found: list[tuple[NDArray[np.float32], ...]] = []
         began = time.monotonic()
-        head, projection = train_scene_head(
-            self.tower.scene, self.text.projection, data, words, self.options, tune
+        for seed in range(self.runs):
+            layer = LastLayer(self.text.minilm, self.bank)
+            words: Words = Rows(layer, at) if "words" in tune else self._fixed(at)
+            options = replace(self.options, seed=self.options.seed + seed)
+            heads = train_scene_head(self.tower.scene, self.text.projection, data, words, options, tune)
+            found.append(self._ask(variant.size, *heads, layer))
+        seconds = (time.monotonic() - began) / self.runs
+        recall, boxes, masks = (
+            Figure(tuple(np.mean(values, axis=0).round(5).tolist())) for values in zip(*found, strict=True)
         )
-        seconds = time.monotonic() - began
-        return Result(
-            variant,
-            self._retrieval(variant.size, head, projection, layer),
-            self._counted("boxes", variant.size, head, projection, layer),
-            self._counted("masks", variant.size, head, projection, layer),
-            round(seconds, 1),
+        return Result(variant, recall, boxes, masks, round(seconds, 1))
+
+    def _ask(
+        self, size: int, head: nn.Linear, projection: nn.Linear, layer: LastLayer
+    ) -> tuple[NDArray[np.float32], ...]:
+        return (
+            self._retrieval(size, head, projection, layer),
+            self._counted("boxes", size, head, projection, layer),
+            self._counted("masks", size, head, projection, layer),
         )
 
     def trunk(self, size: int) -> PooledTrunk:
@@ -165,23 +197,25 @@ class Study:
         return cast(NDArray[np.float16], views[0])
 
     @torch.inference_mode()
-    def _retrieval(self, size: int, head: nn.Linear, projection: nn.Linear, layer: LastLayer) -> Figure:
+    def _retrieval(
+        self, size: int, head: nn.Linear, projection: nn.Linear, layer: LastLayer
+    ) -> NDArray[np.float32]:
         samples = self.images.retrieval
         image = embed(head, self._of(size, "retrieval", samples))
         text = project(projection, layer.of([t for s in samples for t in s.captions]))
         owner = torch.arange(len(samples)).repeat_interleave(torch.tensor([len(s.captions) for s in samples]))
-        return figure(recall_by_image(image @ text.T, owner).numpy())
+        return recall_by_image(image @ text.T, owner).numpy()
 
     @torch.inference_mode()
     def _counted(
         self, origin: str, size: int, head: nn.Linear, projection: nn.Linear, layer: LastLayer
-    ) -> Figure:
+    ) -> NDArray[np.float32]:
         asked = self.images.counted[origin]
         image = embed(head, self._of(size, f"counted-{origin}", asked))
         text = project(projection, layer.of([t for item in asked for t in item.sentences]))
         logits = torch.einsum("nd,nkd->nk", image, text.reshape(len(asked), -1, text.shape[1]))
         right = logits.argmax(1) == torch.tensor([item.truth for item in asked])
-        return figure(right.float().numpy())
+        return right.float().numpy()
 
 
 def recall_by_image(similarity: Tensor, owner: Tensor) -> Tensor:
@@ -197,13 +231,7 @@ def recall_by_image(similarity: Tensor, owner: Tensor) -> Tensor:
     return torch.stack(parts).mean(0)
 
 
-def figure(values: NDArray[np.float32]) -> Figure:
-    """Mean and interval of values by item (N,)."""
-    low, high = bootstrap_mean(values)
-    return Figure(len(values), float(values.mean()), low, high)
-
-
 def read_result(variant: Variant, kept: dict[str, Any]) -> Result:
     """A result as it was written."""
-    recall, boxes, masks = (Figure(**kept[name]) for name in ("recall", "boxes", "masks"))
+    recall, boxes, masks = (Figure(tuple(kept[name]["values"])) for name in ("recall", "boxes", "masks"))
     return Result(variant, recall, boxes, masks, kept["seconds"])

@@ -9,9 +9,9 @@ import torch
 
 from firmware_cfg.errors import UsageError
 from training.ablations.cached import HeadOptions
-from training.ablations.images import AblationImages, collect
+from training.ablations.images import AblationImages, Counted, collect
 from training.ablations.report import table
-from training.ablations.study import BASE, Study, recall_by_image
+from training.ablations.study import BASE, Figure, Result, Study, recall_by_image
 from training.ablations.words import LastLayer, WordBank
 from training.models.lite import LiteImageTower
 from training.models.text import TextTower, encode_sentences
@@ -68,7 +68,7 @@ def test_variants_are_run_once_and_told_in_one_table(
     images: AblationImages, text: TextTower, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    study = Study(images, LiteImageTower().eval(), text, tmp_path, OPTIONS)
+    study = Study(images, LiteImageTower().eval(), text, tmp_path, OPTIONS, runs=2)
     study.centre()
     variants = [
         SMALL,
@@ -80,20 +80,35 @@ def test_variants_are_run_once_and_told_in_one_table(
     results = study.run_all(variants)
     assert [result.recall.n for result in results] == [2, 2, 2, 2]
     assert [(result.boxes.n, result.masks.n) for result in results] == [(3, 1)] * 4
-    for result in results:
-        assert result.recall.low <= result.recall.mean <= result.recall.high
     torch.testing.assert_close(text.minilm.state_dict(), before, rtol=0, atol=0)
 
     kept = json.loads((tmp_path / "results.json").read_text())["results"]
-    kept["frozen"]["recall"]["mean"] = 0.25
+    kept["frozen"]["recall"]["values"] = [0.0, 0.5]
     document = json.loads((tmp_path / "results.json").read_text()) | {"results": kept}
     (tmp_path / "results.json").write_text(json.dumps(document))
     again = study.run_all(variants)
-    assert again[2].recall.mean == 0.25
+    assert again[2].recall.values == (0.0, 0.5)
     assert [again[i] for i in (0, 1, 3)] == [results[i] for i in (0, 1, 3)]
-    assert f"| frozen | 25.0 ({100 * again[2].recall.low:.1f} to" in table(again)
-    assert table(again).count("\n") == 2 + len(variants)
+    assert "| frozen | 25.0 (0.0 to 50.0) |" in table(again, images)
 
     study.options = replace(OPTIONS, steps=3)
     with pytest.raises(UsageError, match="results of other options"):
         study.run_all(variants)
+
+
+def test_variants_are_compared_item_by_item() -> None:
+    def result(name: str, values: tuple[float, ...]) -> Result:
+        return Result(replace(BASE, name=name), Figure(values), Figure(values), Figure(values), 1.0)
+
+    asked = [Counted(Path("a.jpg"), ("one", "two"), truth) for truth in (0, 0, 1)]
+    results = [
+        result("base", (0.9, 0.4, 0.9, 0.4)),
+        result("one better", (1.0, 0.5, 1.0, 0.5)),
+        result("mixed", (1.0, 0.3, 0.9, 0.4)),
+    ]
+    text = table(results, AblationImages({}, [], {"boxes": asked, "masks": asked[1:]}))
+    base, better, mixed, guess = text.splitlines()[2:]
+    assert base.startswith("| base | 65.0 (40.0 to 90.0) |  | 65.0")
+    assert "| **+10.0 (+10.0 to +10.0)** |" in better
+    assert "| +0.0 (-7.5 to +7.5) |" in mixed
+    assert guess == "| always the commonest number |  |  | 66.7 |  | 50.0 |  |"
