@@ -191,7 +191,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_mend(
     towers = tiny.TinyTowers()
     with torch.no_grad():
         towers.scale.fill_(float("nan"))
-    with pytest.raises(RemoteclipError, match=r"step 1: the loss or its gradient is not a number .*lower learning rate"):
+    with pytest.raises(RemoteclipError, match=r"step 1: the loss or its gradient is not a number .*lower"):
         tiny.train(shards, tmp_path / "run", towers=towers)
 
 
