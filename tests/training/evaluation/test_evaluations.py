@@ -41,7 +41,7 @@ def subject(shipped: Path) -> Subject:
 
 def test_objects_of_every_format_are_counted(subject: Subject, synthetic_root: Path) -> None:
     for name, label in {"coco_set": "ship", "mask_set": "person", "point_set": "point"}.items():
-        report = evaluate_count(subject, synthetic_root / name, "test")
+        report = evaluate_count(subject, synthetic_root / name, "test", image_size=(256, 256))
         assert (report.dataset, report.split, report.n) == (name, "test", 1)
         assert report.classes[label].truth == 1
         assert report.classes[label].mae == abs(report.classes[label].total - 1)
