@@ -101,6 +101,7 @@ class RunLog:
 
         trim_log(out / LOG_FILE, step)
         self._lines = (out / LOG_FILE).open("a", encoding="utf-8")
+        _await_later_second(out / TENSORBOARD_FOLDER)
         self._board = SummaryWriter(str(out / TENSORBOARD_FOLDER), purge_step=step + 1)
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
@@ -123,6 +124,13 @@ class RunLog:
     ) -> None:
         self._lines.close()
         self._board.close()
+
+
+def _await_later_second(folder: Path) -> None:
+    """TensorBoard puts event files in order by the second in their names: let none there be of this one."""
+    stamps = {int(file.name.split(".")[3]) for file in folder.glob("events.out.tfevents.*")}
+    while int(time.time()) in stamps:
+        time.sleep(0.05)
 
 
 def trim_log(file: Path, step: int) -> None:
