@@ -171,6 +171,7 @@ def write_recipe(folder: Path, out: Path, start_from: str = "default", force: bo
     own = examine(folder)
     text = recipe_text(own, start_from)
     Recipe.model_validate(yaml.safe_load(text))
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, text.encode())
     return own
 

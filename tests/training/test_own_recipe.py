@@ -60,6 +60,11 @@ def test_what_one_trains_on_is_no_distractor(own_set: Path) -> None:
     assert set(shipped) - set(stated["distractors"]) == {"horse", "dam"}
 
 
+def test_a_recipe_may_go_into_a_folder_that_is_not_there_yet(own_set: Path, tmp_path: Path) -> None:
+    write_recipe(own_set, tmp_path / "new" / "folder" / "own.yaml")
+    assert load_recipe(tmp_path / "new" / "folder" / "own.yaml").object_sets
+
+
 def test_a_recipe_is_not_written_over(own_set: Path, tmp_path: Path) -> None:
     out = tmp_path / "own.yaml"
     out.write_text("mine")
