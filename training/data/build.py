@@ -32,6 +32,7 @@ from training.errors import DataError
 from training.progress import track
 
 _Part = Literal["train", "val"]
+_IMAGE_FAULTS = ("corrupt_image", "missing_image", "size_mismatch")
 
 
 def build(recipe: DataRecipe, root: Path, out: Path, engine: Engine, resume: bool = False) -> Manifest:
@@ -157,8 +158,10 @@ def _source(
     data_set = read.data_set
     mine = [candidate for candidate in selection.kept if candidate.source == data_set.name]
     said = [annotations[_key(candidate)] for candidate in mine]
-    faulty = sum(bool(examined[candidate.file].problem) for candidate in read.candidates)
-    silent = sum(_key(candidate) not in annotations for candidate in read.candidates) - faulty
+    undecoded = sum(bool(examined[candidate.file].problem) for candidate in read.candidates)
+    silent = sum(_key(candidate) not in annotations for candidate in read.candidates) - undecoded
+    # The reader has left some out before they could become candidates.
+    faulty = sum(count for kind, count in read.findings.counts().items() if kind in _IMAGE_FAULTS)
     chosen = {_key(candidate) for candidate in mine}
     removed = [c for c in read.candidates if _key(c) in annotations and _key(c) not in chosen]
     leaking = selection.leaking()
@@ -173,7 +176,7 @@ def _source(
         captions_by=data_set.captions,
         licence=data_set.licence,
         source=data_set.source,
-        read=len(read.candidates),
+        read=len(read.candidates) + faulty - undecoded,
         faulty=faulty,
         without_caption=silent,
         leaks=leaks,

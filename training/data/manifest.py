@@ -38,7 +38,7 @@ class Source(_Part):
     licence: str
     source: str
     read: int = Field(description="images that the annotations name")
-    faulty: int = Field(description="images that cannot be decoded, or are not there")
+    faulty: int = Field(description="images that are not there, cannot be decoded, or have another size")
     without_caption: int = Field(description="images of which the annotations say nothing")
     leaks: int = Field(description="images near an evaluated one, or near one set aside")
     duplicates: int = Field(description="images near one that is kept")

@@ -53,6 +53,17 @@ def test_every_image_is_accounted_for(built: Path) -> None:
     assert len(ShardSamples(built, "val")) == 3 == read_manifest(built).samples("val")
 
 
+def test_an_image_that_is_not_there_is_read_and_faulty(
+    faulty_root: Path, recipe_of: Recipes, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(faulty_root, root)
+    (root / "coco_set" / "images" / "train_2.jpg").unlink()
+    build(recipe_of(), root, tmp_path / "out", LocalEngine(1))
+    source = next(s for s in read_manifest(tmp_path / "out").sources if s.name == "coco_set")
+    assert (source.read, source.faulty, source.train, source.val) == (4, 2, 1, 1)
+
+
 def test_the_report_names_what_was_left_out(built: Path) -> None:
     report = json.loads((built / "report.json").read_text())
     (fault,) = report["findings"]["coco_set"]["listed"]
