@@ -35,6 +35,7 @@ from training.recipe import Recipe
 from training.torch_engine import LITE_IMAGE_SIZES, TorchTextEncoder
 
 LEAST_TEXT_COSINE = 0.995
+GOLDEN_SIZE = (256, 256)
 PARITY_ENGINES = ("openvino", "onnxruntime")
 _PROBE = (
     "a car seen from above",
@@ -81,9 +82,9 @@ def compile_bundle(
         cosine = write_text_tower(checkpoint, partial / "text.onnx")
         shutil.copyfile(checkpoint_folder / TOKENIZER_FILE, partial / TOKENIZER_FILE)
         (partial / "card.md").write_text(checkpoint.card, "utf-8")
-        calibrate(checkpoint, recipe, data).save(partial / "calibration.npz")
+        calibrate(checkpoint, recipe, data, LITE_IMAGE_SIZES).save(partial / "calibration.npz")
         text = run_text_graph(partial / "text.onnx", checkpoint, TEXTS)
-        golden_vectors(checkpoint, text).save(partial / "golden.npz")
+        golden_vectors(checkpoint, text, GOLDEN_SIZE).save(partial / "golden.npz")
         fields = manifest_fields(checkpoint, cosine)
         write_manifest(partial, fields)
         console.print(f"verifying on {', '.join(PARITY_ENGINES)}")

@@ -19,9 +19,9 @@ from edge.engines.base import F32, EngineOutput
 from edge.frames import RgbImage
 from edge.letterbox import Letterbox, best_image_size, letterbox
 from firmware_cfg.errors import RemoteclipError
-from training.checkpoint import Checkpoint
+from training.checkpoint import AnyCheckpoint
 from training.evaluation.vocabulary import OBJECT_SENTENCES
-from training.models.lite import POSITION_WIDTH, STRIDE
+from training.models.lite import POSITION_WIDTH
 from training.models.lookup_graph import NO_PEAK
 from training.pools import read_rgb
 from training.progress import track
@@ -29,7 +29,7 @@ from training.readers import OBJECT_READERS, captions
 from training.recipe import ObjectSet, Recipe
 from training.samples import ObjectSample
 from training.splits import read_part
-from training.torch_engine import LITE_IMAGE_SIZES, TorchImageEngine, TorchTextEncoder
+from training.torch_engine import TorchImageEngine, TorchTextEncoder, model_facts
 
 NULL_CELLS = 3072
 NULL_SCENES = 1024
@@ -52,15 +52,46 @@ class Evidence:
     scene: F32
 
 
-def calibrate(checkpoint: Checkpoint, recipe: Recipe, root: Path) -> Calibration:
+class _Model:
+    """A checkpoint in torch that looks at image files as the drone will."""
+
+    def __init__(self, checkpoint: AnyCheckpoint, sizes: Sequence[tuple[int, int]]) -> None:
+        self.stride = model_facts(checkpoint).stride
+        self._checkpoint, self._sizes = checkpoint, sizes
+        self._encoder = TorchTextEncoder(checkpoint)
+        self._engines: dict[tuple[int, int], TorchImageEngine] = {}
+
+    def rows(self, phrases: Sequence[str]) -> F32:
+        """One row a phrase: the unit mean of its sentences, with empty position columns; (P, D + E)."""
+        blocks = [
+            self._encoder.encode([sentence.format(phrase) for sentence in OBJECT_SENTENCES]).mean(axis=0)
+            for phrase in phrases
+        ]
+        unit = np.stack([block / np.linalg.norm(block) for block in blocks]).astype(np.float32)
+        return np.pad(unit, ((0, 0), (0, POSITION_WIDTH)))
+
+    def look(self, path: Path, rows: F32) -> tuple[EngineOutput, Letterbox]:
+        """What the model says of an image in the tile that suits it best."""
+        image = RgbImage(read_rgb(path))
+        size = best_image_size(image.width, image.height, self._sizes)
+        if size not in self._engines:
+            self._engines[size] = TorchImageEngine(self._checkpoint, size)
+        tile, fit = letterbox(image, *size)
+        return self._engines[size].infer(tile[None], rows, np.zeros(len(rows), np.float32)), fit
+
+
+def calibrate(
+    checkpoint: AnyCheckpoint, recipe: Recipe, root: Path, sizes: Sequence[tuple[int, int]]
+) -> Calibration:
     """Fit a checkpoint's calibration on the validation images of its recipe's sets.
+
+    sizes: (width, height) of the tiles that its bundle will take.
 
     A recipe without caption sets says nothing of whole images: these keep the shipped bundle's fit and null
     scenes, which suits checkpoints that go on from what ships.
     """
-    encoder = TorchTextEncoder(checkpoint)
-    engines: dict[tuple[int, int], TorchImageEngine] = {}
-    found = [_object_evidence(checkpoint, spec, root, encoder, engines) for spec in recipe.object_sets]
+    model = _Model(checkpoint, sizes)
+    found = [_object_evidence(model, spec, root) for spec in recipe.object_sets]
     logit = np.concatenate([e.logit for e in found])
     right = np.concatenate([e.right for e in found])
     if not right.any() or right.all():
@@ -68,7 +99,7 @@ def calibrate(checkpoint: Checkpoint, recipe: Recipe, root: Path) -> Calibration
             f"{root}: validation images show no objects, or nothing else; nothing to calibrate on"
         )
     if recipe.caption_sets:
-        cosine, same, captioned = _scene_evidence(checkpoint, recipe, root, encoder, engines)
+        cosine, same, captioned = _scene_evidence(model, recipe, root)
         if not same.any() or same.all():
             raise RemoteclipError(
                 f"{root}: validation captions have no scene labels of the recipe to calibrate on"
@@ -108,22 +139,16 @@ def platt(
     return slope, offset
 
 
-def _object_evidence(
-    checkpoint: Checkpoint,
-    spec: ObjectSet,
-    root: Path,
-    encoder: TorchTextEncoder,
-    engines: dict[tuple[int, int], TorchImageEngine],
-) -> Evidence:
+def _object_evidence(model: _Model, spec: ObjectSet, root: Path) -> Evidence:
     names, samples = read_part(OBJECT_READERS[spec.format], root / spec.name, "val")
     columns = [names.index(name) for name in spec.objects]
-    rows = _rows([spec.objects[name][0] for name in spec.objects], encoder)
+    rows = model.rows([spec.objects[name][0] for name in spec.objects])
     logits, rights, nulls, scenes = [], [], [], []
     for sample in track(samples, f"calibrating on {spec.name}"):
-        output, fit = _infer(checkpoint, sample.path, rows, engines)
+        output, fit = model.look(sample.path, rows)
         scenes.append(output.embedding)
         centres = _tile_centres(output, fit)
-        near = _near(centres, sample, columns, STRIDE / fit.scale)
+        near = _near(centres, sample, columns, model.stride / fit.scale)
         inside = _inside(output, fit)
         peak = output.place_logit[0]
         owner = peak.argmax(axis=1)
@@ -145,46 +170,21 @@ def _object_evidence(
 
 
 def _scene_evidence(
-    checkpoint: Checkpoint,
-    recipe: Recipe,
-    root: Path,
-    encoder: TorchTextEncoder,
-    engines: dict[tuple[int, int], TorchImageEngine],
+    model: _Model, recipe: Recipe, root: Path
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], F32]:
     """Validation images: cosines with every scene label, whether the label is theirs, and embeddings."""
     cosines, same, embedded = [], [], []
     for spec in recipe.caption_sets:
         labels = list(spec.labels)
-        rows = _rows([spec.labels[label][0] for label in labels], encoder)
+        rows = model.rows([spec.labels[label][0] for label in labels])
         for sample in track(captions.read_karpathy(root / spec.name, "val"), f"calibrating on {spec.name}"):
-            output, _ = _infer(checkpoint, sample.path, rows, engines)
+            output, _ = model.look(sample.path, rows)
             embedded.append(output.embedding)
             cosines.append(output.scene[0])
             same.append([label == sample.label for label in labels])
     if not cosines:
         raise RemoteclipError(f"{root}: the caption sets have no validation images to calibrate on")
     return np.concatenate(cosines).astype(np.float64), np.concatenate(same), np.concatenate(embedded)
-
-
-def _rows(phrases: Sequence[str], encoder: TorchTextEncoder) -> F32:
-    """One row a phrase: the unit mean of its sentences, with empty position columns; (P, D + E)."""
-    blocks = [
-        encoder.encode([sentence.format(phrase) for sentence in OBJECT_SENTENCES]).mean(axis=0)
-        for phrase in phrases
-    ]
-    unit = np.stack([block / np.linalg.norm(block) for block in blocks]).astype(np.float32)
-    return np.pad(unit, ((0, 0), (0, POSITION_WIDTH)))
-
-
-def _infer(
-    checkpoint: Checkpoint, path: Path, rows: F32, engines: dict[tuple[int, int], TorchImageEngine]
-) -> tuple[EngineOutput, Letterbox]:
-    image = RgbImage(read_rgb(path))
-    size = best_image_size(image.width, image.height, LITE_IMAGE_SIZES)
-    if size not in engines:
-        engines[size] = TorchImageEngine(checkpoint, size)
-    tile, fit = letterbox(image, *size)
-    return engines[size].infer(tile[None], rows, np.zeros(len(rows), np.float32)), fit
 
 
 def _tile_centres(output: EngineOutput, fit: Letterbox) -> F32:

@@ -8,11 +8,10 @@ import numpy as np
 from edge.engines.base import F32
 from edge.golden import Golden
 from edge.prompt_bank import BACKGROUND_BIAS
-from training.checkpoint import Checkpoint
+from training.checkpoint import AnyCheckpoint
 from training.models.lite import POSITION_WIDTH
 from training.torch_engine import TorchImageEngine
 
-SIZE = (256, 256)
 TEXTS = (
     "a car seen from above",
     "a boat on the water",
@@ -25,24 +24,27 @@ TEXTS = (
 )
 
 
-def golden_vectors(checkpoint: Checkpoint, text: F32) -> Golden:
+def golden_vectors(checkpoint: AnyCheckpoint, text: F32, size: tuple[int, int]) -> Golden:
     """Two synthetic images through the float32 checkpoint.
 
-    text: (len(TEXTS), D) embeddings of TEXTS by the bundle's own text graph, whose loss is gated apart from
-    this.
+    size: (width, height) of the tiles. text: (len(TEXTS), D) embeddings of TEXTS by the bundle's own text
+    graph, whose loss is gated apart from this.
     """
     prompts = np.pad(text, ((0, 0), (0, POSITION_WIDTH)))
     bias = np.zeros(len(TEXTS), np.float32)
     bias[-1] = BACKGROUND_BIAS
-    image = np.stack([synthetic_scene(seed) for seed in (1, 2)])
-    expected = TorchImageEngine(checkpoint, SIZE).infer(image, prompts, bias)
+    image = np.stack([synthetic_scene(seed, size) for seed in (1, 2)])
+    expected = TorchImageEngine(checkpoint, size).infer(image, prompts, bias)
     return Golden(image, prompts, bias, expected, TEXTS, text)
 
 
-def synthetic_scene(seed: int) -> np.ndarray:
-    """A drawn aerial scene, (256, 256, 3) uint8 RGB: fields, a road with cars, crowns, hulls on water."""
+def synthetic_scene(seed: int, size: tuple[int, int]) -> np.ndarray:
+    """A drawn aerial scene, (height, width, 3) uint8 RGB: fields, a road with cars, crowns, hulls on water.
+
+    size: (width, height), each at least 96.
+    """
     rng = np.random.default_rng(seed)
-    width, height = SIZE
+    width, height = size
     image = np.full((height, width, 3), (112, 124, 84), np.uint8)
     cv2.rectangle(image, (0, 0), (width // 3, height), (38, 74, 98), -1)
     cv2.rectangle(image, (width // 2, 0), (width // 2 + 42, height), (92, 92, 96), -1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from edge.files import sha256_of_file
+from firmware_cfg.errors import UsageError
 from training.checkpoint_folder import (
     CARD_FILE,
     METRICS_FILE,
@@ -36,9 +39,9 @@ from training.errors import CheckpointError
 from training.models.lite import LiteImageTower
 from training.models.text import MiniLM, TextTower, minilm_folder
 from training.models.trunk import VARIANTS
-from training.towers.clip import ClipTowers
+from training.towers.clip import ClipTowers, create_tower
 from training.towers.golden import golden_document, golden_problem
-from training.towers.spec import ClipSpec
+from training.towers.spec import TOWERS, ClipSpec
 from training.towers.tokenizer import clip_tokenizer
 
 __all__ = [
@@ -163,9 +166,15 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return _lite(read_folder(folder))
 
 
-def open_checkpoint(folder: Path) -> AnyCheckpoint:
-    """Load a checkpoint of either family; raises as `load_checkpoint`."""
-    stored = read_folder(folder)
+def open_checkpoint(path: Path) -> AnyCheckpoint:
+    """Load a checkpoint folder of either family, or a file of CLIP weights; raises as `load_checkpoint`.
+
+    A file of OpenAI's or RemoteCLIP's weights carries its tower in its name, as RemoteCLIP-ViT-B-32.pt does;
+    raises UsageError where it does not.
+    """
+    if path.is_file():
+        return _weights_file(path)
+    stored = read_folder(path)
     return _clip(stored) if stored.document.get("family") == _CLIP else _lite(stored)
 
 
@@ -205,6 +214,18 @@ def _clip(stored: StoredCheckpoint) -> ClipCheckpoint:
         raise CheckpointError(f"{file}: {problem}")
     licence = str(stored.document.get("licence", ""))
     return ClipCheckpoint(spec, towers, licence, stored.sha256, stored.metrics, stored.card)
+
+
+def _weights_file(file: Path) -> ClipCheckpoint:
+    # Between marks: RN50x4 is no RN50.
+    named = [name for name in TOWERS if re.search(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", file.stem)]
+    if len(named) != 1:
+        raise UsageError(
+            f"{file}: its name tells no tower (name it after one of {', '.join(TOWERS)}, such as"
+            f" RemoteCLIP-{TOWERS[1]}.pt)"
+        )
+    towers = create_tower(named[0], file).eval()
+    return ClipCheckpoint(towers.spec, towers, "", sha256_of_file(file), {}, "")
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,6 @@ import torch
 from edge.bundle import DEFAULT, load_bundle
 from edge.calibration import Calibration
 from edge.engines.base import F32, ImageEngine
-from edge.files import sha256_of_file
 from edge.manifest import MANIFEST_NAME, SIZE_MULTIPLE
 from edge.pipeline import Pipeline
 from edge.prompts import in_memory_list
@@ -141,28 +139,10 @@ def open_subject(path: str | Path, *, engine: str = "openvino", threads: int | N
         return Subject(bundle.manifest.model, "bundle", bundle.manifest_sha256, bundle.path, runtime)
     if threads is not None:
         torch.set_num_threads(threads)
-    if place.is_file():
-        checkpoint: AnyCheckpoint = _weights_file(place)
-    elif (place / MODEL_FILE).is_file():
-        checkpoint = open_checkpoint(place)
-    else:
+    if not place.is_file() and not (place / MODEL_FILE).is_file():
         raise UsageError(
             f"{place}: no bundle and no checkpoint (name a folder with {MANIFEST_NAME} or {MODEL_FILE})"
         )
+    checkpoint = open_checkpoint(place)
     name = checkpoint.spec.model
     return Subject(name, "checkpoint", checkpoint.sha256, place, CheckpointRuntime(checkpoint))
-
-
-def _weights_file(file: Path) -> ClipCheckpoint:
-    from training.towers.clip import create_tower
-    from training.towers.spec import TOWERS
-
-    # Between marks: RN50x4 is no RN50.
-    named = [name for name in TOWERS if re.search(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", file.stem)]
-    if len(named) != 1:
-        raise UsageError(
-            f"{file}: its name tells no tower (name it after one of {', '.join(TOWERS)}, such as"
-            f" RemoteCLIP-{TOWERS[1]}.pt)"
-        )
-    towers = create_tower(named[0], file).eval()
-    return ClipCheckpoint(towers.spec, towers, "", sha256_of_file(file), {}, "")
