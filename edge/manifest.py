@@ -37,6 +37,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["fp32", "fp16", "int8"]
+Target = Literal["cpu", "jetson-orin", "rtx"]
 
 
 class TextTower(BaseModel):
@@ -49,6 +50,49 @@ class TextTower(BaseModel):
     cosine_to_float: float = Field(
         ge=-1, le=1.000001, description="Lowest cosine between this graph and its float32 original"
     )
+
+
+class Gate(BaseModel):
+    """How far one variant is from the float32 checkpoint, measured on a probe set when the bundle was made.
+
+    What the probe set has nothing for is None: counts without annotated objects, recall without captions.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    probe: str = Field(min_length=1, description="Name of the probe set")
+    engine: str = Field(min_length=1, description="Engine that the variant ran on")
+    images: int = Field(ge=1, description="Images of the probe set")
+    cosine_mean: float = Field(
+        description="Cosine of image embeddings with the reference's, mean over images"
+    )
+    cosine_min: float = Field(description="The lowest of them")
+    places: int = Field(ge=0, description="Places of the reference that were looked for")
+    place_cosine_mean: float | None = Field(
+        default=None, description="Cosine of the embeddings of places found again, mean over places"
+    )
+    place_cosine_min: float | None = Field(default=None, description="The lowest of them")
+    places_missing: float | None = Field(default=None, description="Share of places not found again")
+    prompt_confusion: float | None = Field(
+        default=None, description="Share of places found again whose best prompt is another one"
+    )
+    counts: int = Field(default=0, ge=0, description="Pairs of image and class that were counted")
+    count_mae_reference: float | None = Field(
+        default=None, ge=0, description="The reference's counting error"
+    )
+    count_mae: float | None = Field(default=None, ge=0, description="The variant's, a mean over pairs")
+    counts_changed: float | None = Field(default=None, description="Share of pairs counted differently")
+    captions: int = Field(default=0, ge=0, description="Captions of the probe set")
+    mean_recall_reference: float | None = Field(default=None, description="The reference's, a fraction")
+    mean_recall: float | None = Field(default=None, description="The variant's, a fraction")
+    passed: bool = Field(description="Whether every limit held")
+    problems: tuple[str, ...] = Field(default=(), description="The limits that did not, a sentence each")
+
+    @model_validator(mode="after")
+    def _passed_without_problems(self) -> Gate:
+        if self.passed == bool(self.problems):
+            raise ValueError("a gate is passed if and only if it has no problems")
+        return self
 
 
 class Manifest(BaseModel):
@@ -75,6 +119,14 @@ class Manifest(BaseModel):
     text: TextTower
     files: dict[str, Sha256] = Field(description="File name -> SHA-256 of its bytes")
     checkpoint_sha256: Sha256
+    target: Target | None = Field(default=None, description="What it was compiled for; None: before targets")
+    layout: dict[Precision, str] = Field(
+        default_factory=dict, description="What is particular in a variant's graph, and for which engines"
+    )
+    gates: dict[Precision, Gate] = Field(default_factory=dict, description="Accuracy lost by each variant")
+    regressions: tuple[str, ...] = Field(
+        default=(), description="What was lost and let pass by --allow-regression, a sentence each"
+    )
     accuracy: dict[str, Any] = Field(default_factory=dict, description="Held-out numbers, step by step")
     licence: str = Field(min_length=1, description="Licence of the weights")
     created_at: datetime
@@ -106,6 +158,15 @@ class Manifest(BaseModel):
         wanted = {*REQUIRED_FILES, *self.variants.values(), self.text.file}
         if missing := sorted(wanted - self.files.keys()):
             raise ValueError(f"files has no hash of {', '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _hides_no_regression(self) -> Manifest:
+        if strangers := sorted((self.gates.keys() | self.layout.keys()) - self.variants.keys()):
+            raise ValueError(f"gates or layout of variants that are not there: {', '.join(strangers)}")
+        failed = [name for name, gate in self.gates.items() if not gate.passed]
+        if failed and not self.regressions:
+            raise ValueError(f"{', '.join(failed)} failed its gate, and regressions does not say so")
         return self
 
 
