@@ -17,8 +17,9 @@ import onnxruntime as ort
 from rich.console import Console
 
 from compile.calibrate import calibrate
-from compile.export import OPSET, export_image_graph, export_text_tower
+from compile.export import export_image_graph, export_text_tower
 from compile.golden import TEXTS, golden_vectors
+from compile.graph_file import OPSET
 from compile.weight_only import quantize_weights
 from edge.bundle import load_bundle, write_manifest
 from edge.engines.base import F32
@@ -29,7 +30,7 @@ from firmware_cfg.errors import BundleError, UsageError
 from training.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoint
 from training.folders import recover_folder, replace_folder
 from training.models.lite import POSITION_WIDTH, STRIDE
-from training.models.lookup_graph import PLACES, LookupGraph
+from training.models.lookup_graph import PLACES
 from training.models.text import MAX_TOKENS
 from training.recipe import Recipe
 from training.torch_engine import LITE_IMAGE_SIZES, TorchTextEncoder
@@ -76,8 +77,7 @@ def compile_bundle(
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         console.print("exporting the image graph")
-        width = checkpoint.spec.embedding_width
-        export_image_graph(LookupGraph(checkpoint.image), width, partial / "image.onnx")
+        export_image_graph(checkpoint, partial)
         console.print("exporting the text tower, weight-only int8")
         cosine = write_text_tower(checkpoint, partial / "text.onnx")
         shutil.copyfile(checkpoint_folder / TOKENIZER_FILE, partial / TOKENIZER_FILE)

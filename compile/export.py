@@ -10,29 +10,49 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
+import onnxslim  # type: ignore[import-untyped]
 import torch
-from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from firmware_cfg.errors import RemoteclipError
+from compile.graph_file import OPSET, copy_of, save_graphs
+from compile.half import halve_body, halve_weights
+from firmware_cfg.errors import RemoteclipError, UsageError
+from training.checkpoint import AnyCheckpoint, ClipCheckpoint
 from training.models.lite import POSITION_WIDTH
 from training.models.lookup_graph import INPUTS, OUTPUTS, LookupGraph
 from training.models.text import TextTower
 
-OPSET = 20
-_EXPORTED = "exported_"
+IMAGE_GRAPH = "image.onnx"
+HALF_IMAGE_GRAPH = "image.fp16.onnx"
+IMAGE_WEIGHTS = "image.weights"
 GRID = 32  # image sides are multiples of this
+_EXPORTED = "exported_"
 
 
-def export_image_graph(graph: LookupGraph, width: int, file: Path) -> None:
-    """Write the image graph: dynamic batch, height, width (multiples of 32) and prompts, weights as float16.
+def export_image_graph(
+    checkpoint: AnyCheckpoint, folder: Path, image_size: tuple[int, int] | None = None
+) -> None:
+    """Write the image graph into `folder`: image.onnx, image.fp16.onnx and the weights that they share.
 
-    graph: in eval mode; width: D, the embedding width. The weights are stored in half precision and widened
-    by a Cast that every runtime folds at load: the checkpoint's values are half precision numbers already, so
-    nothing is lost. Raises RemoteclipError when the checker refuses the graph.
+    image.onnx computes in float32, image.fp16.onnx in float16 up to the embeddings. Both read the float16
+    tensors of image.weights: the checkpoint's values are half precision numbers already. image_size: see
+    `image_graph`. Raises RemoteclipError where the graph cannot be exported, OSError from the disk.
     """
+    save_image_graphs(image_graph(checkpoint, image_size), folder)
+
+
+def image_graph(checkpoint: AnyCheckpoint, image_size: tuple[int, int] | None = None) -> onnx.ModelProto:
+    """The three-input graph (see LookupGraph) as a simplified float32 model with its weights inside.
+
+    Batch and number of prompts are dynamic. A light tower takes any image whose sides are multiples of 32.
+    Raises RemoteclipError.
+    """
+    if isinstance(checkpoint, ClipCheckpoint):
+        raise UsageError(f"{checkpoint.spec.model}: only remoteclip-lite models can be exported")
+    if image_size is not None:
+        raise UsageError("a light tower's graph takes images of any size (leave the image size out)")
+    graph, width = LookupGraph(checkpoint.image), checkpoint.spec.embedding_width
     batch, prompts = torch.export.Dim("batch"), torch.export.Dim("num_prompts")
     rows, columns = torch.export.Dim("rows", min=8, max=64), torch.export.Dim("columns", min=8, max=64)
     # An example batch of 1 would freeze the batch dimension.
@@ -51,7 +71,14 @@ def export_image_graph(graph: LookupGraph, width: int, file: Path) -> None:
             "bias": ("num_prompts",),
         },
     )
-    _save(halve_weights(model), file)
+    return model
+
+
+def save_image_graphs(model: onnx.ModelProto, folder: Path) -> None:
+    """Write both precisions of a float32 image graph, and their weights once; see `export_image_graph`."""
+    half = halve_body(model)
+    models = {IMAGE_GRAPH: halve_weights(copy_of(model)), HALF_IMAGE_GRAPH: half}
+    save_graphs(folder, models, IMAGE_WEIGHTS)
 
 
 def export_text_tower(text: TextTower) -> onnx.ModelProto:
@@ -85,7 +112,8 @@ def _export(
             raise RemoteclipError(
                 f"{type(module).__name__}: torch gave no ONNX program (is onnxscript installed?)"
             )
-    return _rename_outputs(program.model_proto)
+        simple: onnx.ModelProto = onnxslim.slim(_rename_outputs(program.model_proto))
+    return simple
 
 
 def _rename_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -107,39 +135,6 @@ def _name_dimensions(model: onnx.ModelProto, names: dict[str, tuple[str | int | 
         for dimension, name in zip(value.type.tensor_type.shape.dim, names[value.name], strict=True):
             if isinstance(name, str):
                 dimension.dim_param = name
-
-
-def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store float32 initializers of more than 64 elements as float16, widened by a Cast in the graph.
-
-    Raises RemoteclipError where float16 cannot hold a weight.
-    """
-    casts = []
-    for initializer in model.graph.initializer:
-        array = numpy_helper.to_array(initializer)
-        if array.dtype != "float32" or array.size <= 64:
-            continue
-        name = initializer.name
-        if np.abs(array).max() > np.finfo(np.float16).max:
-            raise RemoteclipError(
-                f"{name}: weights beyond what float16 holds (did the training run diverge?)"
-            )
-        initializer.CopyFrom(numpy_helper.from_array(array.astype("float16"), f"{name}_half"))
-        casts.append(
-            helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_widen", to=onnx.TensorProto.FLOAT)
-        )
-    nodes = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend(casts + nodes)
-    return model
-
-
-def _save(model: onnx.ModelProto, file: Path) -> None:
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except onnx.checker.ValidationError as error:
-        raise RemoteclipError(f"{file}: the exported graph is not valid ONNX: {error}") from error
-    onnx.save(model, str(file))
 
 
 @contextmanager

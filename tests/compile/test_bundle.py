@@ -46,8 +46,8 @@ def test_a_failed_compile_leaves_nothing_behind_and_the_old_bundle_alone(
     out.mkdir(parents=True)
     (out / "manifest.json").write_text("the old one")
 
-    def full_disk(graph: object, width: int, file: Path) -> NoReturn:
-        file.write_bytes(b"half a graph")
+    def full_disk(checkpoint: object, folder: Path) -> NoReturn:
+        (folder / "image.onnx").write_bytes(b"half a graph")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "export_image_graph", full_disk)
@@ -61,7 +61,7 @@ def test_calibration_without_its_data_leaves_nothing_behind(
     checkpoint: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The exports have tests of their own, and would take half a minute here.
-    monkeypatch.setattr(module, "export_image_graph", lambda graph, width, file: file.write_bytes(b""))
+    monkeypatch.setattr(module, "export_image_graph", lambda checkpoint, folder: None)
     monkeypatch.setattr(module, "write_text_tower", lambda checkpoint, file: 1.0)
     with pytest.raises(DataError, match=r"instances_train\.json: no such file"):
         compile_bundle(checkpoint, tmp_path / "mine", recipe, tmp_path, QUIET)
