@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from compile.commands import keygen, sign
+
 app = typer.Typer(name="compile", no_args_is_help=True, help="Checkpoint to bundle (extra: compile).")
 
 
@@ -49,3 +51,7 @@ def bundle(
     console.print(table)
     total = sum(compiled.sizes.values()) / 1e6
     print(f"{compiled.folder}: {total:.1f} MB, manifest {compiled.manifest_sha256}")
+
+
+app.command("keygen")(keygen.keygen)
+app.command("sign")(sign.sign)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from edge.calibration import Calibration, load_calibration
 from edge.files import sha256_of_file, write_atomically
+from edge.keys import read_public_key
 from edge.manifest import (
     CALIBRATION_NAME,
     COPY_AGAIN,
@@ -23,7 +24,9 @@ from edge.manifest import (
     one_line,
     parse_manifest,
 )
+from edge.signature import Voucher, read_signature, vouch
 from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256, default_bundle_path
+from firmware_cfg.device import DeviceFile
 from firmware_cfg.errors import BundleError
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "Manifest",
     "TextTower",
     "load_bundle",
+    "load_device_bundle",
     "write_manifest",
 ]
 
@@ -48,14 +52,14 @@ class Bundle:
         manifest: the parsed manifest.
         manifest_sha256: hex SHA-256 of manifest.json's bytes; it covers every file, so it names the bundle.
         calibration: the parsed calibration.npz.
-        signed: whether the folder holds a signature file.
+        voucher: who signed it, and whether that key is trusted.
     """
 
     path: Path
     manifest: Manifest
     manifest_sha256: str
     calibration: Calibration
-    signed: bool
+    voucher: Voucher
 
     def file(self, name: str) -> Path:
         """Path of one of its files."""
@@ -67,18 +71,28 @@ class Bundle:
         return self.path / self.manifest.text.file
 
 
-def load_bundle(path: str | Path, *, manifest_sha256: str | None = None) -> Bundle:
-    """Read a bundle and verify every byte of it.
+def load_bundle(
+    path: str | Path,
+    *,
+    manifest_sha256: str | None = None,
+    trusted_keys: Sequence[Path] = (),
+    require_signature: bool = False,
+) -> Bundle:
+    """Read a bundle and verify every byte of it. A signature that does not fit is refused in any case.
 
     Args:
         path: the bundle's folder, or "default" for the one shipped in firmware_cfg, which is checked against
             the hash pinned there.
         manifest_sha256: the manifest hash that the caller insists on.
+        trusted_keys: files of the public keys that may sign it.
+        require_signature: refuse a bundle without a signature by one of them that is valid now.
 
     Raises:
-        BundleError: a file is missing, changed, extra or unreadable, the manifest is not valid or too new, or
-            the bundle is not the one insisted on. Names the file and the mend.
+        BundleError: a file is missing, changed, extra or unreadable, the manifest is not valid or too new,
+            the bundle is not the one insisted on, or its signature will not do. Names the file and the mend.
+        ConfigError: a trusted key's file cannot be read.
     """
+    keys = [read_public_key(key) for key in trusted_keys]
     if path == DEFAULT:
         path = default_bundle_path()
         manifest_sha256 = manifest_sha256 or DEFAULT_MANIFEST_SHA256
@@ -94,21 +108,36 @@ def load_bundle(path: str | Path, *, manifest_sha256: str | None = None) -> Bund
             f"{folder / MANIFEST_NAME}: SHA-256 is {found}, expected {manifest_sha256.lower()}"
             " (this is another bundle, or it was changed: install the one that was meant)"
         )
+    # Before anything of the manifest is read: what is not signed shall not even reach the parser.
+    voucher = vouch(read_signature(folder, found), keys)
+    if require_signature and voucher.refusal:
+        raise BundleError(f"{folder}: {voucher.refusal}")
     manifest = parse_manifest(data, folder / MANIFEST_NAME)
     _verify_files(folder, manifest)
     calibration = load_calibration(
         folder / CALIBRATION_NAME, manifest.embedding_width, manifest.position_width
     )
-    return Bundle(folder, manifest, found, calibration, (folder / SIGNATURE_NAME).exists())
+    return Bundle(folder, manifest, found, calibration, voucher)
 
 
-def write_manifest(folder: str | Path, manifest_fields: Mapping[str, Any]) -> Manifest:
+def load_device_bundle(device: DeviceFile) -> Bundle:
+    """`load_bundle` as a device file says: its bundle, judged by its trusted_keys and require_signature."""
+    return load_bundle(
+        device.bundle, trusted_keys=device.trusted_keys, require_signature=device.require_signature
+    )
+
+
+def write_manifest(
+    folder: str | Path, manifest_fields: Mapping[str, Any], *, hashes: Mapping[str, str] | None = None
+) -> Manifest:
     """Hash every file in `folder` and write its manifest.json atomically; the last step of making a bundle.
 
     Args:
         folder: holds the bundle's files. An older manifest and signature there are not part of the bundle's
             content: the manifest is replaced and the signature, which would no longer fit, is removed.
         manifest_fields: the fields of Manifest except `files`; `created_at` defaults to now.
+        hashes: SHA-256 by name of files that have not changed since it was taken, such as the `files` of the
+            manifest written a moment ago; they are not read again.
 
     Raises:
         BundleError: a field or a file is wrong or missing. Nothing is written then.
@@ -123,7 +152,8 @@ def write_manifest(folder: str | Path, manifest_fields: Mapping[str, Any]) -> Ma
         "created_at": datetime.now(timezone.utc).replace(microsecond=0),
         **manifest_fields,
     }
-    fields["files"] = {name: sha256_of_file(folder / name) for name in names}
+    known = hashes or {}
+    fields["files"] = {name: known.get(name) or sha256_of_file(folder / name) for name in names}
     try:
         manifest = Manifest.model_validate(fields)
     except ValidationError as error:
@@ -138,8 +168,11 @@ def _manifest_bytes(folder: Path) -> bytes:
     path = folder / MANIFEST_NAME
     try:
         if not folder.is_dir():
-            problem = "is not a folder" if folder.exists() else "there is no such folder"
-            raise BundleError(f"{folder}: {problem} (name the folder that holds {MANIFEST_NAME})")
+            problem = "there is no such folder"
+            mend = f"name the folder that holds {MANIFEST_NAME}"
+            if folder.exists():
+                problem, mend = "is not a folder", f"{mend}; unpack an archive with tar -xf"
+            raise BundleError(f"{folder}: {problem} ({mend})")
         with path.open("rb") as stream:
             data = stream.read(MANIFEST_LIMIT + 1)
     except FileNotFoundError as error:

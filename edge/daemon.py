@@ -17,7 +17,7 @@ import edge.demo.source  # noqa: F401 - makes `demo` a source that open_source k
 from edge import events
 from edge.alerts import AlertMachine, Transition
 from edge.broker_settings import BrokerSettings
-from edge.bundle import Bundle, load_bundle
+from edge.bundle import Bundle, load_device_bundle
 from edge.capture import Capture
 from edge.health import health
 from edge.link import MqttLink
@@ -28,7 +28,6 @@ from edge.reporter import Reporter
 from edge.sources import FrameSource, open_source
 from edge.summary import RunSummary, RunTally
 from firmware_cfg.device import DeviceFile
-from firmware_cfg.errors import UsageError
 from firmware_cfg.messages import Health
 from firmware_cfg.prompt_list import LoadedPromptList, load_prompt_list
 
@@ -184,9 +183,12 @@ class Daemon:
 
 
 def _load_bundle(device: DeviceFile) -> Bundle:
-    if device.require_signature:
-        raise UsageError("require_signature: this version cannot check signatures (set it to false)")
-    return load_bundle(device.bundle)
+    bundle = load_device_bundle(device)
+    voucher = bundle.voucher
+    # Where keys are named, somebody wants signed bundles, even where an unsigned one may still fly.
+    doubtful = voucher.ends_soon or (device.trusted_keys and voucher.refusal)
+    log.log(logging.WARNING if doubtful else logging.INFO, "%s: %s", bundle.path, voucher.sentence)
+    return bundle
 
 
 def _pipeline(device: DeviceFile, bundle: Bundle, prompts: LoadedPromptList, source: FrameSource) -> Pipeline:

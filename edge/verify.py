@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from edge.archive import bundle_folder
 from edge.bundle import Bundle, load_bundle
 from edge.engines import create_image_engine
 from edge.golden import GoldenCheck, check_image_engine, check_text_encoder, load_golden
+from edge.keys import key_id, time_text
 from edge.text_encoder import TextEncoder
 from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256
 
@@ -21,60 +23,95 @@ class BundleReport:
     """What `verify_bundle` found.
 
     Attributes:
-        bundle: the bundle; every file has the hash that its manifest states.
+        name: the folder or archive that was verified.
+        bundle: the bundle; every file has the hash that its manifest states. An archive's files are gone.
         signature: one sentence on who vouches for the manifest.
         pinned: whether it is the default bundle that firmware_cfg names.
         golden: one check per engine and image graph, and one per engine of the text graph.
+        refusal: why the signature is not one of the keys that were named; empty if it is, or none was named.
     """
 
+    name: str
     bundle: Bundle
     signature: str
     pinned: bool
     golden: tuple[GoldenCheck, ...]
+    refusal: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether every engine reproduced every golden vector."""
+        """Whether every engine reproduced every golden vector, and a key that was named signed the bundle."""
         return not self.problems
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What an engine did not reproduce, a line each; empty when the bundle is good here."""
-        return tuple(
+        """What is wrong, a line each; empty when the bundle is good here."""
+        off = tuple(
             f"{check.engine} {check.precision}: {problem}"
             for check in self.golden
             for problem in check.problems
         )
+        return (f"{self.name}: {self.refusal}", *off) if self.refusal else off
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain data for JSON."""
         return {
             "ok": self.ok,
-            "bundle": str(self.bundle.path),
+            "bundle": self.name,
             "model": self.bundle.manifest.model,
             "manifest_sha256": self.bundle.manifest_sha256,
             "files": len(self.bundle.manifest.files),
             "signature": self.signature,
+            "signed_by": self._signed_by(),
             "pinned": self.pinned,
             "golden": [asdict(check) for check in self.golden],
+            "problems": list(self.problems),
+        }
+
+    def _signed_by(self) -> dict[str, Any] | None:
+        voucher = self.bundle.voucher
+        if voucher.signature is None:
+            return None
+        return {
+            "key_id": key_id(voucher.signature.key),
+            "name": voucher.signature.name,
+            "signed_at": time_text(voucher.signature.signed),
+            "expires_at": None if voucher.ends is None else time_text(voucher.ends),
+            "trusted": voucher.trusted is not None,
         }
 
 
 def verify_bundle(
-    path: str | Path, engines: Sequence[str] | None = None, threads: int | None = None
+    path: str | Path,
+    engines: Sequence[str] | None = None,
+    threads: int | None = None,
+    *,
+    trusted_keys: Sequence[Path] = (),
 ) -> BundleReport:
     """Verify hashes, say who vouches for the bundle, and run every graph's golden vectors on every engine.
 
     Args:
-        path: see `load_bundle`.
+        path: see `load_bundle`; or an archive.
         engines: names of engines; default: only openvino, the one that every install has.
         threads: CPU threads; default: the runtime's choice.
+        trusted_keys: files of public keys; where there are any, one of them must have signed the bundle.
 
     Raises:
         BundleError: what `load_bundle` raises, or golden.npz is damaged.
+        ConfigError: a key file cannot be read.
         EngineError, MissingExtra: an engine cannot run a graph at all.
     """
-    bundle = load_bundle(path)
+    with bundle_folder(path) as folder:
+        bundle = load_bundle(folder, trusted_keys=trusted_keys)
+        report = verify_loaded(bundle, engines, threads)
+    name = report.name if folder == path else str(path)
+    return replace(report, name=name, refusal=bundle.voucher.refusal if trusted_keys else "")
+
+
+def verify_loaded(
+    bundle: Bundle, engines: Sequence[str] | None = None, threads: int | None = None
+) -> BundleReport:
+    """`verify_bundle` for a bundle whose hashes `load_bundle` has just verified: runs the golden vectors."""
     golden = load_golden(bundle)
     checks = []
     for name in ("openvino",) if engines is None else engines:
@@ -88,12 +125,13 @@ def verify_bundle(
         ):
             checks.append(check_text_encoder(name, encoder, golden))
     pinned = bundle.manifest_sha256 == DEFAULT_MANIFEST_SHA256
-    return BundleReport(bundle, _signature_state(bundle, pinned), pinned, tuple(checks))
+    return BundleReport(str(bundle.path), bundle, _who_vouches(bundle, pinned), pinned, tuple(checks))
 
 
-def _signature_state(bundle: Bundle, pinned: bool) -> str:
-    if bundle.signed:
-        return "has a signature, which this release cannot check"
+def _who_vouches(bundle: Bundle, pinned: bool) -> str:
+    sentence = bundle.voucher.sentence
     if pinned:
-        return "unsigned; its manifest hash matches the one pinned in firmware_cfg"
-    return "unsigned; its manifest hash is not the one pinned in firmware_cfg"
+        return f"{sentence}; its manifest hash matches the one pinned in firmware_cfg"
+    if bundle.voucher.signature is None:
+        return f"{sentence}; its manifest hash is not the one pinned in firmware_cfg"
+    return sentence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,28 +20,36 @@ def bundle() -> None:
 @app.command("verify")
 def verify(
     path: Annotated[
-        str, typer.Argument(metavar="[FOLDER]", help="The bundle; default: the shipped one.")
+        str, typer.Argument(metavar="[BUNDLE]", help="Its folder or archive; default: the shipped one.")
     ] = "default",
     engine: Annotated[
         list[EngineName] | None,
         typer.Option("--engine", help="May be repeated; default: openvino."),
     ] = None,
+    keys: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--key",
+            metavar="FILE.pub",
+            help="May be repeated; one of these keys must have signed the bundle.",
+        ),
+    ] = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every hash, then run the golden vectors on this machine. Exit code 1 when an answer is off."""
+    """Check hashes and signature, then run the golden vectors on this machine. Exit code 1 if any is off."""
     import json
 
     from edge.verify import verify_bundle
 
-    report = verify_bundle(path, [name.value for name in engine] if engine else None, threads)
+    report = verify_bundle(
+        path, [name.value for name in engine] if engine else None, threads, trusted_keys=keys or ()
+    )
     if as_json:
         typer.echo(json.dumps(report.as_dict()))
     else:
         manifest = report.bundle.manifest
-        typer.echo(
-            f"{report.bundle.path}: {manifest.model}, {len(manifest.files)} files as the manifest says"
-        )
+        typer.echo(f"{report.name}: {manifest.model}, {len(manifest.files)} files as the manifest says")
         typer.echo(f"manifest {report.bundle.manifest_sha256}")
         typer.echo(report.signature)
         for check in report.golden:

@@ -5,17 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from compile.sign import sign_bundle
+from compile.signing_keys import SigningKey, generate_key
 from edge import bundle as bundle_module
-from edge.bundle import Bundle, load_bundle, write_manifest
+from edge.bundle import Bundle, load_bundle, load_device_bundle, write_manifest
 from edge.manifest import Manifest, parse_manifest
-from firmware_cfg.errors import BundleError
+from firmware_cfg.bundles import default_bundle_path
+from firmware_cfg.device import DeviceFile, Source
+from firmware_cfg.errors import BundleError, ConfigError
+
+OWNER = SigningKey(Ed25519PrivateKey.generate(), "owner", None, encrypted=False)
 
 
 def rewrite_manifest(folder: Path, **changes: Any) -> None:
@@ -30,7 +40,7 @@ def test_a_whole_bundle_loads(bundle_copy: Path) -> None:
     assert bundle.manifest_sha256 == hashlib.sha256((bundle_copy / "manifest.json").read_bytes()).hexdigest()
     assert set(bundle.manifest.files) == {path.name for path in bundle_copy.iterdir()} - {"manifest.json"}
     assert bundle.calibration.null_cells.shape == (400, 8)
-    assert not bundle.signed
+    assert bundle.voucher.sentence == "unsigned"
 
 
 def test_manifest_survives_writing_and_reading(tiny_bundle: Bundle) -> None:
@@ -167,7 +177,7 @@ def test_a_path_that_is_no_bundle_is_explained(tmp_path: Path) -> None:
         load_bundle(tmp_path / "nowhere")
     file = tmp_path / "bundle.tar"
     file.write_bytes(b"")
-    with pytest.raises(BundleError, match="is not a folder"):
+    with pytest.raises(BundleError, match=r"is not a folder .*unpack an archive with tar -xf"):
         load_bundle(file)
     with pytest.raises(BundleError, match=r"manifest\.json: missing"):
         load_bundle(tmp_path)
@@ -189,20 +199,33 @@ def test_the_default_bundle_must_be_the_pinned_one(
 
 
 def test_writing_again_takes_in_what_changed(bundle_copy: Path, manifest_fields: dict[str, Any]) -> None:
+    sign_bundle(bundle_copy, OWNER)
     (bundle_copy / "card.md").write_text("Changed.\n")
-    (bundle_copy / "signature").write_bytes(b"of the old manifest")
     assert load_failure(bundle_copy).startswith(f"{bundle_copy / 'card.md'}: SHA-256 is ")
     written = write_manifest(bundle_copy, manifest_fields)
     bundle = load_bundle(bundle_copy)
     assert bundle.manifest == written
     assert written.files["card.md"] == hashlib.sha256(b"Changed.\n").hexdigest()
-    assert not bundle.signed
+    assert bundle.voucher.signature is None
 
 
-def load_failure(folder: Path) -> str:
+def test_hashes_that_are_known_are_not_taken_again(
+    bundle_copy: Path, manifest_fields: dict[str, Any]
+) -> None:
+    known = load_bundle(bundle_copy).manifest.files
+    (bundle_copy / "card.md").write_text("Changed.\n")
+    (bundle_copy / "more.md").write_text("New.\n")
+    written = write_manifest(bundle_copy, manifest_fields, hashes=known)
+    assert written.files == {**known, "more.md": hashlib.sha256(b"New.\n").hexdigest()}
+    # It was promised that nothing had changed. A reader believes no promise.
+    assert load_failure(bundle_copy).startswith(f"{bundle_copy / 'card.md'}: SHA-256 is ")
+
+
+def load_failure(folder: Path, **demands: Any) -> str:
     """What load_bundle says about a bundle that it refuses."""
     with pytest.raises(BundleError) as caught:
-        load_bundle(folder)
+        load_bundle(folder, **demands)
+    assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
@@ -217,3 +240,113 @@ def test_a_bad_field_writes_nothing(bundle_copy: Path, manifest_fields: dict[str
     (bundle_copy / "folder").mkdir()
     with pytest.raises(BundleError, match="folder: not a file"):
         write_manifest(bundle_copy, manifest_fields)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Callable[..., tuple[SigningKey, Path]]:
+    """`keys(name)` -> a private key, and the file of its public half."""
+
+    def make(name: str, **facts: Any) -> tuple[SigningKey, Path]:
+        _, public, key = generate_key(tmp_path / name, **facts)
+        return key, public
+
+    return make
+
+
+def test_a_trusted_signature_is_demanded_and_found_while_keys_change(bundle_copy: Path, keys: Any) -> None:
+    (old, old_public), (new, new_public) = keys("old"), keys("new")
+    _, other = keys("other")
+    demands = {"trusted_keys": [old_public, new_public], "require_signature": True}
+    assert load_failure(bundle_copy, **demands) == (
+        f"{bundle_copy}: unsigned, but a signature is required"
+        " (sign it: remoteclip compile sign BUNDLE --key KEY)"
+    )
+    for key in (old, new):
+        sign_bundle(bundle_copy, key)
+        bundle = load_bundle(bundle_copy, **demands)
+        assert bundle.voucher.trusted is not None
+        assert bundle.voucher.trusted.name == key.name
+    unknown = load_failure(bundle_copy, trusted_keys=[other], require_signature=True)
+    assert unknown.startswith(f"{bundle_copy}: signed by key {new.id}, which calls itself new, on ")
+    assert "; the trusted keys are other (key " in unknown
+    assert load_bundle(bundle_copy, trusted_keys=[other]).voucher.refusal
+    assert load_failure(bundle_copy, require_signature=True)
+
+
+def test_an_expired_key_is_refused_only_where_a_signature_is_demanded(bundle_copy: Path, keys: Any) -> None:
+    made = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    key, public = keys("old", days=100, now=made)
+    sign_bundle(bundle_copy, key, now=made)
+    message = load_failure(bundle_copy, trusted_keys=[public], require_signature=True)
+    assert "the key expired on 2020-04-10T00:00:00Z (sign it again with a key that is valid" in message
+    assert "the key expired" in load_bundle(bundle_copy, trusted_keys=[public]).voucher.sentence
+    # Trusted for longer by whoever answers for the drone, but the signer vouched for no more.
+    public.write_text(public.read_text().replace("2020-04-10T00:00:00Z", "never"))
+    message = load_failure(bundle_copy, trusted_keys=[public], require_signature=True)
+    assert "the signature expired on 2020-04-10T00:00:00Z" in message
+
+
+def test_a_device_file_s_demands_are_met(bundle_copy: Path, keys: Any) -> None:
+    key, public = keys("owner")
+    device = DeviceFile(
+        device="bird",
+        source=Source(uri="demo"),
+        bundle=str(bundle_copy),
+        trusted_keys=(public,),
+        require_signature=True,
+    )
+    with pytest.raises(BundleError, match="unsigned, but a signature is required"):
+        load_device_bundle(device)
+    sign_bundle(bundle_copy, key)
+    assert load_device_bundle(device).voucher.refusal == ""
+    public.unlink()
+    with pytest.raises(ConfigError, match=r"owner\.pub: cannot be read: No such file"):
+        load_device_bundle(device)
+
+
+def flipped_bytes(folder: Path) -> Iterator[str]:
+    """Flips a bit in the middle of every file in turn, yields the file's name, and flips it back."""
+    for path in sorted(folder.iterdir()):
+        middle = path.stat().st_size // 2
+        with path.open("r+b") as stream:
+            stream.seek(middle)
+            (byte,) = stream.read(1)
+            for value in (byte ^ 1, byte):
+                stream.seek(middle)
+                stream.write(bytes([value]))
+                stream.flush()
+                if value != byte:
+                    yield path.name
+
+
+def test_a_flipped_byte_in_any_file_of_a_signed_bundle_names_the_file(bundle_copy: Path) -> None:
+    sign_bundle(bundle_copy, OWNER)
+    names = []
+    for name in flipped_bytes(bundle_copy):
+        assert load_failure(bundle_copy).startswith(f"{bundle_copy / name}: ")
+        names.append(name)
+    assert {"manifest.json", "signature", "image.onnx", "golden.npz"} <= set(names)
+    assert load_bundle(bundle_copy).voucher.signature is not None
+
+
+def test_a_flipped_byte_in_any_file_of_the_default_bundle_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (default_bundle_path() / "manifest.json").is_file():
+        pytest.skip("this checkout has no model bundle in firmware_cfg/bundles/default")
+    copy = shutil.copytree(default_bundle_path(), tmp_path / "default")
+    monkeypatch.setattr(bundle_module, "default_bundle_path", lambda: copy)
+    names = []
+    for name in flipped_bytes(copy):
+        with pytest.raises(BundleError) as caught:
+            load_bundle("default")
+        assert str(caught.value).startswith(f"{copy / name}: SHA-256 is ")
+        names.append(name)
+    assert set(names) == {"manifest.json", *load_bundle("default").manifest.files}
+
+
+def test_nothing_of_an_untrusted_manifest_is_read(bundle_copy: Path, keys: Any) -> None:
+    _, public = keys("owner")
+    (bundle_copy / "manifest.json").write_bytes(b"not even JSON")
+    message = load_failure(bundle_copy, trusted_keys=[public], require_signature=True)
+    assert message.startswith(f"{bundle_copy}: unsigned, but a signature is required")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compile.signing_keys import generate_key
 from edge.alerts import Transition
 from edge.broker import free_port
 from edge.bundle import Bundle
@@ -22,7 +23,7 @@ from edge.outbox import Outbox
 from edge.pipeline import FrameResult
 from edge.sources import FrameSource, open_source
 from firmware_cfg.device import DeviceFile, Mqtt, Source, load_device
-from firmware_cfg.errors import OutboxError, RemoteclipError, SourceError, UsageError
+from firmware_cfg.errors import BundleError, OutboxError, RemoteclipError, SourceError
 from firmware_cfg.messages import Counts, Event, Health, PromptsState
 
 PROMPTS = """
@@ -308,14 +309,14 @@ def test_two_daemons_cannot_share_a_state_dir(device_file: DeviceFile) -> None:
         Daemon(device_file, source=Squares("...")).run()
 
 
-def test_a_signature_cannot_be_demanded_yet(
+def test_a_demanded_signature_is_looked_for_before_anything_starts(
     tiny_bundle: Bundle, device_file: DeviceFile, tmp_path: Path
 ) -> None:
-    key = tmp_path / "key.pem"
-    key.write_text("key")
-    strict = device_file.model_copy(update={"require_signature": True, "trusted_keys": (key,)})
-    with pytest.raises(UsageError, match="cannot check signatures"):
+    _, public, _ = generate_key(tmp_path / "owner")
+    strict = device_file.model_copy(update={"require_signature": True, "trusted_keys": (public,)})
+    with pytest.raises(BundleError, match="unsigned, but a signature is required"):
         Daemon(strict, source=Squares("...")).run()
+    assert not Path(device_file.state_dir).exists()
 
 
 @pytest.mark.parametrize(
