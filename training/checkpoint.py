@@ -40,6 +40,7 @@ from training.models.lite import LiteImageTower
 from training.models.text import MiniLM, TextTower, minilm_folder
 from training.models.trunk import VARIANTS
 from training.towers.clip import ClipTowers, create_tower
+from training.towers.clip_text import ClipText
 from training.towers.golden import golden_document, golden_problem
 from training.towers.spec import TOWERS, ClipSpec
 from training.towers.tokenizer import clip_tokenizer
@@ -59,6 +60,7 @@ __all__ = [
     "load_checkpoint",
     "load_state",
     "open_checkpoint",
+    "own_text",
     "save_checkpoint",
     "save_clip_checkpoint",
     "save_state",
@@ -70,7 +72,10 @@ _CLIP = "clip"  # model.json's family; a lite checkpoint states none
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What model.json says of a lite model: enough to rebuild the towers."""
+    """What model.json says of a lite model: enough to rebuild the towers.
+
+    clip: the towers that its text tower comes from, as a ClipSpec, where that is not MiniLM.
+    """
 
     schema: int
     model: str
@@ -79,6 +84,7 @@ class ModelSpec:
     embedding_width: int
     channels: int
     licence: str
+    clip: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ class Checkpoint:
 
     spec: ModelSpec
     image: LiteImageTower
-    text: TextTower
+    text: TextTower | ClipText
     sha256: str
     metrics: dict[str, Any]
     card: str
@@ -112,7 +118,7 @@ def save_checkpoint(
     folder: Path,
     spec: ModelSpec,
     image: LiteImageTower,
-    text: TextTower,
+    text: TextTower | ClipText,
     metrics: Mapping[str, Any],
     card: str,
     storage: Storage = "float16",
@@ -126,12 +132,16 @@ def save_checkpoint(
     """
     state: dict[str, Tensor] = {f"image.{k}": v for k, v in image.state_dict().items()}
     state |= {f"text.{k}": v for k, v in text.state_dict().items()}
-    packaged = MiniLM().state_dict()
-    if all(torch.equal(state[_MINILM + name].cpu(), value) for name, value in packaged.items()):
-        state = {name: value for name, value in state.items() if not name.startswith(_MINILM)}
+    if isinstance(text, ClipText):
+        tokenizer = clip_tokenizer().to_str(pretty=False)
+    else:
+        tokenizer = (minilm_folder() / TOKENIZER_FILE).read_text("utf-8")
+        packaged = MiniLM().state_dict()
+        if all(torch.equal(state[_MINILM + name].cpu(), value) for name, value in packaged.items()):
+            state = {name: value for name, value in state.items() if not name.startswith(_MINILM)}
     stored = stored_weights(folder, state, storage)
-    tokenizer = (minilm_folder() / TOKENIZER_FILE).read_text("utf-8")
-    write_folder(folder, asdict(spec), stored, tokenizer, metrics, card)
+    document = {name: value for name, value in asdict(spec).items() if value is not None}
+    write_folder(folder, document, stored, tokenizer, metrics, card)
 
 
 def save_clip_checkpoint(
@@ -166,6 +176,16 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return _lite(read_folder(folder))
 
 
+def own_text(folder: Path, checkpoint: Checkpoint) -> TextTower:
+    """The text tower of a model that trains on with it; CheckpointError where a CLIP teacher's serves it."""
+    if not isinstance(checkpoint.text, TextTower):
+        raise CheckpointError(
+            f"{folder}: its text tower is that of {checkpoint.spec.text_tower}, which does not train on here"
+            " (go on with `remoteclip compile distill` and its teacher)"
+        )
+    return checkpoint.text
+
+
 def open_checkpoint(path: Path) -> AnyCheckpoint:
     """Load a checkpoint folder of either family, or a file of CLIP weights; raises as `load_checkpoint`.
 
@@ -187,12 +207,9 @@ def _lite(stored: StoredCheckpoint) -> Checkpoint:
     if spec.model not in VARIANTS:
         raise CheckpointError(f"{file}: unknown model {spec.model} (known: {', '.join(VARIANTS)})")
     image = LiteImageTower(spec.embedding_width, spec.channels, pretrained=False, model=spec.model)
-    text = TextTower(spec.embedding_width)
     try:
         image.load_state_dict(_part(stored.state, "image."))
-        own = any(name.startswith(_MINILM) for name in stored.state)
-        module, prefix = (text, "text.") if own else (text.projection, "text.projection.")
-        module.load_state_dict(_part(stored.state, prefix))
+        text = _minilm_text(spec, stored.state) if spec.clip is None else _clip_text(spec.clip, stored)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]
         raise CheckpointError(
@@ -201,14 +218,31 @@ def _lite(stored: StoredCheckpoint) -> Checkpoint:
     return Checkpoint(spec, image.eval(), text.eval(), stored.sha256, stored.metrics, stored.card)
 
 
-def _clip(stored: StoredCheckpoint) -> ClipCheckpoint:
-    file = stored.folder / MODEL_FILE
+def _minilm_text(spec: ModelSpec, state: Mapping[str, Tensor]) -> TextTower:
+    text = TextTower(spec.embedding_width)
+    own = any(name.startswith(_MINILM) for name in state)
+    module, prefix = (text, "text.") if own else (text.projection, "text.projection.")
+    module.load_state_dict(_part(state, prefix))
+    return text
+
+
+def _clip_text(document: Any, stored: StoredCheckpoint) -> ClipText:
+    spec = _clip_spec(document, "clip", stored.folder / MODEL_FILE)
+    return ClipText.with_weights(spec, _part(stored.state, "text."), stored.folder / WEIGHTS_FILE)
+
+
+def _clip_spec(document: Any, field: str, file: Path) -> ClipSpec:
     try:
-        spec = ClipSpec.model_validate(stored.document.get("towers"))
+        return ClipSpec.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(("towers", *map(str, first["loc"])))
+        where = ".".join((field, *map(str, first["loc"])))
         raise CheckpointError(f"{file}: {where}: {first['msg']}") from error
+
+
+def _clip(stored: StoredCheckpoint) -> ClipCheckpoint:
+    file = stored.folder / MODEL_FILE
+    spec = _clip_spec(stored.document.get("towers"), "towers", file)
     towers = ClipTowers.with_weights(spec, stored.state, stored.folder / WEIGHTS_FILE).eval()
     if problem := golden_problem(towers, stored.document.get("golden")):
         raise CheckpointError(f"{file}: {problem}")

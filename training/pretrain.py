@@ -19,7 +19,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from firmware_cfg.errors import RemoteclipError, UsageError
 from training.batches import Batches, CaptionBatch, DenseBatch
 from training.card import model_card
-from training.checkpoint import SCHEMA, ModelSpec, load_checkpoint, load_state, save_checkpoint, save_state
+from training.checkpoint import (
+    SCHEMA,
+    ModelSpec,
+    load_checkpoint,
+    load_state,
+    own_text,
+    save_checkpoint,
+    save_state,
+)
 from training.errors import CheckpointError
 from training.loop import CHECKPOINT_FOLDER, STATE_FILE, RunLog, claim_run, progress_bar, warmup_cosine
 from training.models.lite import LiteImageTower
@@ -151,7 +159,7 @@ def _continue_from(recipe: Recipe, text: TextTower) -> LiteImageTower:
     checkpoint = load_checkpoint(folder)
     if checkpoint.spec.model != recipe.model:
         raise CheckpointError(f"{folder}: a {checkpoint.spec.model}, the recipe trains {recipe.model}")
-    text.projection.load_state_dict(checkpoint.text.projection.state_dict())
+    text.projection.load_state_dict(own_text(folder, checkpoint).projection.state_dict())
     return checkpoint.image
 
 

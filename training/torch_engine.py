@@ -15,8 +15,9 @@ from edge.text_encoder import TextTooLong
 from training.checkpoint import AnyCheckpoint, ClipCheckpoint
 from training.models.lite import POSITION_WIDTH, STRIDE
 from training.models.lookup_graph import LookupGraph
-from training.models.text import MAX_TOKENS, load_tokenizer
+from training.models.text import MAX_TOKENS, TextTower, load_tokenizer
 from training.towers.clip import ClipTowers
+from training.towers.clip_text import ClipText
 from training.towers.lookup import ClipLookup, dense_bias
 from training.towers.tokenizer import clip_tokenizer
 
@@ -89,11 +90,11 @@ class TorchTextEncoder:
     """The text tower in float32 torch. Satisfies edge.text_encoder.SentenceEncoder."""
 
     def __init__(self, checkpoint: AnyCheckpoint) -> None:
-        self._checkpoint = checkpoint
+        self._tower = text_tower(checkpoint)
         self._tokenizer: Any
-        if isinstance(checkpoint, ClipCheckpoint):
+        if isinstance(self._tower, ClipText):
             self._tokenizer = clip_tokenizer()
-            self._limit = checkpoint.spec.config.text_cfg.context_length
+            self._limit = self._tower.context_length
         else:
             self._tokenizer = load_tokenizer()
             self._tokenizer.no_padding()
@@ -115,12 +116,13 @@ class TorchTextEncoder:
 
     def _embedding(self, token_ids: list[int]) -> F32:
         ids = torch.tensor([token_ids])
-        if isinstance(self._checkpoint, ClipCheckpoint):
-            row = self._checkpoint.towers.encode_tokens(ids)
-        else:
-            row = self._checkpoint.text(ids, torch.ones_like(ids))
-        embedding: F32 = row[0].numpy()
+        embedding: F32 = self._tower(ids, torch.ones_like(ids))[0].numpy()
         return embedding
+
+
+def text_tower(checkpoint: AnyCheckpoint) -> TextTower | ClipText:
+    """The text tower of a checkpoint, whatever it is: token ids and mask (B, L) -> unit embeddings (B, D)."""
+    return ClipText(checkpoint.towers) if isinstance(checkpoint, ClipCheckpoint) else checkpoint.text
 
 
 def _clip_image_sizes(towers: ClipTowers) -> tuple[tuple[int, int], ...]:

@@ -15,6 +15,8 @@ from training.errors import CheckpointError
 from training.models.lite import LiteImageTower
 from training.models.trunk import VARIANTS
 from training.recipe import Recipe
+from training.torch_engine import text_tower
+from training.towers.clip_text import ClipText
 
 _LICENCE = "research and non-commercial use only (see card.md)"
 
@@ -49,18 +51,19 @@ class StudentWriter:
     def save(self, folder: Path, image: LiteImageTower, entry: Mapping[str, Any]) -> None:
         """Write the checkpoint folder; entry: the validation that it is kept for."""
         taught = self.teacher.checkpoint
-        assert isinstance(taught, Checkpoint)
+        text = text_tower(taught)
         spec = ModelSpec(
             SCHEMA,
             self.recipe.model,
             VARIANTS[self.recipe.model].timm_name,
-            taught.spec.text_tower,
+            taught.spec.text_tower if isinstance(taught, Checkpoint) else taught.spec.model,
             self.teacher.width,
             image.cell.in_channels,
             _LICENCE,
+            text.spec.model_dump(mode="json", exclude_none=True) if isinstance(text, ClipText) else None,
         )
         metrics = {"validation": entry, "teacher": {"model": taught.spec.model, "sha256": taught.sha256}}
-        save_checkpoint(folder, spec, image, taught.text, metrics, self.card(entry))
+        save_checkpoint(folder, spec, image, text, metrics, self.card(entry))
 
     def card(self, entry: Mapping[str, Any]) -> str:
         """The card of a pre-trained model, and what the teacher gave."""

@@ -14,6 +14,7 @@ from training.checkpoint import (
     Checkpoint,
     ModelSpec,
     open_checkpoint,
+    own_text,
     save_checkpoint,
     save_clip_checkpoint,
 )
@@ -93,7 +94,7 @@ def _lite(recipe: ContrastRecipe, start: Path | None, licence: str, sentences: S
         checkpoint = open_checkpoint(start)
         if not isinstance(checkpoint, Checkpoint) or checkpoint.spec.model != recipe.model:
             raise CheckpointError(f"{start}: a {checkpoint.spec.model}, the recipe trains {recipe.model}")
-        image, text = checkpoint.image, checkpoint.text
+        image, text = checkpoint.image, own_text(start, checkpoint)
         origin = f"{start.name}, weights sha256:{checkpoint.sha256}"
     image.trunk.freeze()
     towers = LiteTowers(recipe.model, image, text)
