@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from compile.commands import keygen, sign
+from compile.commands import distill, keygen, sign
 
 app = typer.Typer(name="compile", no_args_is_help=True, help="Checkpoint to bundle (extra: compile).")
 
@@ -53,5 +53,6 @@ def bundle(
     print(f"{compiled.folder}: {total:.1f} MB, manifest {compiled.manifest_sha256}")
 
 
+app.command("distill")(distill.distill)
 app.command("keygen")(keygen.keygen)
 app.command("sign")(sign.sign)
