@@ -102,8 +102,13 @@ def bundle_folder(path: str | Path) -> Iterator[str | Path]:
     if path == DEFAULT or not Path(path).is_file():
         yield path
         return
-    with TemporaryDirectory(prefix="remoteclip-") as place:
-        folder = Path(place, "bundle")
+    try:
+        place = TemporaryDirectory(prefix="remoteclip-")
+    except OSError as error:
+        mend = "set TMPDIR to a folder with room"
+        raise BundleError(f"{path}: nowhere to unpack it: {error.strerror or error} ({mend})") from error
+    with place:
+        folder = Path(place.name, "bundle")
         unpack(Path(path), folder)
         try:
             yield folder

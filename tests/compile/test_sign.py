@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -257,6 +260,32 @@ def test_a_signed_copy_leaves_the_original_alone(bundle: Path, owner: SigningKey
         sign_bundle(bundle, owner, out=tmp_path / "nowhere" / "copy2")
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"bundle", "copy", "copy.tar", "again.tar", "owner.key", "owner.pub"}
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """No file can grow beyond `limit` bytes: the kernel refuses to write, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_no_half_key_signature_or_copy(
+    bundle: Path, owner: SigningKey, tmp_path: Path
+) -> None:
+    sign_bundle(bundle, owner, now=NOW)
+    before = (bundle / "signature").read_bytes()
+    with full_disk(50):
+        with pytest.raises(RemoteclipError, match=r"second\.key: cannot be written: File too large"):
+            generate_key(tmp_path / "second")
+        for out in (None, tmp_path / "copy", tmp_path / "copy.tar"):
+            with pytest.raises(RemoteclipError, match=rf"{out or bundle}: cannot be written: File too large"):
+                sign_bundle(bundle, owner, out=out)
+    assert (bundle / "signature").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"bundle", "owner.key", "owner.pub"}
 
 
 def test_the_shipped_bundle_is_only_signed_as_a_copy(owner: SigningKey) -> None:

@@ -241,6 +241,18 @@ def test_a_bundle_is_read_from_its_archive_and_problems_name_the_archive(
         assert folder == "default"
 
 
+def test_without_a_place_to_unpack_to_an_archive_cannot_be_read(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(tiny_bundle, tmp_path / "tiny.tar")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with (
+        pytest.raises(BundleError, match=r"tiny\.tar: nowhere to unpack it: .*\(set TMPDIR to a folder"),
+        bundle_folder(tmp_path / "tiny.tar"),
+    ):
+        pass
+
+
 NAMES = st.sampled_from(["manifest.json", "a/x", "../x", "/x", "x", "a", "./x", "b/../c"]) | st.text(
     max_size=12
 )
