@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edge.commands import bundle, check, count, demo, run, watch
+from edge.commands import bundle, check, count, demo, engine, run, watch
 from firmware_cfg.errors import RemoteclipError
 
 GROUP = "remoteclip.commands"
@@ -91,6 +91,7 @@ app.command("check")(check.check)
 app.command("count")(count.count)
 app.command("watch")(watch.watch)
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(engine.app, name="engine")
 
 
 def _print_version(wanted: bool) -> None:

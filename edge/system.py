@@ -16,6 +16,7 @@ from typing import Literal
 
 from edge.broker import find_mosquitto
 from edge.native import LETTERBOX, UNAVAILABLE
+from firmware_cfg.errors import EngineError, MissingExtra
 
 #: Below this, alerts that wait for a broker may not fit.
 ENOUGH_DISK = 500 * 2**20
@@ -24,6 +25,9 @@ OLDEST_PYTHON = (3, 10)
 
 #: Import name of each engine and what to install for it.
 ENGINES = {"openvino": "openvino", "onnxruntime": "remoteclip-edge[onnxruntime]"}
+
+#: One of them is there where a kernel drives an NVIDIA GPU: Jetson's own, or a card.
+GPU_TRACES = (Path("/dev/nvhost-gpu"), Path("/dev/nvidia0"), Path("/etc/nv_tegra_release"))
 
 #: CPU features that decide the speed of float and int8 graphs, in the order shown; x86, then ARM.
 CPU_FEATURES = (
@@ -55,6 +59,7 @@ def system_facts(state_dir: Path | None = None) -> tuple[Fact, ...]:
         memory_fact(),
         native_fact(),
         *engine_facts(),
+        tensorrt_fact(),
         broker_fact(),
         disk_fact(state_dir or Path.cwd()),
     )
@@ -149,6 +154,21 @@ def engine_fact(name: str, install: str) -> Fact:
             f"reinstall it: pip install '{install}'",
         )
     return Fact(label, str(getattr(module, "__version__", "unknown version")))
+
+
+def tensorrt_fact() -> Fact:
+    """The engine tensorrt: with a GPU, whether all that it needs works together; imported for real."""
+    label = "engine tensorrt"
+    if not any(trace.exists() for trace in GPU_TRACES):
+        return Fact(label, "no NVIDIA GPU here")
+    from edge.engines.tensorrt.choose import environment
+
+    try:
+        here = environment()
+    except (EngineError, MissingExtra) as error:
+        return Fact(label, one_line(error), "note", "docs/jetson.md says how to install it")
+    where = f"{here.gpu} sm{here.compute_capability.replace('.', '')}, driver {here.driver}"
+    return Fact(label, f"{here.library} {here.library_version} on {where}")
 
 
 def broker_fact() -> Fact:

@@ -93,9 +93,16 @@ class Source(ConfigModel):
 class Engine(ConfigModel):
     """What runs the model."""
 
-    habit_mends: ClassVar[dict[str, str]] = {"device": "name the engine: openvino, onnxruntime or tensorrt"}
+    habit_mends: ClassVar[dict[str, str]] = {
+        "device": "name the engine: openvino, onnxruntime or tensorrt",
+        "workspace": "use workspace_mib: 1024, for example",
+    }
 
-    name: Literal["openvino", "onnxruntime", "tensorrt"] = Field("openvino", description="Inference engine.")
+    name: Literal["openvino", "onnxruntime", "tensorrt", "onnxruntime-cuda", "onnxruntime-tensorrt"] = Field(
+        "openvino",
+        description="Inference engine. tensorrt needs TensorRT and pycuda; onnxruntime-cuda and"
+        " onnxruntime-tensorrt need onnxruntime-gpu.",
+    )
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
         "auto",
         description="auto: the fastest variant of the bundle that passed its accuracy gate on this engine.",
@@ -107,6 +114,17 @@ class Engine(ConfigModel):
         None,
         description="Model input [width, height]; default: the prompt list's, else the bundle's best.",
     )
+    workspace_mib: Annotated[int, between(16, 1 << 20)] | None = Field(
+        None,
+        description="Most GPU memory, in MiB, that TensorRT may use for scratch; default: all there is.",
+    )
+
+    @model_validator(mode="after")
+    def _workspace_is_tensorrts(self) -> Engine:
+        if self.workspace_mib is not None and self.name != "tensorrt":
+            error = stated("only the engine tensorrt has a workspace", "name: tensorrt, or leave it out")
+            raise_findings("Engine", [Finding(("workspace_mib",), error)])
+        return self
 
 
 class Tls(ConfigModel):

@@ -16,6 +16,9 @@ class EngineName(str, Enum):
 
     openvino = "openvino"
     onnxruntime = "onnxruntime"
+    tensorrt = "tensorrt"
+    onnxruntime_cuda = "onnxruntime-cuda"
+    onnxruntime_tensorrt = "onnxruntime-tensorrt"
 
 
 class Precision(str, Enum):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from edge.engines.base import EngineOutput, ImageEngine, TextEngine
-from edge.engines.factory import ENGINE_NAMES, create_image_engine, create_text_engine
+from edge.engines.factory import ENGINE_NAMES, GPU_ENGINE_NAMES, create_image_engine, create_text_engine
 
 __all__ = [
     "ENGINE_NAMES",
+    "GPU_ENGINE_NAMES",
     "EngineOutput",
     "ImageEngine",
     "TextEngine",

@@ -42,7 +42,7 @@ class ImageEngine(Protocol):
 
     @property
     def name(self) -> str:
-        """The runtime: "openvino" or "onnxruntime"."""
+        """The runtime: one of ENGINE_NAMES or GPU_ENGINE_NAMES."""
         ...
 
     @property
@@ -78,7 +78,7 @@ class TextEngine(Protocol):
 
     @property
     def name(self) -> str:
-        """The runtime: "openvino" or "onnxruntime"."""
+        """The runtime: one of ENGINE_NAMES."""
         ...
 
     def encode(self, input_ids: I64, attention_mask: I64) -> F32:

@@ -14,13 +14,26 @@ if TYPE_CHECKING:
 
     from edge.bundle import Bundle
 
+#: Engines that run on any processor.
 ENGINE_NAMES = ("openvino", "onnxruntime")
+#: Engines that need an NVIDIA GPU and its libraries.
+GPU_ENGINE_NAMES = ("tensorrt", "onnxruntime-cuda", "onnxruntime-tensorrt")
 
 # What "auto" means: the first of these that the bundle has. A bundle holds only variants that passed the
 # accuracy gate, so the fast engine takes the fastest one, and the reference engine the most exact one.
 _AUTO: Mapping[str, tuple[str, ...]] = {
     "openvino": ("int8", "fp32", "fp16"),
     "onnxruntime": ("fp32", "fp16", "int8"),
+    # Kernels of ONNX Runtime for quantized graphs are few on CUDA; fp16 is fast on every GPU since 2018.
+    "onnxruntime-cuda": ("fp16", "fp32", "int8"),
+    "onnxruntime-tensorrt": ("fp16", "int8", "fp32"),
+}
+
+
+_TEXT_ENGINES: Mapping[str, str] = {
+    "tensorrt": "openvino",
+    "onnxruntime-cuda": "onnxruntime",
+    "onnxruntime-tensorrt": "onnxruntime",
 }
 
 
@@ -40,21 +53,33 @@ def create_image_engine(
     precision: str = "auto",
     image_size: tuple[int, int] | None = None,
     threads: int | None = None,
+    workspace_mib: int | None = None,
 ) -> ImageEngine:
     """Load a bundle's image graph.
 
     Args:
         bundle: the verified bundle.
-        name: one of ENGINE_NAMES.
-        precision: "fp32", "fp16", "int8", or "auto" for the best variant of this bundle on this engine.
+        name: one of ENGINE_NAMES or GPU_ENGINE_NAMES.
+        precision: "fp32", "fp16", "int8", or "auto" for the best variant of this bundle on this engine;
+            on tensorrt that is the fastest one that reproduces the golden vectors on this device.
         image_size: (width, height) of the model tile, multiples of 32; default: the bundle's first.
-        threads: CPU threads; default: the runtime's choice.
+        threads: CPU threads; default: the runtime's choice. GPU engines do without.
+        workspace_mib: most GPU memory that TensorRT may use for scratch, in MiB; default: its own limit.
 
     Raises:
         EngineError: unknown engine, a variant that the bundle lacks, an impossible image size or number of
             threads, or the runtime refused the graph.
         MissingExtra: the engine's runtime is not installed.
     """
+    width, height = size = image_size or bundle.manifest.image_sizes[0]
+    if min(size) <= 0 or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
+        raise EngineError(
+            f"image size {width}x{height}: both sides must be positive multiples of {SIZE_MULTIPLE}"
+        )
+    if name == "tensorrt":
+        from edge.engines import tensorrt
+
+        return tensorrt.image_engine(bundle, precision, size, workspace_mib)
     backend = _backend(name)
     variants: Mapping[str, str] = {str(key): file for key, file in bundle.manifest.variants.items()}
     wanted = _AUTO[name] if precision == "auto" else (precision,)
@@ -63,17 +88,16 @@ def create_image_engine(
         raise EngineError(
             f"{bundle.path}: no {precision} image graph in this bundle (choose auto or {', '.join(variants)})"
         )
-    width, height = size = image_size or bundle.manifest.image_sizes[0]
-    if min(size) <= 0 or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
-        raise EngineError(
-            f"image size {width}x{height}: both sides must be positive multiples of {SIZE_MULTIPLE}"
-        )
     return backend.image_engine(bundle.file(variants[chosen]), chosen, size, _checked(threads))
 
 
 def create_text_engine(bundle: Bundle, name: str = "openvino", threads: int | None = None) -> TextEngine:
-    """Load a bundle's text graph. Arguments and errors as `create_image_engine`."""
-    return _backend(name).text_engine(bundle.text_graph, _checked(threads))
+    """Load a bundle's text graph. Arguments and errors as `create_image_engine`.
+
+    Engines of the GPU leave it to their sibling on the processor: it runs once for every new sentence, and
+    its int8 weights would have to be unpacked for the GPU.
+    """
+    return _backend(_TEXT_ENGINES.get(name, name)).text_engine(bundle.text_graph, _checked(threads))
 
 
 def _backend(name: str) -> _Backend:
@@ -85,7 +109,12 @@ def _backend(name: str) -> _Backend:
         from edge.engines import onnxruntime_engine
 
         return onnxruntime_engine
-    raise EngineError(f"there is no engine {name!r} (choose one of {', '.join(ENGINE_NAMES)})")
+    if name in ("onnxruntime-cuda", "onnxruntime-tensorrt"):
+        from edge.engines import onnxruntime_gpu
+
+        return onnxruntime_gpu.backend(name)
+    choices = ", ".join((*ENGINE_NAMES, *GPU_ENGINE_NAMES))
+    raise EngineError(f"there is no engine {name!r} (choose one of {choices})")
 
 
 def _checked(threads: int | None) -> int | None:

@@ -28,6 +28,10 @@ try:
 except ImportError as error:
     raise MissingExtra("onnxruntime", extra="onnxruntime") from error
 
+#: Execution providers with their options, in the order of preference.
+Providers = tuple[tuple[str, dict[str, str]], ...]
+CPU: Providers = (("CPUExecutionProvider", {}),)
+
 # The runtime has one exception class for each of its status codes, and no common base of its own.
 _FAILURES: tuple[type[Exception], ...] = (
     RuntimeError,
@@ -51,20 +55,33 @@ def text_engine(graph: Path, threads: int | None) -> TextEngine:
 class OnnxRuntimeImageEngine:
     """The image graph; the session takes any size, the engine holds callers to the one they asked for."""
 
-    name = "onnxruntime"
+    def __init__(
+        self,
+        graph: Path,
+        precision: str,
+        image_size: tuple[int, int],
+        threads: int | None,
+        *,
+        name: str = "onnxruntime",
+        providers: Providers = CPU,
+    ) -> None:
+        """Load the graph.
 
-    def __init__(self, graph: Path, precision: str, image_size: tuple[int, int], threads: int | None) -> None:
+        `providers` is what runs it, the first of them before the others; `name` says so. Raises EngineError
+        where the first one cannot be had: the session would quietly do without.
+        """
+        self.name = name
         self.precision = precision
         self.image_size = image_size
-        self._session: Any = _open(graph, threads, IMAGE_INPUTS, IMAGE_OUTPUTS)
+        self._session: Any = _open(graph, threads, IMAGE_INPUTS, IMAGE_OUTPUTS, providers)
         row = next(port.shape[1] for port in self._session.get_inputs() if port.name == "prompts")
-        self._row_width: int | None = row if isinstance(row, int) else None
+        self.row_width: int | None = row if isinstance(row, int) else None
 
     def infer(self, image: U8, prompts: F32, bias: F32) -> EngineOutput:
         """See ImageEngine.infer."""
         if self._session is None:
             raise EngineError("this engine is closed")
-        check_image_inputs(image, prompts, bias, self.image_size, self._row_width)
+        check_image_inputs(image, prompts, bias, self.image_size, self.row_width)
         feed = {"image": image, "prompts": prompts, "bias": bias}
         return EngineOutput(**dict(zip(IMAGE_OUTPUTS, _run(self._session, IMAGE_OUTPUTS, feed), strict=True)))
 
@@ -94,15 +111,26 @@ class OnnxRuntimeTextEngine:
         self._session = None
 
 
-def _open(graph: Path, threads: int | None, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Any:
+def _open(
+    graph: Path,
+    threads: int | None,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    providers: Providers = CPU,
+) -> Any:
+    wanted = providers[0][0]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; its warnings concern whoever exported the graph
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(graph), options, providers=list(providers))
     except _FAILURES as error:
         raise EngineError(f"{graph}: onnxruntime cannot load it: {_one_line(error)}") from error
+    if wanted not in session.get_providers():
+        raise EngineError(
+            f"{graph}: onnxruntime could not start its {wanted} (are CUDA and cuDNN installed?)"
+        )
     check_ports(graph, "input", {port.name for port in session.get_inputs()}, inputs)
     check_ports(graph, "output", {port.name for port in session.get_outputs()}, outputs)
     return session

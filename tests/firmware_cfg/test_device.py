@@ -104,8 +104,17 @@ def test_a_broker_with_certificates_and_a_password(device_path: Path) -> None:
         (SMALLEST_DEVICE + "prompts: gone.yaml", ":3:10: prompts must name a file that exists"),
         (
             SMALLEST_DEVICE + "engine: {name: openvno}",
-            ":3:16: name must be openvino, onnxruntime or tensorrt",
+            ":3:16: name must be openvino, onnxruntime, tensorrt, onnxruntime-cuda or onnxruntime-tensorrt",
         ),
+        (
+            SMALLEST_DEVICE + "engine: {workspace_mib: 512}",
+            ":3:25: only the engine tensorrt has a workspace (name: tensorrt, or leave it out)",
+        ),
+        (
+            SMALLEST_DEVICE + "engine: {name: tensorrt, workspace_mib: 4}",
+            ":3:41: workspace_mib must be between 16 and",
+        ),
+        (SMALLEST_DEVICE + "engine: {workspace: 4}", ":3:10: unknown key workspace (use workspace_mib: 1024"),
         (SMALLEST_DEVICE + "engine: {threads: 0}", ":3:19: threads must be between 1 and 256, got 0"),
         (SMALLEST_DEVICE + "engine: {image_size: 640}", ":3:22: image_size must be a list, got 640"),
         (

@@ -142,10 +142,14 @@ class _Build:
         self._library, self._graph, self._precision = library, graph, precision
         self._options, self._typing = options, typing
         self._log = MessageLog(library)
-        builder: tensorrt.Builder | None = library.api.Builder(self._log.logger)
-        if builder is None:
-            raise self._failure("cannot be started: ")
-        self._builder: tensorrt.Builder = builder
+        self._builder: tensorrt.Builder = self._start()
+
+    def _start(self) -> tensorrt.Builder:
+        try:
+            builder: tensorrt.Builder = self._library.api.Builder(self._log.logger)
+            return builder
+        except TypeError as error:  # how the bindings say that the library gave no object, with no GPU say
+            raise self._failure(f"cannot start: {one_line(error)}: ") from error
 
     def run(self, timing_cache: Path | None, tracker: BuildTracker) -> bytes:
         """The plan's bytes."""
@@ -155,7 +159,7 @@ class _Build:
         config = self._configure(network)
         cache = self._attach(config, timing_cache)
         config.progress_monitor = watcher = monitor(self._library.api, tracker)
-        plan = self._builder.build_serialized_network(network, config)
+        plan: Any = self._builder.build_serialized_network(network, config)  # None, says its stub nowhere
         del watcher  # it had to live until here
         if plan is None:
             if tracker.cancelled:
@@ -197,18 +201,20 @@ class _Build:
         profile = self._builder.create_optimization_profile()
         for index in range(network.num_inputs):
             port = network.get_input(index)
-            shapes = profile_shapes(port.name, tuple(port.shape), options)
+            sides: Any = port.shape  # Dims, a sequence in all but its stub
+            shapes = profile_shapes(port.name, tuple(sides), options)
             if shapes is None:
                 width, height = options.image_size
                 raise EngineError(
-                    f"{self._graph}: {port.name} is {tuple(port.shape)}, which no tile of {width}x{height} fits"
+                    f"{self._graph}: {port.name} is {tuple(sides)}, which no tile of {width}x{height} fits"
                 )
-            profile.set_shape(port.name, *shapes)
+            smallest, tuned, largest = map(self._library.api.Dims, shapes)
+            profile.set_shape(port.name, smallest, tuned, largest)
         if config.add_optimization_profile(profile) < 0:
             raise self._failure("refuses the optimization profile: ")
         return config
 
-    def _set_targets(self, config: tensorrt.IBuilderConfig) -> None:
+    def _set_targets(self, config: Any) -> None:
         targets = self._options.targets
         if not targets:
             return
@@ -239,7 +245,7 @@ class _Build:
         except OSError as error:
             _log.warning("%s: timing cache not read: %s", path, error.strerror)
         for data in (kept, b""):  # one of another device or version is refused: begin anew
-            cache = config.create_timing_cache(data)
+            cache: tensorrt.ITimingCache | None = config.create_timing_cache(data)
             if cache is not None and config.set_timing_cache(cache, False):
                 return cache
         return None

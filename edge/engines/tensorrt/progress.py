@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_log = logging.getLogger(__name__)
+
 #: Called with the share that is done, 0 to 1, and the innermost phase, from TensorRT's threads.
 OnProgress = Callable[[float, str], None]
+#: Shows one build, named by its label, for as long as the context lasts.
+ShowProgress = Callable[[str], AbstractContextManager[OnProgress]]
 
 
 @dataclass(slots=True)
@@ -97,3 +113,37 @@ def monitor(api: Any, tracker: BuildTracker) -> Any:
     made = type("Monitor", (_Monitor, api.IProgressMonitor), {})()
     made.tracker = tracker
     return made
+
+
+@contextmanager
+def logged_progress(label: str) -> Iterator[OnProgress]:
+    """Progress for programs without a terminal, such as the daemon: a line at every quarter."""
+    _log.info("%s: building the engine; this takes minutes, and is kept", label)
+    said = 0
+    lock = threading.Lock()
+
+    def report(fraction: float, phase: str) -> None:
+        nonlocal said
+        with lock:
+            quarter = int(fraction * 4)
+            news, said = quarter > said, max(said, quarter)
+        if news:
+            _log.info("%s: %d%% (%s)", label, quarter * 25, phase)
+
+    yield report
+
+
+@contextmanager
+def shown_progress(label: str) -> Iterator[OnProgress]:
+    """Progress as a bar on stderr with an estimate, gone when the build is over."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[phase]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=1.0, phase="")
+        yield lambda fraction, phase: bar.update(task, completed=fraction, phase=phase[:40])

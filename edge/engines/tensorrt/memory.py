@@ -1,0 +1,61 @@
+"""The buffers of an engine: pinned on the host, plain on the device, taken once for its largest shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = tuple[int, ...]
+
+
+class Port:
+    """One input or output. Everything but `view` must be called in the CUDA thread."""
+
+    def __init__(self, driver: Any, largest: Shape, dtype: np.dtype[Any]) -> None:
+        """Take memory for `largest`. Raises pycuda's errors."""
+        self._driver = driver
+        self._dtype = dtype
+        self._host: Any = driver.pagelocked_empty(math.prod(largest), dtype)
+        self._device: Any = driver.mem_alloc(max(self._host.nbytes, 1))
+        self._used = self._host
+
+    @property
+    def address(self) -> int:
+        """Where TensorRT reads or writes."""
+        return int(self._device)
+
+    @property
+    def nbytes(self) -> int:
+        """Its size on either side, in bytes."""
+        return int(self._host.nbytes)
+
+    def view(self, shape: Shape) -> NDArray[Any]:
+        """The pinned memory as an array of this shape, at most the largest; copies move this part only."""
+        self._used = self._host[: math.prod(shape)]
+        used: NDArray[Any] = self._used.reshape(shape)
+        return used
+
+    def to_device(self, stream: Any) -> None:
+        """Enqueue the copy of the part last viewed."""
+        self._driver.memcpy_htod_async(self._device, self._used, stream)
+
+    def to_host(self, stream: Any) -> None:
+        """Enqueue the copy of the part last viewed."""
+        self._driver.memcpy_dtoh_async(self._used, self._device, stream)
+
+    def free(self) -> None:
+        """Give both sides back."""
+        self._device.free()
+        del self._used
+        host, self._host = self._host.base, None
+        host.free()
+
+
+def free_all(ports: Mapping[str, Port]) -> None:
+    """Give every port's memory back."""
+    for port in ports.values():
+        port.free()
