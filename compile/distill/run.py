@@ -141,7 +141,8 @@ def _begin(recipe: Recipe, options: DistillOptions, teacher: Teacher, device: to
     image.trunk.freeze()
     model = Distillation(image, teacher, options)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.schedule.ema), use_buffers=True)
+    averaging = get_ema_multi_avg_fn(recipe.schedule.ema)  # type: ignore[no-untyped-call]
+    average = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
     # The rates go by the names of the parameters, which are those of pre-training.
     return DistillRun(model, average, make_optimizer(cast(LitePretraining, model), recipe.schedule))
 
@@ -187,7 +188,7 @@ class _Loop:
         with torch.autocast(ALONE.device.type, dtype=torch.bfloat16, enabled=schedule.bfloat16):
             terms = run.model(lesson)
         total = torch.stack(list(terms.values())).sum()
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(run.model.parameters(), 5.0)
         if not bool(total.isfinite() and norm.isfinite()):
             raise RemoteclipError(
