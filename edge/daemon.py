@@ -84,7 +84,7 @@ class Daemon:
         """
         device = self._device
         prompts = load_prompt_list(device.prompts)
-        bundle = _load_bundle(device)
+        bundle = load_device_bundle(device)
         broker = BrokerSettings.from_config(device.mqtt)
         with ExitStack() as stack:
             outbox = stack.enter_context(Outbox(Path(device.state_dir) / OUTBOX_NAME))
@@ -99,6 +99,7 @@ class Daemon:
                 bundle_sha256=bundle.manifest_sha256,
                 software=_software(),
             )
+            _say_who_vouches(device, bundle)
             link = self._link(broker, outbox, session)
             link.start()
             try:
@@ -182,13 +183,11 @@ class Daemon:
             log.warning("%s: does not let go; left open", source.name)
 
 
-def _load_bundle(device: DeviceFile) -> Bundle:
-    bundle = load_device_bundle(device)
+def _say_who_vouches(device: DeviceFile, bundle: Bundle) -> None:
     voucher = bundle.voucher
     # Where keys are named, somebody wants signed bundles, even where an unsigned one may still fly.
     doubtful = voucher.ends_soon or (device.trusted_keys and voucher.refusal)
     log.log(logging.WARNING if doubtful else logging.INFO, "%s: %s", bundle.path, voucher.sentence)
-    return bundle
 
 
 def _pipeline(device: DeviceFile, bundle: Bundle, prompts: LoadedPromptList, source: FrameSource) -> Pipeline:

@@ -319,6 +319,19 @@ def test_a_demanded_signature_is_looked_for_before_anything_starts(
     assert not Path(device_file.state_dir).exists()
 
 
+def test_a_bundle_that_nobody_signed_is_a_warning_where_keys_are_named(
+    device_file: DeviceFile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, public, _ = generate_key(tmp_path / "owner")
+    caplog.set_level(logging.INFO)
+    for keys, level in (((), logging.INFO), ((public,), logging.WARNING)):
+        caplog.clear()
+        Daemon(device_file.model_copy(update={"trusted_keys": keys}), source=Squares("...")).run()
+        assert [record.levelno for record in caplog.records if record.message.endswith(": unsigned")] == [
+            level
+        ]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
