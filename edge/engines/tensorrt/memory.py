@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,12 @@ class Port:
         self._driver = driver
         self._dtype = dtype
         self._host: Any = driver.pagelocked_empty(math.prod(largest), dtype)
-        self._device: Any = driver.mem_alloc(max(self._host.nbytes, 1))
         self._used = self._host
+        try:
+            self._device: Any = driver.mem_alloc(max(self._host.nbytes, 1))
+        except driver.Error:
+            self._free_host()
+            raise
 
     @property
     def address(self) -> int:
@@ -50,12 +53,9 @@ class Port:
     def free(self) -> None:
         """Give both sides back."""
         self._device.free()
-        del self._used
-        host, self._host = self._host.base, None
-        host.free()
+        self._free_host()
 
-
-def free_all(ports: Mapping[str, Port]) -> None:
-    """Give every port's memory back."""
-    for port in ports.values():
-        port.free()
+    def _free_host(self) -> None:
+        pinned = self._host.base
+        del self._used, self._host
+        pinned.free()

@@ -1,0 +1,189 @@
+"""The TensorRT engine on a GPU made of host memory (see conftest): threads, memory, graphs, teardown.
+
+On a machine with a real GPU, TensorRT and pycuda the last test runs the shipped bundle on it.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.bundle import Bundle, load_bundle
+from edge.engines import EngineOutput, create_image_engine, create_text_engine
+from edge.engines.tensorrt.build import BuildOptions, build_plan
+from edge.engines.tensorrt.engine import TensorRtImageEngine
+from edge.engines.tensorrt.errors import OutOfMemory
+from edge.engines.tensorrt.library import load_library
+from edge.golden import check_image_engine, load_golden
+from firmware_cfg.errors import EngineError, MissingExtra
+
+OUTPUTS = ("scene", "embedding", "place_box", "place_embedding", "place_logit")
+SIZE = (64, 64)
+
+
+def inputs(batch: int = 1, rows: int = 3, seed: int = 0) -> tuple[Any, Any, Any]:
+    chance = np.random.default_rng(seed)
+    prompts = chance.normal(size=(rows, 8)).astype(np.float32)
+    bias = chance.normal(size=rows).astype(np.float32)
+    return chance.integers(0, 256, (batch, 64, 64, 3), np.uint8), prompts, bias
+
+
+def same(one: EngineOutput, other: EngineOutput) -> None:
+    for name in OUTPUTS:
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-4, err_msg=name)
+
+
+@pytest.fixture
+def plan(gpu: Any, tiny_bundle: Bundle) -> bytes:
+    library = load_library()
+    return build_plan(library, tiny_bundle.file("image.onnx"), "fp32", BuildOptions(SIZE)).data
+
+
+def loaded(plan: bytes) -> TensorRtImageEngine:
+    return TensorRtImageEngine(load_library(), plan, "fp32", SIZE, "tiny")
+
+
+def test_every_frame_gives_what_the_reference_gives_whatever_its_batch_and_prompts(
+    plan: bytes, gpu: Any, tiny_bundle: Bundle
+) -> None:
+    shapes = [(1, 3)] * 4 + [(2, 3), (1, 256), (1, 256), (1, 256), (4, 1), (9, 5), (1, 3), (1, 3)]
+    with (
+        closing(loaded(plan)) as engine,
+        closing(create_image_engine(tiny_bundle, "onnxruntime", image_size=SIZE)) as reference,
+    ):
+        assert (engine.name, engine.precision, engine.image_size) == ("tensorrt", "fp32", SIZE)
+        for seed, (batch, rows) in enumerate(shapes):
+            frame = inputs(batch, rows, seed)
+            same(engine.infer(*frame), reference.infer(*frame))
+
+
+def test_a_shape_that_stays_is_replayed_from_its_second_frame_on(plan: bytes, gpu: Any) -> None:
+    with closing(loaded(plan)) as engine:
+        for seed in range(5):
+            engine.infer(*inputs(1, 3, seed))
+        assert (gpu.ran, gpu.replayed) == (5, 4)
+        engine.infer(*inputs(1, 4))
+        assert gpu.replayed == 4
+        assert sum(item[0] == "graph" for item in gpu.living if isinstance(item, tuple)) == 0
+        engine.infer(*inputs(1, 4))
+        assert gpu.replayed == 5
+
+
+def test_what_cannot_be_recorded_runs_all_the_same(plan: bytes, gpu: Any) -> None:
+    gpu.captures = False
+    with closing(loaded(plan)) as engine:
+        first = engine.infer(*inputs())
+        for _ in range(3):
+            same(engine.infer(*inputs()), first)
+        assert (gpu.ran, gpu.replayed) == (4, 0)
+
+
+def test_outputs_are_the_caller_s_own(plan: bytes, gpu: Any) -> None:
+    with closing(loaded(plan)) as engine:
+        first = engine.infer(*inputs(seed=1))
+        kept = {name: getattr(first, name).copy() for name in OUTPUTS}
+        engine.infer(*inputs(seed=2))
+        for name in OUTPUTS:
+            np.testing.assert_array_equal(getattr(first, name), kept[name])
+
+
+def test_any_thread_may_call_and_one_thread_works(plan: bytes, gpu: Any) -> None:
+    with closing(loaded(plan)) as engine:
+        gpu.threads.clear()
+        expected = engine.infer(*inputs())
+        answers: list[EngineOutput] = []
+        for _ in range(3):
+            caller = threading.Thread(target=lambda: answers.append(engine.infer(*inputs())))
+            caller.start()
+            caller.join()
+        for answer in answers:
+            same(answer, expected)
+        assert gpu.threads == {"cuda"}
+
+
+def test_memory_is_taken_once_and_given_back(plan: bytes, gpu: Any) -> None:
+    before = gpu.free
+    engine = loaded(plan)
+    taken = gpu.free
+    assert taken < before
+    for batch, rows in ((1, 1), (4, 256), (2, 7)):
+        engine.infer(*inputs(batch, rows))
+        assert gpu.free == taken
+    engine.close()
+    engine.close()
+    assert gpu.free == before
+    assert not gpu.living
+    with pytest.raises(EngineError, match="this engine is closed"):
+        engine.infer(*inputs())
+
+
+def test_an_engine_that_nobody_closed_gives_its_memory_back_when_it_is_dropped(plan: bytes, gpu: Any) -> None:
+    engine = loaded(plan)
+    engine.infer(*inputs())
+    del engine
+    gc.collect()
+    assert not gpu.living
+
+
+def test_too_little_memory_is_told_apart_and_nothing_is_left_behind(plan: bytes, gpu: Any) -> None:
+    gpu.free = 100_000
+    with pytest.raises(
+        OutOfMemory, match=r"tiny: the GPU has too little free memory: .*out of memory"
+    ) as caught:
+        loaded(plan)
+    assert "\n" not in str(caught.value)
+    assert gpu.free == 100_000
+    assert not gpu.living
+
+
+def test_a_plan_of_another_tensorrt_is_refused_in_its_words(plan: bytes, gpu: Any) -> None:
+    with pytest.raises(
+        EngineError, match=r"tiny: TensorRT 10\.3\.0 cannot load it: .*magic tag does not match"
+    ):
+        loaded(b"ftrt of another version")
+
+
+def test_more_prompts_than_it_was_built_for_are_refused(plan: bytes, gpu: Any) -> None:
+    with closing(loaded(plan)) as engine:
+        with pytest.raises(EngineError, match="257 prompt rows, but the engine was built for 256"):
+            engine.infer(*inputs(1, 257))
+        with pytest.raises(EngineError, match=r"image is uint8 \(64, 64, 3\)"):
+            engine.infer(inputs()[0][0], *inputs()[1:])
+        engine.infer(*inputs())  # it goes on
+
+
+def test_a_machine_without_a_gpu_says_so(plan: bytes, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu.driver.Device, "count", staticmethod(lambda: 0))
+    with pytest.raises(EngineError, match="there is no GPU that CUDA may use"):
+        loaded(plan)
+
+
+def test_sentences_are_encoded_on_the_processor(tiny_bundle: Bundle) -> None:
+    with closing(create_text_engine(tiny_bundle, "tensorrt")) as engine:
+        assert engine.name == "openvino"
+
+
+def test_a_real_gpu_reproduces_the_golden_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = load_bundle("default")
+    golden = load_golden(bundle)
+    monkeypatch.setenv("REMOTECLIP_CACHE", str(tmp_path))
+    try:
+        engine = create_image_engine(bundle, "tensorrt", "auto", golden.image_size)
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    except EngineError as error:
+        if "GPU" not in str(error) and "CUDA" not in str(error):
+            raise
+        pytest.skip(str(error))
+    with closing(engine):
+        assert not check_image_engine(engine, golden).problems
+        first = engine.infer(golden.image[:1], golden.prompts, golden.bias)
+        for _ in range(5):  # the CUDA graph takes over
+            again = engine.infer(golden.image[:1], golden.prompts, golden.bias)
+        np.testing.assert_allclose(again.scene, first.scene, atol=1e-3)
