@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnx
 import onnxslim  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
+from compile.attention import plain_attention, scale_queries
 from compile.graph_file import OPSET, copy_of, save_graphs
 from compile.half import halve_body, halve_weights
+from edge.engines.base import TEXT_INPUTS, TEXT_OUTPUT
 from firmware_cfg.errors import RemoteclipError, UsageError
 from training.checkpoint import AnyCheckpoint, ClipCheckpoint
-from training.models.lite import POSITION_WIDTH
 from training.models.lookup_graph import INPUTS, OUTPUTS, LookupGraph
-from training.models.text import TextTower
+from training.models.text import MAX_TOKENS, TextTower
+from training.torch_engine import model_facts, text_tower
+from training.towers.base import unit
+from training.towers.clip_text import ClipText
+from training.towers.lookup import ClipLookup
 
 IMAGE_GRAPH = "image.onnx"
 HALF_IMAGE_GRAPH = "image.fp16.onnx"
 IMAGE_WEIGHTS = "image.weights"
 GRID = 32  # image sides are multiples of this
 _EXPORTED = "exported_"
+# onnxslim would flatten every product of a transformer into a Gemm between two Reshapes.
+_UNWANTED = ["FusionGemm", "FusionGemmMul", "FusionGemmAdd"]
 
 
 def export_image_graph(
@@ -48,29 +56,34 @@ def image_graph(checkpoint: AnyCheckpoint, image_size: tuple[int, int] | None = 
     Batch and number of prompts are dynamic. A light tower takes any image whose sides are multiples of 32.
     Raises RemoteclipError.
     """
-    if isinstance(checkpoint, ClipCheckpoint):
-        raise UsageError(f"{checkpoint.spec.model}: only remoteclip-lite models can be exported")
-    if image_size is not None:
-        raise UsageError("a light tower's graph takes images of any size (leave the image size out)")
-    graph, width = LookupGraph(checkpoint.image), checkpoint.spec.embedding_width
+    facts = model_facts(checkpoint)
     batch, prompts = torch.export.Dim("batch"), torch.export.Dim("num_prompts")
-    rows, columns = torch.export.Dim("rows", min=8, max=64), torch.export.Dim("columns", min=8, max=64)
+    image: dict[int, Any] = {0: batch}
+    graph: nn.Module
+    if isinstance(checkpoint, ClipCheckpoint):
+        width, height = image_size or facts.image_sizes[0]
+        if width < facts.stride or height < facts.stride or width % facts.stride or height % facts.stride:
+            raise UsageError(
+                f"image size {width}x{height}: {checkpoint.spec.model} takes multiples of {facts.stride}"
+            )
+        graph = ClipLookup(checkpoint.towers, (width, height))
+        names: tuple[str | None, ...] = ("batch", None, None, None)
+    else:
+        if image_size is not None:
+            raise UsageError("a light tower's graph takes images of any size (leave the image size out)")
+        width, height = GRID * 10, GRID * 9
+        graph = LookupGraph(checkpoint.image)
+        image[1] = GRID * torch.export.Dim("rows", min=8, max=64)
+        image[2] = GRID * torch.export.Dim("columns", min=8, max=64)
+        names = ("batch", "height", "width", None)
     # An example batch of 1 would freeze the batch dimension.
     example = (
-        torch.zeros(2, GRID * 9, GRID * 10, 3, dtype=torch.uint8),
-        torch.zeros(7, width + POSITION_WIDTH),
+        torch.zeros(2, height, width, 3, dtype=torch.uint8),
+        torch.zeros(7, facts.row_width),
         torch.zeros(7),
     )
-    shapes = ({0: batch, 1: GRID * rows, 2: GRID * columns}, {0: prompts}, {0: prompts})
-    model = _export(graph, example, INPUTS, OUTPUTS, shapes)
-    _name_dimensions(
-        model,
-        {
-            "image": ("batch", "height", "width", 3),
-            "prompts": ("num_prompts", None),
-            "bias": ("num_prompts",),
-        },
-    )
+    model = _export(graph, example, INPUTS, OUTPUTS, (image, {0: prompts}, {0: prompts}))
+    _name_dimensions(model, {"image": names, "prompts": ("num_prompts", None), "bias": ("num_prompts",)})
     return model
 
 
@@ -81,12 +94,54 @@ def save_image_graphs(model: onnx.ModelProto, folder: Path) -> None:
     save_graphs(folder, models, IMAGE_WEIGHTS)
 
 
-def export_text_tower(text: TextTower) -> onnx.ModelProto:
-    """The text tower as float32 ONNX: input_ids, attention_mask (batch, tokens) -> embedding (batch, D)."""
-    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens", min=3, max=64)
+def export_text_tower(tower: AnyCheckpoint | TextTower | ClipText) -> onnx.ModelProto:
+    """A text tower as float32 ONNX: input_ids, attention_mask (batch, tokens) int64 -> embedding (batch, D).
+
+    Up to as many tokens as the tower reads; of MiniLM's positions only those are kept.
+    """
+    text = tower if isinstance(tower, nn.Module) else text_tower(tower)
+    module: nn.Module
+    if isinstance(text, ClipText):
+        module, limit = _MaskedClipText(text), text.context_length
+    else:
+        module, limit = _shortened(text), MAX_TOKENS
+    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens", min=3, max=limit)
     ids = torch.ones(2, 9, dtype=torch.int64)
     shapes = ({0: batch, 1: tokens}, {0: batch, 1: tokens})
-    return _export(text, (ids, ids.clone()), ("input_ids", "attention_mask"), ("embedding",), shapes)
+    model = _export(module, (ids, ids.clone()), TEXT_INPUTS, (TEXT_OUTPUT,), shapes)
+    _name_dimensions(model, dict.fromkeys(TEXT_INPUTS, ("batch", "tokens")))
+    return scale_queries(model)
+
+
+class _MaskedClipText(nn.Module):
+    """ClipText whose attention mask keeps padding from being taken for the end token, as some pad with it.
+
+    Its causal mask is finite, as every number in a graph should be; the softmax of it is 0 all the same.
+    """
+
+    causal: Tensor
+
+    def __init__(self, text: ClipText) -> None:
+        super().__init__()
+        self.text = text
+        length = text.context_length
+        causal = torch.full((length, length), torch.finfo(torch.float16).min).triu_(1)
+        self.register_buffer("causal", causal, persistent=False)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        text, (count, length) = self.text, input_ids.shape
+        x = text.token_embedding(input_ids) + text.positional_embedding[:length]
+        x = text.ln_final(text.transformer(x, attn_mask=self.causal[:length, :length]))
+        end = (input_ids * attention_mask).argmax(dim=1)  # the end token has the highest number
+        return unit(x[torch.arange(count, device=x.device), end] @ text.text_projection)
+
+
+def _shortened(text: TextTower) -> nn.Module:
+    """The tower without the positions of tokens that it never reads: 64 rows of 512."""
+    short: Any = copy.deepcopy(text)
+    table = short.minilm.bert.embeddings.position_embeddings
+    table.weight.data = table.weight.data[:MAX_TOKENS].clone()
+    return cast(nn.Module, short)
 
 
 def _export(
@@ -96,7 +151,7 @@ def _export(
     outputs: tuple[str, ...],
     shapes: Any,
 ) -> onnx.ModelProto:
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), plain_attention(module), _quiet():
         program = torch.onnx.export(
             module.eval(),
             example,
@@ -112,7 +167,9 @@ def _export(
             raise RemoteclipError(
                 f"{type(module).__name__}: torch gave no ONNX program (is onnxscript installed?)"
             )
-        simple: onnx.ModelProto = onnxslim.slim(_rename_outputs(program.model_proto))
+        simple: onnx.ModelProto = onnxslim.slim(
+            _rename_outputs(program.model_proto), skip_fusion_patterns=_UNWANTED
+        )
     return simple
 
 
@@ -129,12 +186,15 @@ def _rename_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _name_dimensions(model: onnx.ModelProto, names: dict[str, tuple[str | int | None, ...]]) -> None:
+def _name_dimensions(model: onnx.ModelProto, names: dict[str, tuple[str | None, ...]]) -> None:
     """Give graph inputs readable dimension names; a product such as 32*rows would read as an expression."""
     for value in model.graph.input:
         for dimension, name in zip(value.type.tensor_type.shape.dim, names[value.name], strict=True):
-            if isinstance(name, str):
-                dimension.dim_param = name
+            if not name:
+                continue
+            if not dimension.dim_param:
+                raise RemoteclipError(f"{value.name}: the exporter fixed {name} at {dimension.dim_value}")
+            dimension.dim_param = name
 
 
 @contextmanager

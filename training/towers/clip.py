@@ -119,7 +119,7 @@ class ClipTowers(Towers):
 
     def _cells(self, features: Tensor, grid: Grid) -> Tensor:
         cells = unit(self._grid.cells(features, grid))
-        return cells.transpose(1, 2).reshape(len(cells), self.embedding_width, *grid)
+        return cells.transpose(1, 2).reshape(cells.shape[0], self.embedding_width, *grid)
 
     def _shape(self, image: Tensor) -> Grid:
         return image.shape[1] // self.stride, image.shape[2] // self.stride

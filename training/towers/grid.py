@@ -45,7 +45,7 @@ class VitGrid:
         x = visual.conv1(x)
         grid = (x.shape[2], x.shape[3])
         x = x.flatten(2).transpose(1, 2)
-        token = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
+        token = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         position = resized_position(visual.positional_embedding, grid)
         x = visual.ln_pre(torch.cat((token, x), dim=1) + position.to(x.dtype))
         for block in visual.transformer.resblocks[:-1]:

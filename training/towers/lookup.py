@@ -27,13 +27,13 @@ class ClipLookup(nn.Module):
         width, height = image_size
         cells = (width // towers.stride) * (height // towers.stride)
         # The graph asks of its tower what _Cells has; it decodes boxes in the light tower's stride.
-        self.graph = LookupGraph(cast(LiteImageTower, _Cells(towers)), min(PLACES, cells))
+        self.lookup = LookupGraph(cast(LiteImageTower, _Cells(towers)), min(PLACES, cells))
         self.scale = towers.stride / STRIDE
 
     def forward(
         self, image: Tensor, prompts: Tensor, bias: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        scene, embedding, box, cell, logit = self.graph(image, prompts, bias)
+        scene, embedding, box, cell, logit = self.lookup(image, prompts, bias)
         return scene, embedding, box * self.scale, cell, logit
 
 
@@ -53,4 +53,4 @@ class _Cells(nn.Module):
 
 def dense_bias(towers: ClipTowers) -> float:
     """What the lookup adds to every dense logit of these towers."""
-    return -USUAL_COSINE * float(towers.logit_scale.exp())
+    return -USUAL_COSINE * towers.logit_scale.exp().item()
