@@ -64,6 +64,7 @@ __all__ = [
     "save_checkpoint",
     "save_clip_checkpoint",
     "save_state",
+    "tokenizer_document",
 ]
 
 _MINILM = "text.minilm."
@@ -132,16 +133,13 @@ def save_checkpoint(
     """
     state: dict[str, Tensor] = {f"image.{k}": v for k, v in image.state_dict().items()}
     state |= {f"text.{k}": v for k, v in text.state_dict().items()}
-    if isinstance(text, ClipText):
-        tokenizer = clip_tokenizer().to_str(pretty=False)
-    else:
-        tokenizer = (minilm_folder() / TOKENIZER_FILE).read_text("utf-8")
+    if isinstance(text, TextTower):
         packaged = MiniLM().state_dict()
         if all(torch.equal(state[_MINILM + name].cpu(), value) for name, value in packaged.items()):
             state = {name: value for name, value in state.items() if not name.startswith(_MINILM)}
     stored = stored_weights(folder, state, storage)
     document = {name: value for name, value in asdict(spec).items() if value is not None}
-    write_folder(folder, document, stored, tokenizer, metrics, card)
+    write_folder(folder, document, stored, tokenizer_document(text), metrics, card)
 
 
 def save_clip_checkpoint(
@@ -166,7 +164,14 @@ def save_clip_checkpoint(
         "licence": licence,
         "golden": golden_document(reread),
     }
-    write_folder(folder, document, stored, clip_tokenizer().to_str(pretty=False), metrics, card)
+    write_folder(folder, document, stored, tokenizer_document(ClipText(towers)), metrics, card)
+
+
+def tokenizer_document(text: TextTower | ClipText) -> str:
+    """tokenizer.json of a text tower."""
+    if isinstance(text, ClipText):
+        return clip_tokenizer().to_str(pretty=False)
+    return (minilm_folder() / TOKENIZER_FILE).read_text("utf-8")
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

@@ -87,26 +87,32 @@ class TorchImageEngine:
 
 
 class TorchTextEncoder:
-    """The text tower in float32 torch. Satisfies edge.text_encoder.SentenceEncoder."""
+    """The text tower in float32 torch. Satisfies edge.text_encoder.SentenceEncoder.
+
+    Attributes:
+        max_tokens: the longest sentence that it reads, special tokens included.
+    """
+
+    max_tokens: int
 
     def __init__(self, checkpoint: AnyCheckpoint) -> None:
         self._tower = text_tower(checkpoint)
         self._tokenizer: Any
         if isinstance(self._tower, ClipText):
             self._tokenizer = clip_tokenizer()
-            self._limit = self._tower.context_length
+            self.max_tokens = self._tower.context_length
         else:
             self._tokenizer = load_tokenizer()
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
-            self._limit = MAX_TOKENS
+            self.max_tokens = MAX_TOKENS
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> F32:
         """Unit embeddings (T, D) float32, each sentence alone. Raises TextTooLong, as the device does."""
         tokens = {text: self.token_ids(text) for text in texts}
-        if too_long := [(text, len(ids)) for text, ids in tokens.items() if len(ids) > self._limit]:
-            raise TextTooLong(too_long, self._limit)
+        if too_long := [(text, len(ids)) for text, ids in tokens.items() if len(ids) > self.max_tokens]:
+            raise TextTooLong(too_long, self.max_tokens)
         return np.stack([self._embedding(tokens[text]) for text in texts])
 
     def token_ids(self, text: str) -> list[int]:
