@@ -10,35 +10,27 @@ import numpy as np
 from edge.engine_cache import Latency
 from edge.engines.base import F32, U8, ImageEngine
 
+#: How long each engine runs before anything counts, how long it is timed, and how often at least.
+WARM_UP_S, SECONDS, LEAST_RUNS = 0.5, 3.0, 20
 
-def time_engines(
-    engines: Sequence[ImageEngine],
-    image: U8,
-    prompts: F32,
-    bias: F32,
-    *,
-    warm_up_s: float = 0.5,
-    seconds: float = 3.0,
-    least_runs: int = 20,
-) -> list[Latency]:
+
+def time_engines(engines: Sequence[ImageEngine], image: U8, prompts: F32, bias: F32) -> list[Latency]:
     """Time `infer` on the same inputs, the engines in turn: heat and clocks then slow all of them alike.
 
     Args:
         engines: what to time; the result has their order.
         image, prompts, bias: see ImageEngine.infer.
-        warm_up_s: each engine runs this long before anything counts.
-        seconds: each engine is timed this long, and at least `least_runs` times.
 
     Raises EngineError.
     """
     for engine in engines:
-        end = time.perf_counter() + warm_up_s
+        end = time.perf_counter() + WARM_UP_S
         while True:  # once at least
             engine.infer(image, prompts, bias)
             if time.perf_counter() >= end:
                 break
     taken: list[list[float]] = [[] for _ in engines]
-    while any(len(times) < least_runs or sum(times) < seconds for times in taken):
+    while any(len(times) < LEAST_RUNS or sum(times) < SECONDS for times in taken):
         for engine, times in zip(engines, taken, strict=True):
             began = time.perf_counter()
             engine.infer(image, prompts, bias)

@@ -128,9 +128,9 @@ def _interruptible(build: Any, tracker: BuildTracker) -> bytes:
                 except NotYet:
                     if future.done():  # the build itself ran into a timeout of its own
                         raise
-        except BaseException:
-            tracker.cancel()
-            raise
+        finally:
+            if not future.done():  # interrupted while it was waited for
+                tracker.cancel()
 
 
 class _Build:

@@ -21,6 +21,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+import edge.engines.latency as latency
 import edge.engines.tensorrt.graphs as graphs
 from edge.engines.base import IMAGE_INPUTS, IMAGE_OUTPUTS
 
@@ -376,6 +377,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeGpu]:
         module.__spec__ = SimpleNamespace(name=name)  # type: ignore[assignment]
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(graphs, "_driver", lambda: fake)
+    monkeypatch.setattr(latency, "WARM_UP_S", 0.0)
+    monkeypatch.setattr(latency, "SECONDS", 0.0)
+    monkeypatch.setattr(latency, "LEAST_RUNS", 3)
     monkeypatch.setenv("REMOTECLIP_CACHE", str(tmp_path / "cache"))
     yield fake
     assert not fake.living, "GPU memory was not given back"
