@@ -1,7 +1,7 @@
-"""Weight-only int8 of the text tower: a quarter of the bytes, the arithmetic stays float32.
+"""Weight-only quantization of the text tower: the arithmetic stays float32.
 
-Sentences are encoded once and cached, so the time to widen the weights does not matter on the drone, the
-download does.
+Matrices take a quarter of the bytes (int8), the word table an eighth (see compile.codebook). Sentences are
+encoded once and cached, so the time to widen the weights does not matter on the drone, the download does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from compile.codebook import BLOCK, lookup_nodes, pack_table, table_tensors
+
 _SMALLEST = 4096  # elements: smaller tensors stay float32
+_LARGE_TABLE = 1 << 20  # elements of an embedding table from which four bits are worth their error
 _Use = tuple[onnx.NodeProto, int]  # a node and which of its inputs the tensor is
 
 
@@ -21,8 +24,8 @@ def quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace large matrices by symmetric int8 and a float32 scale per output channel, or per embedding row.
 
     A matrix multiplied is widened by DequantizeLinear; of an embedding table only the gathered rows are,
-    so the table stays int8 in memory. A matrix that is also used in another way stays float32. Changes and
-    returns the model.
+    so the table stays small in memory. A table of more than a million numbers takes four bits each. A matrix
+    that is also used in another way stays float32. Changes and returns the model.
     """
     graph = model.graph
     uses: dict[str, list[_Use]] = defaultdict(list)
@@ -40,7 +43,12 @@ def quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:
             inputs = [f"{name}_int8", f"{name}_scale"]
             widening.append(helper.make_node("DequantizeLinear", inputs, [name], axis=axis))
         elif found and _is_large(initializer) and all(_is_row_lookup(use) for use in found):
-            integer, scale = _symmetric(numpy_helper.to_array(initializer), 0)
+            table = numpy_helper.to_array(initializer)
+            if table.size >= _LARGE_TABLE and table.shape[1] % BLOCK == 0:
+                kept.extend(table_tensors(name, pack_table(table)))
+                lookups |= {node.output[0]: lookup_nodes(node) for node, _ in found}
+                continue
+            integer, scale = _symmetric(table, 0)
             scale = scale[:, None]
             lookups |= {node.output[0]: _gather_rows(node) for node, _ in found}
         else:

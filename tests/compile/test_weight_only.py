@@ -122,6 +122,36 @@ def test_a_table_read_twice_and_a_matrix_multiplied_twice_are_stored_once() -> N
     np.testing.assert_allclose(run(small, **inputs), exact, atol=0.02 * np.abs(exact).max())
 
 
+def test_a_large_table_takes_four_bits_a_number() -> None:
+    rows = 1 << 14
+    table = RNG.normal(size=(rows, INNER)).astype(np.float32)
+    model = model_of(
+        [helper.make_node("Gather", ["table", "ids"], ["out"])],
+        {"table": table},
+        {"ids": (TensorProto.INT64, [None])},
+        INNER,
+    )
+    ids = np.array([0, 5, rows - 1])
+    small = quantize_weights(copy_of(model))
+    assert small.ByteSize() < 0.14 * model.ByteSize()
+    found, exact = run(small, ids=ids), table[ids]
+    cosine = (found * exact).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(exact, axis=1)
+    assert cosine.min() > 0.994
+    assert {i.name: i.data_type for i in small.graph.initializer}["table_packed"] == TensorProto.UINT8
+
+
+def test_a_large_table_without_whole_blocks_takes_eight_bits() -> None:
+    table = RNG.normal(size=(1 << 14, INNER + 1)).astype(np.float32)
+    model = model_of(
+        [helper.make_node("Gather", ["table", "ids"], ["out"])],
+        {"table": table},
+        {"ids": (TensorProto.INT64, [None])},
+        INNER + 1,
+    )
+    small = quantize_weights(model)
+    assert sorted(weights_of(small)) == ["table_int8", "table_scale"]
+
+
 def test_a_matrix_that_is_also_used_otherwise_stays_float() -> None:
     # A tied embedding: gathered by rows and multiplied by; and a table gathered by columns.
     weights = {
