@@ -12,6 +12,7 @@ import pytest
 from edge.bundle import Bundle, load_bundle, write_manifest
 from edge.engines import EngineOutput, create_image_engine
 from edge.golden import Golden, check_image_engine, check_text_encoder, load_golden
+from edge.prompt_bank import BACKGROUND_BIAS
 from edge.verify import verify_bundle
 from firmware_cfg.errors import BundleError
 
@@ -76,6 +77,38 @@ def test_the_order_of_places_does_not_matter(tiny_bundle: Bundle, golden: Golden
     names = ("place_box", "place_embedding", "place_logit")
     engine = AlteredEngine(tiny_bundle, **dict.fromkeys(names, lambda array: array[:, order]))
     assert check_image_engine(engine, golden).problems == ()
+
+
+def test_cells_that_only_fill_up_the_places_are_not_looked_for(tiny_bundle: Bundle, golden: Golden) -> None:
+    bias = golden.bias.copy()
+    bias[-1] = BACKGROUND_BIAS
+    engine = create_image_engine(tiny_bundle, "onnxruntime", image_size=golden.image_size)
+    quiet = replace(golden, bias=bias, expected=engine.infer(golden.image, golden.prompts, bias))
+    before = check_image_engine(engine, quiet)
+
+    def fillers(seed: int) -> dict[str, Any]:
+        """The ten weakest places become cells where no row peaks but the background is read: any ten."""
+        rng = np.random.default_rng(seed)
+
+        def logits(array: Any) -> Any:
+            array = array.copy()
+            array[:, -10:, :-1] = -1e4
+            array[:, -10:, -1] = BACKGROUND_BIAS + rng.normal(size=10)
+            return array
+
+        def boxes(array: Any) -> Any:
+            array = array.copy()
+            array[:, -10:] = rng.uniform(0, 64, (10, 4))
+            return array
+
+        return {"place_logit": logits, "place_box": boxes}
+
+    expected = {name: change(getattr(quiet.expected, name)) for name, change in fillers(1).items()}
+    quiet = replace(quiet, expected=replace(quiet.expected, **expected))
+    check = check_image_engine(AlteredEngine(tiny_bundle, **fillers(2)), quiet)
+    assert check.problems == ()
+    assert check.missing == 0
+    assert 0 < check.places <= before.places
 
 
 def test_wrong_text_embeddings_are_caught(golden: Golden) -> None:
