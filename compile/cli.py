@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from compile.commands import distill, keygen, sign
+from compile.commands import distill, export, keygen, quantize, sign
 
 app = typer.Typer(name="compile", no_args_is_help=True, help="Checkpoint to bundle (extra: compile).")
 
@@ -54,5 +54,7 @@ def bundle(
 
 
 app.command("distill")(distill.distill)
+app.command("export")(export.export)
 app.command("keygen")(keygen.keygen)
+app.command("quantize")(quantize.quantize)
 app.command("sign")(sign.sign)

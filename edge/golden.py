@@ -34,7 +34,10 @@ class Tolerance:
     """Largest absolute differences from the golden outputs (float32, PyTorch) that pass.
 
     `place_box` is in tile pixels. `missing_places` is a share: two engines may order places of equal strength
-    differently, or find the peak of a plateau one cell further on.
+    differently, or find the peak of a plateau one cell further on. `rounded`: the variant's own rounding does
+    so too, on a map as flat as that of a whole scene's sentence. Then a place is the same where the logit of
+    its strongest prompt says so, and its embedding is compared without the columns of its position, which the
+    box stands for.
     """
 
     scene: float
@@ -44,6 +47,7 @@ class Tolerance:
     place_logit: float
     missing_places: float
     text_embedding: float
+    rounded: bool = False
 
 
 # The text graph is the same int8 weights in every variant; what differs is how a runtime widens and sums
@@ -51,7 +55,9 @@ class Tolerance:
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": Tolerance(1e-3, 1e-3, 0.5, 2e-3, 0.05, 0.01, 1e-2),
     "fp16": Tolerance(5e-3, 5e-3, 2.0, 1e-2, 0.25, 0.05, 1e-2),
-    "int8": Tolerance(5e-2, 5e-2, 8.0, 1e-1, 1.5, 0.20, 1e-2),
+    # Measured on the shipped model: scene 0.023, embedding 0.019, 11% to 13% of places missing. A ReLU6 or a
+    # residual that a fusion drops costs 25% to 50% of the places, or 0.12 and more of the embedding.
+    "int8": Tolerance(5e-2, 5e-2, 16.0, 0.3, 0.75, 0.2, 1e-2, rounded=True),
 }
 
 
@@ -177,10 +183,16 @@ def check_image_engine(
         sure = np.flatnonzero(strongest > strongest.min() + 2 * limits.place_logit)
         pairs, lost = _match(expected, found, index, sure, limits)
         places, missing = places + len(sure), missing + lost
-        for name in ("place_box", "place_embedding", "place_logit"):
-            wanted, got = getattr(expected, name)[index], getattr(found, name)[index]
-            difference = _largest(got[pairs[:, 1]] - wanted[pairs[:, 0]])
-            differences[name] = max(differences[name], difference)
+        apart = {
+            name: getattr(found, name)[index][pairs[:, 1]] - getattr(expected, name)[index][pairs[:, 0]]
+            for name in ("place_box", "place_embedding", "place_logit")
+        }
+        if limits.rounded:
+            apart["place_embedding"] = apart["place_embedding"][:, : expected.embedding.shape[1]]
+            strongest_prompt = expected.place_logit[index][pairs[:, 0]].argmax(axis=1)
+            apart["place_logit"] = apart["place_logit"][np.arange(len(pairs)), strongest_prompt]
+        for name, difference in apart.items():
+            differences[name] = max(differences[name], _largest(difference))
     # "not <=" so that a difference that is not a number fails too.
     problems = [
         f"{name} differs by {difference:.3g}, allowed {getattr(limits, name):g}"
@@ -209,8 +221,11 @@ def _match(
     """((n, 2) pairs of expected and found place, number of expected places that have no partner)."""
     box, logit = expected.place_box[index][sure], expected.place_logit[index][sure]
     apart = np.abs(box[:, None] - found.place_box[index]).max(axis=2) / limits.place_box
+    best = logit.argmax(axis=1)
     for column in range(logit.shape[1]):
         step = np.abs(logit[:, None, column] - found.place_logit[index][:, column]) / limits.place_logit
+        if limits.rounded:
+            step[best != column] = 0.0
         np.maximum(apart, step, out=apart)
     nearest = apart.argmin(axis=1)
     same = apart[np.arange(len(sure)), nearest] <= 1.0
