@@ -20,12 +20,12 @@ _LARGE_TABLE = 1 << 20  # elements of an embedding table from which four bits ar
 _Use = tuple[onnx.NodeProto, int]  # a node and which of its inputs the tensor is
 
 
-def quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def quantize_weights(model: onnx.ModelProto, four_bits: bool = True) -> onnx.ModelProto:
     """Replace large matrices by symmetric int8 and a float32 scale per output channel, or per embedding row.
 
     A matrix multiplied is widened by DequantizeLinear; of an embedding table only the gathered rows are,
-    so the table stays small in memory. A table of more than a million numbers takes four bits each. A matrix
-    that is also used in another way stays float32. Changes and returns the model.
+    so the table stays small in memory. With `four_bits`, those of more than a million numbers take half of
+    that. A matrix that is also used in another way stays float32. Changes and returns the model.
     """
     graph = model.graph
     uses: dict[str, list[_Use]] = defaultdict(list)
@@ -44,7 +44,7 @@ def quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:
             widening.append(helper.make_node("DequantizeLinear", inputs, [name], axis=axis))
         elif found and _is_large(initializer) and all(_is_row_lookup(use) for use in found):
             table = numpy_helper.to_array(initializer)
-            if table.size >= _LARGE_TABLE and table.shape[1] % BLOCK == 0:
+            if four_bits and table.size >= _LARGE_TABLE and table.shape[1] % BLOCK == 0:
                 kept.extend(table_tensors(name, pack_table(table)))
                 lookups |= {node.output[0]: lookup_nodes(node) for node, _ in found}
                 continue

@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto
+from onnx.reference import ReferenceEvaluator
 
 from compile.export import HALF_IMAGE_GRAPH, IMAGE_GRAPH, IMAGE_WEIGHTS, export_image_graph
 from compile.graph_file import OPSET, load_graph
@@ -114,6 +115,25 @@ def test_the_body_computes_in_half_precision_and_the_lookup_does_not(exported: P
     assert by_kind["Conv"] == by_kind["Gemm"] == by_kind["Resize"] == {TensorProto.FLOAT16}
     for kind in ("ReduceL2", "MatMul", "MaxPool", "TopK", "GatherElements", "Exp", "Sin"):
         assert by_kind[kind] == {TensorProto.FLOAT}, kind
+
+
+@torch.inference_mode()
+def test_half_precision_arithmetic_stays_near(checkpoint: Checkpoint, exported: Path) -> None:
+    """CPU runtimes compute a float16 graph in float32; the reference evaluator rounds after every node."""
+    model = load_graph(exported / HALF_IMAGE_GRAPH)
+    lengths = {node.input[0] for node in model.graph.node if node.op_type == "ReduceL2"}
+    units = [
+        node.output[0] for node in model.graph.node if node.op_type == "Div" and node.input[0] in lengths
+    ]
+    body = onnx.utils.Extractor(model).extract_model(["image"], units)
+    image = np.random.default_rng(0).integers(0, 256, (2, 8, 4, 3), np.uint8).repeat(16, 1).repeat(16, 2)
+    wanted = checkpoint.image(torch.from_numpy(image))
+    by_rank = {2: wanted.embedding.numpy(), 4: wanted.cell.numpy()}
+    outputs = ReferenceEvaluator(body).run(None, {"image": image})
+    assert sorted(array.ndim for array in outputs) == [2, 4]
+    for array in outputs:
+        assert not np.array_equal(array, by_rank[array.ndim])
+        assert (array * by_rank[array.ndim]).sum(axis=1).min() > 0.9995
 
 
 def test_weights_are_stored_once_and_in_half_precision(exported: Path) -> None:

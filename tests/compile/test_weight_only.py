@@ -148,8 +148,19 @@ def test_a_large_table_without_whole_blocks_takes_eight_bits() -> None:
         {"ids": (TensorProto.INT64, [None])},
         INNER + 1,
     )
-    small = quantize_weights(model)
-    assert sorted(weights_of(small)) == ["table_int8", "table_scale"]
+    assert sorted(weights_of(quantize_weights(model))) == ["table_int8", "table_scale"]
+
+
+def test_eight_bits_can_be_asked_for() -> None:
+    table = RNG.normal(size=(1 << 14, INNER)).astype(np.float32)
+    model = model_of(
+        [helper.make_node("Gather", ["table", "ids"], ["out"])],
+        {"table": table},
+        {"ids": (TensorProto.INT64, [None])},
+        INNER,
+    )
+    stored = weights_of(quantize_weights(model, four_bits=False))
+    assert sorted(stored) == ["table_int8", "table_scale"]
 
 
 def test_a_matrix_that_is_also_used_otherwise_stays_float() -> None:
