@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from edge.engines.base import IMAGE_INPUTS, IMAGE_OUTPUTS
 from edge.engines.checks import check_ports
 from edge.engines.tensorrt.errors import (
-    BuildCancelled,
     BuildFailed,
     GraphRefused,
     OutOfMemory,
@@ -87,7 +86,7 @@ def build_plan(
         precision: "fp32", "fp16" or "int8", of the graph. It decides nothing unless builder flags are needed.
         options: sizes and limits.
         timing_cache: file that keeps measured kernels from one build to the next; made when missing.
-        on_progress: told how far the build is.
+        on_progress: told how far the build is; what it raises ends the build and is raised here.
 
     Raises:
         GraphRefused: the parser does not take the graph; BuildFailed: no engine came of it;
@@ -162,8 +161,8 @@ class _Build:
         plan: Any = self._builder.build_serialized_network(network, config)  # None, says its stub nowhere
         del watcher  # it had to live until here
         if plan is None:
-            if tracker.cancelled:
-                raise BuildCancelled(f"{self._graph}: the build was stopped")
+            if tracker.failure is not None:
+                raise tracker.failure
             raise self._failure("cannot build it: ")
         if cache is not None and timing_cache is not None:
             _keep(cache, timing_cache)

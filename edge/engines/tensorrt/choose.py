@@ -13,7 +13,7 @@ from edge.engines.latency import time_engines
 from edge.engines.tensorrt.build import BuildOptions, build_plan
 from edge.engines.tensorrt.cuda import load_driver, read_gpu
 from edge.engines.tensorrt.engine import TensorRtImageEngine
-from edge.engines.tensorrt.errors import BuildCancelled, one_line
+from edge.engines.tensorrt.errors import one_line
 from edge.engines.tensorrt.library import Library, load_library
 from edge.engines.tensorrt.progress import ShowProgress, logged_progress
 from edge.golden import Golden, check_image_engine
@@ -171,8 +171,6 @@ class EngineBuilder:
                 engine = TensorRtImageEngine(self._library, cached.data, precision, image_size, label)
                 return engine, Candidate(precision, cached.record, _verdict(label, cached.record), False)
             engine, record = self._build(key, label)
-        except BuildCancelled:
-            raise
         except EngineError as error:
             return None, Candidate(precision, None, one_line(error), False)
         return engine, Candidate(precision, record, _verdict(label, record), True)

@@ -55,10 +55,6 @@ class OutOfMemory(EngineError):
     """The GPU has too little free memory for what was asked."""
 
 
-class BuildCancelled(EngineError):
-    """Whoever watched the build's progress asked it to stop."""
-
-
 def is_out_of_memory(text: str) -> bool:
     """Whether a message of TensorRT or CUDA speaks of exhausted memory."""
     return _NO_MEMORY.search(text) is not None

@@ -21,7 +21,8 @@ from rich.progress import (
 
 _log = logging.getLogger(__name__)
 
-#: Called with the share that is done, 0 to 1, and the innermost phase, from TensorRT's threads.
+#: Called with the share that is done, 0 to 1, and the innermost phase, from TensorRT's threads. What it
+#: raises ends the build.
 OnProgress = Callable[[float, str], None]
 #: Shows one build, named by its label, for as long as the context lasts.
 ShowProgress = Callable[[str], AbstractContextManager[OnProgress]]
@@ -43,6 +44,8 @@ class BuildTracker:
         self._lock = threading.Lock()
         self._fraction = 0.0
         self.cancelled = False
+        #: What `on_progress` raised, in one of TensorRT's threads: it ends the build, not the program.
+        self.failure: BaseException | None = None
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
         """A phase of `steps` steps begins, inside `parent` or as the outermost."""
@@ -74,8 +77,13 @@ class BuildTracker:
         with self._lock:
             self._fraction = max(self._fraction, self._share(name))
             fraction = self._fraction
-        if self._on_progress is not None:
+        if self._on_progress is None or self.failure is not None:
+            return
+        try:
             self._on_progress(fraction, name)
+        except BaseException as error:  # noqa: BLE001 - raised again where the build was asked for
+            self.failure = error
+            self.cancel()
 
     def _share(self, name: str) -> float:
         """The share of the whole build that is done, seen from one of its phases."""
