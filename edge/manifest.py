@@ -81,10 +81,16 @@ class Gate(BaseModel):
         default=None, ge=0, description="The reference's counting error"
     )
     count_mae: float | None = Field(default=None, ge=0, description="The variant's, a mean over pairs")
+    count_mae_chance: float | None = Field(
+        default=None,
+        ge=0,
+        description="Difference that a set of this size shows by chance: two standard errors",
+    )
     counts_changed: float | None = Field(default=None, description="Share of pairs counted differently")
-    captions: int = Field(default=0, ge=0, description="Captions of the probe set")
+    captioned: int = Field(default=0, ge=0, description="Images of the probe set with sentences")
     mean_recall_reference: float | None = Field(default=None, description="The reference's, a fraction")
     mean_recall: float | None = Field(default=None, description="The variant's, a fraction")
+    mean_recall_chance: float | None = Field(default=None, ge=0, description="As count_mae_chance")
     passed: bool = Field(description="Whether every limit held")
     problems: tuple[str, ...] = Field(default=(), description="The limits that did not, a sentence each")
 

@@ -1,0 +1,1 @@
+"""Draws the shipped probe set: `python -m compile.gate.draw`."""

@@ -1,0 +1,110 @@
+"""How much a variant may lose against the float32 checkpoint, and what a small probe set cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge.manifest import Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What passes.
+
+    Attributes:
+        cosine: least mean cosine of image embeddings, and of the embeddings of places found again.
+        missing: largest share of the reference's places that are not found again within a cell.
+        confusion: largest share of places found again that another prompt claims.
+        count_rise: largest rise of the counting error, as a share of the reference's.
+        recall_drop: largest drop of mean recall, a fraction (0.005 is half a point).
+    """
+
+    cosine: float
+    missing: float
+    confusion: float
+    count_rise: float
+    recall_drop: float
+
+
+# The text tower is weight-only int8 beside every variant: its loss is in their counts and recalls too.
+_FLOAT = Limits(cosine=0.999, missing=0.02, confusion=0.03, count_rise=0.05, recall_drop=0.005)
+LIMITS: Mapping[str, Limits] = {
+    "fp32": _FLOAT,
+    "fp16": _FLOAT,
+    "int8": Limits(cosine=0.99, missing=0.05, confusion=0.10, count_rise=0.05, recall_drop=0.005),
+}
+
+BY_CHANCE = 3.0
+"""A set may be too small to show 5% or half a point: a loss within two standard errors of the paired
+difference passes up to so many times the limit, and never beyond. Of a large set these errors are small, and
+the limit itself holds."""
+SPARE_COUNTS = 2
+"""Counting errors more, in all, that are no loss: on a set with few, one is more than any share of them."""
+SPARE_ANSWERS = 1
+"""Images that may fall out of one of the six recalls: of few images one is more than half a point."""
+SPARE_PLACES = 2
+"""Places missing or claimed by another prompt, in all, that are no loss."""
+
+
+_ROUNDING = 1e-9
+
+
+def problems_of(gate: Gate, limits: Limits) -> tuple[str, ...]:
+    """What exceeds the limits, a sentence each. Only the measurements of `gate` are read, not its verdict."""
+    return (*_cosines(gate, limits), *_places(gate, limits), *_counts(gate, limits), *_recall(gate, limits))
+
+
+def _cosines(gate: Gate, limits: Limits) -> list[str]:
+    found = []
+    for what, mean, lowest in (
+        ("images", gate.cosine_mean, gate.cosine_min),
+        ("places", gate.place_cosine_mean, gate.place_cosine_min),
+    ):
+        if mean is not None and mean < limits.cosine:
+            found.append(
+                f"mean cosine of {what} is {mean:.4f} (lowest {lowest:.4f}), wanted {limits.cosine} or more"
+            )
+    return found
+
+
+def _places(gate: Gate, limits: Limits) -> list[str]:
+    found = []
+    for share, limit, what in (
+        (gate.places_missing, limits.missing, "not found again"),
+        (gate.prompt_confusion, limits.confusion, "claimed by another prompt"),
+    ):
+        allowed = max(limit, SPARE_PLACES / max(gate.places, 1))
+        if share is not None and share > allowed + _ROUNDING:
+            found.append(f"{share:.1%} of {gate.places} places are {what}, allowed {allowed:.1%}")
+    return found
+
+
+def _counts(gate: Gate, limits: Limits) -> list[str]:
+    before, after = gate.count_mae_reference, gate.count_mae
+    if before is None or after is None:
+        return []
+    rise = _allowed(limits.count_rise * before, gate.count_mae_chance, SPARE_COUNTS / gate.counts)
+    if after <= before + rise + _ROUNDING:
+        return []
+    return [
+        f"counting error rose from {before:.3f} to {after:.3f}, allowed {before + rise:.3f}"
+        f" ({gate.counts} counts)"
+    ]
+
+
+def _recall(gate: Gate, limits: Limits) -> list[str]:
+    before, after = gate.mean_recall_reference, gate.mean_recall
+    if before is None or after is None:
+        return []
+    drop = _allowed(limits.recall_drop, gate.mean_recall_chance, SPARE_ANSWERS / (6 * gate.captioned))
+    if after >= before - drop - _ROUNDING:
+        return []
+    return [
+        f"mean recall fell from {before:.2%} to {after:.2%}, allowed {100 * drop:.2f} points"
+        f" ({gate.captioned} images with sentences)"
+    ]
+
+
+def _allowed(limit: float, chance: float | None, spare: float) -> float:
+    return max(limit, min(chance or 0.0, BY_CHANCE * limit), spare)
