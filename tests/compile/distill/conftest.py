@@ -34,7 +34,7 @@ thermal_templates: ["a {} in thermal infrared"]
 distractors: [elephant, giraffe, camel, penguin, whale, shark]
 schedule: {steps: 4, warmup: 1, dense_batch: 3, dense_crop: 96, caption_batch: 3, caption_crop: 64,
            extra_captions: 4, learning_rate: 0.001, trunk_learning_rate: 0.0001, weight_decay: 0.02, ema: 0.9,
-           evaluate_every: 2, save_every: 2, seed: 3, bfloat16: false}
+           evaluate_every: 4, save_every: 2, seed: 3, bfloat16: false}
 """
 
 
