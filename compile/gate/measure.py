@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def gate_bundle(
     *,
     engine: str = "openvino",
     threads: int | None = None,
-    precisions: tuple[Precision, ...] = (),
+    precisions: Sequence[str] = (),
 ) -> dict[Precision, GateResult]:
     """Measure variants of a bundle against the checkpoint that it was made of.
 
@@ -63,12 +63,13 @@ def gate_bundle(
             f"{bundle.path}: was made of checkpoint {manifest.checkpoint_sha256[:12]}, not of"
             f" {checkpoint.sha256[:12]} (name the checkpoint that it was compiled from)"
         )
-    for wanted in precisions:
-        if wanted not in manifest.variants:
-            raise UsageError(f"{bundle.path}: has no {wanted} (choose of {', '.join(manifest.variants)})")
+    if strangers := set(precisions) - set(manifest.variants):
+        has = ", ".join(manifest.variants)
+        raise UsageError(f"{bundle.path}: no {', '.join(sorted(strangers))} in this bundle (it has {has})")
     variants: dict[Precision, Runtime] = {
-        precision: BundleRuntime(bundle, engine, precision, threads)
-        for precision in precisions or tuple(manifest.variants)
+        name: BundleRuntime(bundle, engine, name, threads)
+        for name in manifest.variants
+        if not precisions or name in precisions
     }
     return measure(CheckpointRuntime(checkpoint), variants, bundle.calibration, probe, engine)
 
