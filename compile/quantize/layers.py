@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import onnx
@@ -12,8 +13,8 @@ from firmware_cfg.errors import BundleError
 
 IMAGE, EMBEDDING = "image", "embedding"
 _PRODUCTS = ("MatMul", "Gemm")
-# What may lie between the gather of the places and the graph's output.
-_SHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Cast", "Identity", "Flatten")
+# What may lie between the gather of the places and the output; a CLIP tower scales its boxes last.
+_SHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Cast", "Identity", "Flatten", "Mul")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Body:
     cells: name of its second output, the grid's embeddings before places are picked, (N, cells, D + E); the
     third are the boxes before that, (N, cells, 4).
     layers: names of the nodes that can become int8, in the order of the graph; labels: the names of their
-    weights, which say more to a reader.
+    weights, which say more to a reader, where a layer has such a name to itself.
     """
 
     model: onnx.ModelProto
@@ -43,11 +44,9 @@ def body_of(model: onnx.ModelProto) -> Body:
     body = _part(model, (EMBEDDING, cells, _gathered(model, "place_box")))
     weights = {tensor.name for tensor in body.graph.initializer if len(tensor.dims) >= 2}
     convolutions, products = [], []
-    labels = {}
     for node in body.graph.node:
         if len(node.input) < 2 or node.input[1] not in weights:
             continue
-        labels[node.name] = node.input[1].removesuffix(".weight")
         if node.op_type == "Conv":
             convolutions.append(node.name)
         elif node.op_type in _PRODUCTS:
@@ -58,8 +57,19 @@ def body_of(model: onnx.ModelProto) -> Body:
         raise BundleError("the image graph has no convolutions and no products with weights to quantize")
     if "" in layers or len(set(layers)) < len(layers):
         raise BundleError("the image graph's nodes need names of their own (export the checkpoint again)")
-    labels = {name: labels[name] for name in layers}
-    return Body(body, cells, tuple(layers), labels, ("Conv",) if convolutional else _PRODUCTS)
+    return Body(body, cells, tuple(layers), _labels(body, layers), ("Conv",) if convolutional else _PRODUCTS)
+
+
+def _labels(body: onnx.ModelProto, layers: list[str]) -> dict[str, str]:
+    weights = {node.name: node.input[1] for node in body.graph.node if node.name in set(layers)}
+    count = Counter(weights.values())
+    # An exporter's own names, of transposed weights for one, have no dots and say nothing.
+    return {
+        name: weights[name].removesuffix(".weight")
+        if "." in weights[name] and count[weights[name]] == 1
+        else name
+        for name in layers
+    }
 
 
 def static_size(model: onnx.ModelProto) -> tuple[int, int] | None:
