@@ -2,158 +2,237 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-import onnxruntime as ort
 from rich.console import Console
 
+from compile.ahead import AheadBuild, build_ahead
 from compile.calibrate import calibrate
-from compile.export import export_image_graph, export_text_tower
+from compile.export import HALF_IMAGE_GRAPH, IMAGE_GRAPH, export_image_graph
+from compile.gate.measure import gate_bundle, measure
+from compile.gate.probe import Probe, load_probe, shipped_probe
+from compile.gate.result import GateResult, regressions_of
 from compile.golden import TEXTS, golden_vectors
 from compile.graph_file import OPSET
-from compile.weight_only import quantize_weights
-from edge.bundle import load_bundle, write_manifest
-from edge.engines.base import F32
+from compile.quantize.images import CalibrationImages
+from compile.quantize.run import INT8_GRAPH, QuantizeOptions, QuantizeReport, quantize_image_graph
+from compile.text_graph import run_text_graph, write_text_graph
+from edge.bundle import Bundle, load_bundle, write_manifest
 from edge.golden import GoldenCheck
-from edge.manifest import MANIFEST_NAME
-from edge.verify import BundleReport, verify_bundle
-from firmware_cfg.errors import BundleError, UsageError
-from training.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoint
-from training.folders import recover_folder, replace_folder
-from training.models.lite import POSITION_WIDTH, STRIDE
-from training.models.lookup_graph import PLACES
-from training.models.text import MAX_TOKENS
-from training.recipe import Recipe
-from training.torch_engine import LITE_IMAGE_SIZES, TorchTextEncoder
-
-LEAST_TEXT_COSINE = 0.995
-GOLDEN_SIZE = (256, 256)
-PARITY_ENGINES = ("openvino", "onnxruntime")
-_PROBE = (
-    "a car seen from above",
-    "a person standing in a flooded street",
-    "two boats near the pier",
-    "an aerial photo of dense residential area",
-    "a tree",
-    "many planes are parked next to a long building in an airport .",
-    "smoke over a forest",
-    "an orange life jacket floating in the sea",
+from edge.manifest import (
+    CALIBRATION_NAME,
+    CARD_NAME,
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    TOKENIZER_NAME,
+    Precision,
+    Target,
 )
+from edge.runtime import BundleRuntime
+from edge.verify import BundleReport, verify_loaded
+from firmware_cfg.errors import BundleError, UsageError
+from training.checkpoint import AnyCheckpoint, ClipCheckpoint, open_checkpoint, tokenizer_document
+from training.evaluation.subject import CheckpointRuntime
+from training.folders import recover_folder, replace_folder
+from training.models.lite import POSITION_WIDTH
+from training.models.lookup_graph import PLACES
+from training.recipe import Recipe
+from training.torch_engine import TorchTextEncoder, model_facts, text_tower
+
+TEXT_GRAPH = "text.onnx"
+VARIANTS: dict[Precision, str] = {"fp32": IMAGE_GRAPH, "fp16": HALF_IMAGE_GRAPH, "int8": INT8_GRAPH}
+INT8_LAYOUT = (
+    "symmetric int8 Q/DQ: weights a scale a channel, activations a scale a tensor, biases and the lookup"
+    " float32; the same graph for OpenVINO, ONNX Runtime and TensorRT"
+)
+PARITY_ENGINES = ("openvino", "onnxruntime")
+_LITE_GOLDEN_SIZE = (256, 256)
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
-    """A finished bundle: where it lies, its name, what verification found, and every file's size in bytes."""
+class BundleOptions:
+    """What a bundle is made with, and what for.
 
-    folder: Path
-    manifest_sha256: str
+    Attributes:
+        recipe: of the checkpoint: its sets calibrate the scores and the ranges of int8.
+        data: the folder that these sets lie in.
+        target: the device that it is for; all but "cpu" are built for ahead of time, where tensorrt_rtx is.
+        image_size: (width, height) of a CLIP tower's tile; default: its native square.
+        images: a folder of images for the ranges of int8, instead of the recipe's training images.
+        quantize: how hard to look for layers that int8 hurts.
+        probe: an annotated folder to measure the gates on, instead of the set that ships.
+        teacher: the checkpoint that this one was distilled from, to be measured beside it.
+        allow_regression: write a bundle that fails its gates all the same; its manifest says so for ever.
+    """
+
+    recipe: Recipe
+    data: Path
+    target: Target = "cpu"
+    image_size: tuple[int, int] | None = None
+    images: Path | None = None
+    quantize: QuantizeOptions = QuantizeOptions()
+    probe: Path | None = None
+    teacher: Path | None = None
+    allow_regression: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """A finished bundle.
+
+    Attributes:
+        bundle: as it was verified; its path is where it lies now.
+        report: what every engine here made of the golden vectors.
+        quantized: what int8 quantization did.
+        gates: what each variant lost against the checkpoint.
+        teacher: the float32 variant against the checkpoint's teacher, where one was named.
+        ahead: what was built for the target ahead of time.
+        sizes: bytes by file name.
+    """
+
+    bundle: Bundle
     report: BundleReport
+    quantized: QuantizeReport
+    gates: dict[Precision, GateResult]
+    teacher: GateResult | None
+    ahead: tuple[AheadBuild, ...]
     sizes: dict[str, int]
 
+    @property
+    def megabytes(self) -> float:
+        """Of all files."""
+        return sum(self.sizes.values()) / 1e6
 
-def compile_bundle(
-    checkpoint_folder: Path, out: Path, recipe: Recipe, data: Path, console: Console
-) -> Compiled:
-    """Export, calibrate and verify a checkpoint; `out` is replaced only by a bundle that passed.
 
-    Raises UsageError where `out` holds something else, BundleError where the text tower lost too much or an
-    engine does not reproduce the golden vectors.
+def compile_bundle(source: Path, out: Path, options: BundleOptions, console: Console) -> Compiled:
+    """Export, calibrate, quantize, verify and gate; `out` is replaced only by a bundle that passed.
+
+    source: a checkpoint folder, or a file of CLIP weights (see `open_checkpoint`).
+
+    Raises UsageError where `out` holds something else than a bundle; BundleError where the text tower or a
+    variant lost too much, or an engine does not reproduce the golden vectors; EngineError where the target's
+    builder refuses a graph.
     """
     out = out.absolute()
     recover_folder(out)
     if out.exists() and not _is_bundle_or_empty(out):
         raise UsageError(f"{out}: holds something else than a bundle (choose another folder with --out)")
-    checkpoint = load_checkpoint(checkpoint_folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        console.print("exporting the image graph")
-        export_image_graph(checkpoint, partial)
-        console.print("exporting the text tower, weight-only int8")
-        cosine = write_text_tower(checkpoint, partial / "text.onnx")
-        shutil.copyfile(checkpoint_folder / TOKENIZER_FILE, partial / TOKENIZER_FILE)
-        (partial / "card.md").write_text(checkpoint.card, "utf-8")
-        calibrate(checkpoint, recipe, data, LITE_IMAGE_SIZES).save(partial / "calibration.npz")
-        text = run_text_graph(partial / "text.onnx", checkpoint, TEXTS)
-        golden_vectors(checkpoint, text, GOLDEN_SIZE).save(partial / "golden.npz")
-        fields = manifest_fields(checkpoint, cosine)
-        write_manifest(partial, fields)
+    checkpoint = open_checkpoint(source)
+    with _replaced_when_done(out) as folder:
+        fields, quantized = _write_parts(checkpoint, folder, options, console)
+        first = write_manifest(folder, fields)
+        bundle = load_bundle(folder)
         console.print(f"verifying on {', '.join(PARITY_ENGINES)}")
-        report = verify_bundle(partial, PARITY_ENGINES)
+        report = verify_loaded(bundle, PARITY_ENGINES)
         if report.problems:
             raise BundleError(f"{out}: not written: {'; '.join(report.problems)}")
-        fields["accuracy"]["parity"] = [parity_entry(check) for check in report.golden]
-        write_manifest(partial, fields)
-        partial.chmod(0o755)
-        replace_folder(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        ahead = build_ahead(bundle, console) if options.target != "cpu" else ()
+        console.print("measuring what each variant lost")
+        probe = load_probe(options.probe) if options.probe else shipped_probe()
+        gates = gate_bundle(bundle, checkpoint, probe)
+        taught = _beside_teacher(bundle, options.teacher, probe) if options.teacher else None
+        fields["regressions"] = regressions_of(gates, options.allow_regression)
+        fields["gates"] = {precision: result.record() for precision, result in gates.items()}
+        fields["accuracy"]["parity"] = [_parity(check) for check in report.golden]
+        write_manifest(folder, fields, hashes=first.files)
+    bundle = load_bundle(out)
     sizes = {file.name: file.stat().st_size for file in sorted(out.iterdir())}
-    return Compiled(out, load_bundle(out).manifest_sha256, report, sizes)
+    return Compiled(bundle, report, quantized, gates, taught, ahead, sizes)
 
 
-def write_text_tower(checkpoint: Checkpoint, file: Path) -> float:
-    """Export and quantize the text tower; returns the lowest cosine to float32 over the probe sentences.
+def _write_parts(
+    checkpoint: AnyCheckpoint, folder: Path, options: BundleOptions, console: Console
+) -> tuple[dict[str, Any], QuantizeReport]:
+    """All files but the manifest, and what the manifest will say of them."""
+    sizes = _image_sizes(checkpoint, options.image_size)
+    console.print("exporting the image graph in float32 and float16")
+    export_image_graph(checkpoint, folder, sizes[0] if isinstance(checkpoint, ClipCheckpoint) else None)
+    console.print("exporting the text tower, weights only in int8")
+    cosine = write_text_graph(checkpoint, folder / TEXT_GRAPH)
+    (folder / TOKENIZER_NAME).write_text(tokenizer_document(text_tower(checkpoint)), "utf-8")
+    (folder / CARD_NAME).write_text(checkpoint.card or "No card came with these weights.\n", "utf-8")
+    calibrate(checkpoint, options.recipe, options.data, sizes).save(folder / CALIBRATION_NAME)
+    text = run_text_graph(folder / TEXT_GRAPH, checkpoint, TEXTS)
+    golden_size = sizes[0] if isinstance(checkpoint, ClipCheckpoint) else _LITE_GOLDEN_SIZE
+    golden_vectors(checkpoint, text, golden_size).save(folder / GOLDEN_NAME)
+    console.print("quantizing the image graph to int8")
+    images = (
+        CalibrationImages.from_folder(options.images, sizes)
+        if options.images
+        else CalibrationImages.from_recipe(options.recipe, options.data, sizes)
+    )
+    quantized = quantize_image_graph(
+        folder / IMAGE_GRAPH, folder / INT8_GRAPH, images, options.quantize, console
+    )
+    fields = manifest_fields(checkpoint, sizes, cosine)
+    fields["target"] = options.target
+    fields["layout"] = {"int8": INT8_LAYOUT}
+    fields["accuracy"]["quantization"] = quantized.facts()
+    return fields, quantized
 
-    Raises BundleError below LEAST_TEXT_COSINE.
-    """
-    tower = copy.deepcopy(checkpoint.text)
-    table = tower.minilm.bert.embeddings.position_embeddings
-    # 512 rows, of which sentences of 64 tokens never read the rest.
-    table.weight.data = table.weight.data[:MAX_TOKENS].clone()
-    onnx.save(quantize_weights(export_text_tower(tower)), str(file))
-    exact = TorchTextEncoder(checkpoint).encode(_PROBE)
-    cosine = float((run_text_graph(file, checkpoint, _PROBE) * exact).sum(axis=1).min())
-    if cosine < LEAST_TEXT_COSINE:
-        raise BundleError(f"text tower: cosine to float32 is {cosine:.4f}, below {LEAST_TEXT_COSINE}")
-    return cosine
 
-
-def run_text_graph(file: Path, checkpoint: Checkpoint, texts: Sequence[str]) -> F32:
-    """Unit embeddings (T, D) of the sentences by the exported graph on onnxruntime, each sentence alone."""
-    tokens = TorchTextEncoder(checkpoint).token_ids
-    session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    rows = []
-    for text in texts:
-        ids = np.array([tokens(text)], np.int64)
-        (found,) = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-        rows.append(found[0])
-    return np.stack(rows).astype(np.float32)
-
-
-def manifest_fields(checkpoint: Checkpoint, text_cosine: float) -> dict[str, Any]:
-    """All that the manifest says, save the hashes of the files."""
+def manifest_fields(
+    checkpoint: AnyCheckpoint, sizes: tuple[tuple[int, int], ...], text_cosine: float
+) -> dict[str, Any]:
+    """What the manifest says of a model, whatever was measured of its bundle."""
+    facts = model_facts(checkpoint)
+    if isinstance(checkpoint, ClipCheckpoint):
+        tower, licence = checkpoint.spec.model, checkpoint.licence
+        places = min(PLACES, *(width * height // facts.stride**2 for width, height in sizes))
+    else:
+        tower, licence, places = checkpoint.spec.tower, checkpoint.spec.licence, PLACES
     return {
         "model": checkpoint.spec.model,
-        "tower": checkpoint.spec.tower,
-        "image_sizes": LITE_IMAGE_SIZES,
-        "stride": STRIDE,
-        "embedding_width": checkpoint.spec.embedding_width,
+        "tower": tower,
+        "image_sizes": sizes,
+        "stride": facts.stride,
+        "embedding_width": facts.embedding_width,
         "position_width": POSITION_WIDTH,
-        "places": PLACES,
-        "logit_scale": checkpoint.image.logit_scale.exp().item(),
-        "logit_bias": checkpoint.image.logit_bias.item(),
+        "places": places,
+        "logit_scale": facts.logit_scale,
+        "logit_bias": facts.logit_bias,
         "opset": OPSET,
-        "variants": {"fp32": "image.onnx"},
-        "text": {"file": "text.onnx", "max_tokens": MAX_TOKENS, "cosine_to_float": text_cosine},
+        "variants": VARIANTS,
+        "text": {
+            "file": TEXT_GRAPH,
+            "max_tokens": TorchTextEncoder(checkpoint).max_tokens,
+            "cosine_to_float": text_cosine,
+        },
         "checkpoint_sha256": checkpoint.sha256,
         "accuracy": {"validation": checkpoint.metrics.get("validation", {})},
-        "licence": checkpoint.spec.licence,
+        "licence": licence or "not stated by the weights",
         "created_by": f"remoteclip-edge {_version()}",
     }
 
 
-def parity_entry(check: GoldenCheck) -> dict[str, Any]:
+def _beside_teacher(bundle: Bundle, teacher: Path, probe: Probe) -> GateResult:
+    """The float32 variant measured against another checkpoint than its own, by that one's thresholds."""
+    runtime = BundleRuntime(bundle, precision="fp32")
+    return measure(
+        CheckpointRuntime(open_checkpoint(teacher)), {"fp32": runtime}, bundle.calibration, probe, "openvino"
+    )["fp32"]
+
+
+def _image_sizes(
+    checkpoint: AnyCheckpoint, image_size: tuple[int, int] | None
+) -> tuple[tuple[int, int], ...]:
+    """The tiles of the bundle: all that a light tower is measured at, or the one of a CLIP tower's graph."""
+    known = model_facts(checkpoint).image_sizes
+    if isinstance(checkpoint, ClipCheckpoint):
+        return (image_size or known[0],)
+    if image_size is not None:
+        raise UsageError(f"{checkpoint.spec.model} takes any size of tile (leave --image-size out)")
+    return known
+
+
+def _parity(check: GoldenCheck) -> dict[str, Any]:
     """What one engine's check against torch found, for the manifest."""
     return {
         "engine": check.engine,
@@ -162,6 +241,20 @@ def parity_entry(check: GoldenCheck) -> dict[str, Any]:
         "missing": check.missing,
         "max_abs_difference": {name: float(f"{value:.3g}") for name, value in check.differences.items()},
     }
+
+
+@contextmanager
+def _replaced_when_done(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its place at the end, and leaves nothing behind on an error."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        replace_folder(partial, out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _is_bundle_or_empty(path: Path) -> bool:

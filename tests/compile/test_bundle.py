@@ -8,15 +8,16 @@ import torch
 from rich.console import Console
 
 from compile import bundle as module
-from compile.bundle import compile_bundle, manifest_fields
+from compile.bundle import VARIANTS, BundleOptions, compile_bundle, manifest_fields
 from compile.golden import synthetic_scene
 from edge.manifest import Manifest
-from firmware_cfg.errors import RemoteclipError, UsageError
+from firmware_cfg.errors import UsageError
 from training.checkpoint import ModelSpec, load_checkpoint, save_checkpoint
 from training.errors import CheckpointError, DataError
 from training.models.lite import LiteImageTower
 from training.models.text import TextTower
 from training.recipe import Recipe, default_recipe, load_recipe
+from training.torch_engine import LITE_IMAGE_SIZES
 
 QUIET = Console(stderr=True, quiet=True)
 
@@ -46,13 +47,13 @@ def test_a_failed_compile_leaves_nothing_behind_and_the_old_bundle_alone(
     out.mkdir(parents=True)
     (out / "manifest.json").write_text("the old one")
 
-    def full_disk(checkpoint: object, folder: Path) -> NoReturn:
+    def full_disk(checkpoint: object, folder: Path, size: object) -> NoReturn:
         (folder / "image.onnx").write_bytes(b"half a graph")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "export_image_graph", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        compile_bundle(checkpoint, out, recipe, tmp_path, QUIET)
+        compile_bundle(checkpoint, out, BundleOptions(recipe, tmp_path), QUIET)
     assert [path.name for path in out.parent.iterdir()] == ["mine"]
     assert (out / "manifest.json").read_text() == "the old one"
 
@@ -61,10 +62,10 @@ def test_calibration_without_its_data_leaves_nothing_behind(
     checkpoint: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The exports have tests of their own, and would take half a minute here.
-    monkeypatch.setattr(module, "export_image_graph", lambda checkpoint, folder: None)
-    monkeypatch.setattr(module, "write_text_tower", lambda checkpoint, file: 1.0)
+    monkeypatch.setattr(module, "export_image_graph", lambda checkpoint, folder, size: None)
+    monkeypatch.setattr(module, "write_text_graph", lambda checkpoint, file: 1.0)
     with pytest.raises(DataError, match=r"instances_train\.json: no such file"):
-        compile_bundle(checkpoint, tmp_path / "mine", recipe, tmp_path, QUIET)
+        compile_bundle(checkpoint, tmp_path / "mine", BundleOptions(recipe, tmp_path), QUIET)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -73,35 +74,22 @@ def test_a_folder_with_something_else_in_it_is_never_replaced(
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UsageError, match="holds something else than a bundle"):
-        compile_bundle(checkpoint, tmp_path, recipe, tmp_path, QUIET)
+        compile_bundle(checkpoint, tmp_path, BundleOptions(recipe, tmp_path), QUIET)
     with pytest.raises(UsageError, match="holds something else than a bundle"):
-        compile_bundle(checkpoint, tmp_path / "thesis.tex", recipe, tmp_path, QUIET)
+        compile_bundle(checkpoint, tmp_path / "thesis.tex", BundleOptions(recipe, tmp_path), QUIET)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
 def test_a_folder_that_is_no_checkpoint_says_so(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"model\.json: cannot be read"):
-        compile_bundle(tmp_path / "nowhere", tmp_path / "out", recipe, tmp_path, QUIET)
+        compile_bundle(tmp_path / "nowhere", tmp_path / "out", BundleOptions(recipe, tmp_path), QUIET)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_text_tower_that_lost_too_much_is_refused(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded = load_checkpoint(checkpoint)
-    cosine = module.write_text_tower(loaded, tmp_path / "text.onnx")
-    assert module.LEAST_TEXT_COSINE <= cosine <= 1.0001
-    assert (tmp_path / "text.onnx").stat().st_size < 25e6
-    monkeypatch.setattr(module, "LEAST_TEXT_COSINE", 1.1)
-    monkeypatch.setattr(module, "export_text_tower", lambda text: module.onnx.load(tmp_path / "text.onnx"))
-    with pytest.raises(RemoteclipError, match=r"cosine to float32 is 0\.\d+, below 1\.1"):
-        module.write_text_tower(loaded, tmp_path / "again.onnx")
 
 
 def test_the_manifest_says_what_the_checkpoint_is(checkpoint: Path) -> None:
     loaded = load_checkpoint(checkpoint)
-    fields = manifest_fields(loaded, 0.999)
-    names = ("image.onnx", "text.onnx", "tokenizer.json", "calibration.npz", "golden.npz", "card.md")
+    fields = manifest_fields(loaded, LITE_IMAGE_SIZES, 0.999)
+    names = (*VARIANTS.values(), "text.onnx", "tokenizer.json", "calibration.npz", "golden.npz", "card.md")
     files = dict.fromkeys(names, "0" * 64)
     manifest = Manifest.model_validate({**fields, "files": files, "created_at": "2026-01-01T00:00:00Z"})
     assert manifest.embedding_width == 32
