@@ -72,6 +72,47 @@ def test_a_wrong_engine_is_caught(
     assert any(problem in line for line in check.problems)
 
 
+class RoundedEngine(AlteredEngine):
+    """As a variant whose own rounding moves peaks."""
+
+    precision = "int8"
+
+
+def _only_the_strongest(array: Any) -> Any:
+    """Logits where but one prompt peaks at each place: the others' peaks have moved a cell on."""
+    return np.where(array == array.max(axis=2, keepdims=True), array, np.float32(-1e4))
+
+
+def test_int8_may_find_a_peak_in_the_next_cell(tiny_bundle: Bundle, golden: Golden) -> None:
+    positions = np.arange(golden.prompts.shape[1]) >= golden.expected.embedding.shape[1]
+    moved = {
+        "place_box": lambda array: array + np.float32(8),
+        "place_embedding": lambda array: np.where(positions, -array, array),
+        "place_logit": _only_the_strongest,
+    }
+    check = check_image_engine(RoundedEngine(tiny_bundle, **moved), golden)
+    assert check.problems == ()
+    assert check.differences["place_box"] == pytest.approx(8, abs=1e-3)
+    exact = check_image_engine(AlteredEngine(tiny_bundle, **moved), golden)
+    assert exact.missing == exact.places > check.places > 20
+
+
+@pytest.mark.parametrize(
+    ("output", "change", "problem"),
+    [
+        ("embedding", lambda array: array + np.float32(0.06), "embedding differs by 0.06"),
+        ("place_box", lambda array: array + np.float32(24), "places are missing"),
+        ("place_logit", lambda array: array - np.float32(1), "places are missing"),
+        ("place_embedding", lambda array: array + np.float32(0.4), "place_embedding differs by 0.4"),
+    ],
+)
+def test_a_wrong_fusion_of_int8_is_caught(
+    tiny_bundle: Bundle, golden: Golden, output: str, change: Any, problem: str
+) -> None:
+    check = check_image_engine(RoundedEngine(tiny_bundle, **{output: change}), golden)
+    assert any(problem in line for line in check.problems)
+
+
 def test_the_order_of_places_does_not_matter(tiny_bundle: Bundle, golden: Golden) -> None:
     order = np.random.default_rng(3).permutation(golden.expected.place_box.shape[1])
     names = ("place_box", "place_embedding", "place_logit")
