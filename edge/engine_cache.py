@@ -49,7 +49,7 @@ class EngineKey:
         bundle: SHA-256 of the bundle's manifest; it covers every graph.
         precision: of the graph; "auto" for the record of which one was chosen.
         image_size: (width, height) of the tiles.
-        max_batch, max_prompts, workspace_mib: see BuildOptions.
+        max_batch, max_prompts: see BuildOptions.
         environment: where it was built.
     """
 
@@ -58,7 +58,6 @@ class EngineKey:
     image_size: tuple[int, int]
     max_batch: int
     max_prompts: int
-    workspace_mib: int | None
     environment: Environment
 
     @property
@@ -92,9 +91,16 @@ class Record(BaseModel):
     plan_bytes: int = 0
     typing: str = Field("", description="strong, or flags where an old TensorRT needed builder flags")
     build_seconds: float = 0.0
+    workspace_mib: int | None = Field(None, description="The limit on scratch memory it was built under")
     latency: Latency | None = None
     problems: tuple[str, ...] | None = Field(None, description="What the golden vectors say; None: not asked")
     chosen: Precision | None = Field(None, description="Of a choice: the precision that auto stands for")
+
+    def keeps_within(self, workspace_mib: int | None) -> bool:
+        """Whether what was built needs no more scratch memory than this; None: there is no limit."""
+        if workspace_mib is None:
+            return True
+        return self.workspace_mib is not None and self.workspace_mib <= workspace_mib
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,11 +112,12 @@ class CachedPlan:
 
 
 class EngineCache:
-    """A folder of plans and records. Without a writable folder nothing is found and nothing kept."""
+    """A folder of plans and records. What cannot be written lasts as long as the object, in memory."""
 
     def __init__(self, folder: Path | None = None) -> None:
         """Use `folder`, which must exist; default: this user's cache (see `cache_folder`)."""
         self._folder = cache_folder(FOLDER) if folder is None else folder
+        self._unwritten: dict[EngineKey, tuple[Record, bytes | None]] = {}
 
     @property
     def folder(self) -> Path | None:
@@ -125,7 +132,11 @@ class EngineCache:
     def find(self, key: EngineKey) -> CachedPlan | None:
         """The plan built for exactly this key, whole; otherwise None."""
         record = self.record(key)
-        if self._folder is None or record is None or record.plan_sha256 is None:
+        if record is None or record.plan_sha256 is None:
+            return None
+        if (held := self._unwritten.get(key)) is not None and held[1] is not None:
+            return CachedPlan(record, held[1])
+        if self._folder is None:
             return None
         path = self._folder / f"{key.digest}.plan"
         try:
@@ -140,6 +151,8 @@ class EngineCache:
 
     def record(self, key: EngineKey) -> Record | None:
         """What is known of exactly this key."""
+        if key in self._unwritten:
+            return self._unwritten[key][0]
         if self._folder is None:
             return None
         record = _read(self._folder / f"{key.digest}.json")
@@ -154,17 +167,28 @@ class EngineCache:
             record = record.model_copy(
                 update={"plan_sha256": hashlib.sha256(plan).hexdigest(), "plan_bytes": len(plan)}
             )
-        if self._folder is not None:
-            name = record.key.digest
-            try:
-                if plan is not None:
-                    write_atomically(self._folder / f"{name}.plan", plan)
-                # Last: until it is there, nobody finds the plan.
-                write_atomically(self._folder / f"{name}.json", record.model_dump_json(indent=1).encode())
-                self._forget_oldest()
-            except OSError as error:
-                _log.warning("%s: the engine is not kept: %s", self._folder, error.strerror)
+        try:
+            written = self._write(record, plan)
+        except OSError as error:
+            _log.warning("%s: the engine is not kept: %s", self._folder, error.strerror)
+            written = False
+        if written:
+            self._unwritten.pop(record.key, None)
+        else:
+            _, held = self._unwritten.get(record.key, (None, None))
+            self._unwritten[record.key] = (record, held if plan is None else plan)
         return record
+
+    def _write(self, record: Record, plan: bytes | None) -> bool:
+        if self._folder is None or (plan is None and record.key in self._unwritten):
+            return False
+        name = record.key.digest
+        if plan is not None:
+            write_atomically(self._folder / f"{name}.plan", plan)
+        # Last: until it is there, nobody finds the plan.
+        write_atomically(self._folder / f"{name}.json", record.model_dump_json(indent=1).encode())
+        self._forget_oldest()
+        return True
 
     def records(self) -> Iterator[Record]:
         """Everything that is kept, newest first. What cannot be read is left out."""

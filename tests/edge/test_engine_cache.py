@@ -11,7 +11,7 @@ import pytest
 from edge.engine_cache import KEPT, EngineCache, EngineKey, Environment, Record, now, stale_because
 
 HERE = Environment("tensorrt", "10.3.0", "Orin", "8.7", 8, "12.6 (540.4.0)")
-KEY = EngineKey("ab" * 32, "fp16", (640, 384), 4, 256, None, HERE)
+KEY = EngineKey("ab" * 32, "fp16", (640, 384), 4, 256, HERE)
 
 
 def record(key: EngineKey = KEY, age: int = 0) -> Record:
@@ -34,7 +34,6 @@ OTHERS = [
     replace(KEY, image_size=(384, 640)),
     replace(KEY, max_batch=1),
     replace(KEY, max_prompts=64),
-    replace(KEY, workspace_mib=512),
     *(
         replace(KEY, environment=replace(HERE, **{field.name: 16 if field.type == "int" else "other"}))
         for field in fields(Environment)
@@ -87,6 +86,10 @@ def test_a_full_disk_is_a_warning(
     assert cache.keep(record(), b"plan").plan_bytes == 4
     assert "the engine is not kept: No space left on device" in caplog.text
     assert list(tmp_path.iterdir()) == []
+    found = cache.find(KEY)
+    assert found is not None
+    assert found.data == b"plan"
+    assert EngineCache(tmp_path).find(KEY) is None
 
 
 def test_the_oldest_go(tmp_path: Path) -> None:
@@ -96,6 +99,23 @@ def test_the_oldest_go(tmp_path: Path) -> None:
         cache.keep(record(key, age), b"plan")
     assert {item.key for item in cache.records()} == set(keys[:KEPT])
     assert len(list(tmp_path.glob("*.plan"))) == KEPT
+
+
+@pytest.mark.parametrize(
+    ("built", "allowed", "fits"),
+    [
+        (None, None, True),
+        (512, None, True),
+        (512, 512, True),
+        (256, 512, True),
+        (1024, 512, False),
+        (None, 512, False),
+    ],
+)
+def test_an_engine_is_used_within_the_memory_it_was_built_for(
+    built: int | None, allowed: int | None, fits: bool
+) -> None:
+    assert record().model_copy(update={"workspace_mib": built}).keeps_within(allowed) is fits
 
 
 def test_why_a_kept_engine_is_stale() -> None:

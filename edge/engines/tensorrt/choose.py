@@ -106,7 +106,7 @@ class EngineBuilder:
         """
         if precision == "auto":
             record = self._cache.record(choice_key(self._key(precision, image_size)))
-            kept = record.chosen if record is not None and not self._rebuild else None
+            kept = record.chosen if record is not None and self._may_use(record) else None
             precision = kept or self.choose(image_size).chosen
         engine, candidate = self._obtain(precision, image_size)
         if engine is None or candidate.problem:
@@ -147,13 +147,18 @@ class EngineBuilder:
         fastest = min(range(len(engines)), key=lambda place: times[place].p50)
         chosen = candidates[engines[fastest][0]].precision
         if not precisions:
-            key = choice_key(self._key(chosen, image_size))
-            self._cache.keep(
-                Record.model_validate(
-                    {"key": key, "model": self._bundle.manifest.model, "created_at": now(), "chosen": chosen}
-                )
-            )
+            facts = {
+                "key": choice_key(self._key(chosen, image_size)),
+                "model": self._bundle.manifest.model,
+                "created_at": now(),
+                "workspace_mib": self._workspace_mib,
+                "chosen": chosen,
+            }
+            self._cache.keep(Record.model_validate(facts))
         return Choice(image_size, tuple(candidates), chosen)
+
+    def _may_use(self, record: Record) -> bool:
+        return not self._rebuild and record.keeps_within(self._workspace_mib)
 
     def _precisions(self) -> tuple[str, ...]:
         variants = self._bundle.manifest.variants
@@ -165,9 +170,9 @@ class EngineBuilder:
         """The engine, found or built and gated; None where there is none, and in the candidate why."""
         key = self._key(precision, image_size)
         label = f"{self._bundle.manifest.model} {precision} {image_size[0]}x{image_size[1]}"
-        cached = None if self._rebuild else self._cache.find(key)
+        cached = self._cache.find(key)
         try:
-            if cached is not None:
+            if cached is not None and self._may_use(cached.record):
                 engine = TensorRtImageEngine(self._library, cached.data, precision, image_size, label)
                 return engine, Candidate(precision, cached.record, _verdict(label, cached.record), False)
             engine, record = self._build(key, label)
@@ -183,7 +188,7 @@ class EngineBuilder:
                 f"{self._bundle.path}: no {key.precision} image graph in this bundle (choose {choices})"
             )
         options = BuildOptions(
-            key.image_size, key.max_batch, key.max_prompts, workspace_mib=key.workspace_mib
+            key.image_size, key.max_batch, key.max_prompts, workspace_mib=self._workspace_mib
         )
         with self._show(label) as on_progress:
             built = build_plan(
@@ -206,6 +211,7 @@ class EngineBuilder:
             created_at=now(),
             typing=built.typing,
             build_seconds=round(built.seconds, 1),
+            workspace_mib=self._workspace_mib,
             problems=problems,
         )
         _log.info("%s: built in %.0f s (%s typing)", label, built.seconds, built.typing)
@@ -224,7 +230,6 @@ class EngineBuilder:
             image_size=image_size,
             max_batch=options.max_batch,
             max_prompts=options.max_prompts,
-            workspace_mib=self._workspace_mib,
             environment=self._environment,
         )
 

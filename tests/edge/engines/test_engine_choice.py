@@ -106,7 +106,8 @@ def test_what_an_engine_depends_on_makes_it_stale(
     assert fly(bundle) == 1
     gpu.driver.Device.get_attribute = staticmethod(lambda attribute: 16)  # a larger Orin of the same name
     assert fly(bundle) == 1
-    assert fly(bundle, workspace_mib=512) == 1
+    assert [fly(bundle, workspace_mib=512), fly(bundle, workspace_mib=1024)] == [1, 0]
+    assert fly(bundle) == 0  # an engine within a limit serves where there is none
     graph = onnx.load(bundle_copy / "image.fp16.onnx")
     graph.doc_string = "trained again"
     onnx.save(graph, bundle_copy / "image.fp16.onnx")
@@ -137,6 +138,7 @@ def test_without_a_place_for_a_cache_it_flies_all_the_same(
     monkeypatch.setenv("REMOTECLIP_CACHE", str(tmp_path / "file"))
     with closing(create_image_engine(bundle, "tensorrt", image_size=SIZE)) as engine:
         assert engine.precision in ("fp16", "int8")
+    assert len(gpu.builds) == 2  # and does not build again what it has just built
 
 
 def test_an_old_tensorrt_that_cannot_build_by_types_builds_by_flags(
@@ -209,6 +211,6 @@ def test_build_reads_the_device_file(bundle: Bundle, gpu: Any, tmp_path: Path) -
     assert code == 0
     assert [(row["size"], row["precision"]) for row in json.loads(out)["engines"]] == [("128x64", "fp16")]
     (record,) = EngineCache().records()
-    assert record.key.workspace_mib == 512
+    assert record.workspace_mib == 512
     device.write_text(device.read_text() + f"require_signature: true\ntrusted_keys: [{tmp_path}/gone.pem]\n")
     assert run("build", "--device", str(device))[0] == 1
