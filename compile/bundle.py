@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class BundleOptions:
     target: Target = "cpu"
     image_size: tuple[int, int] | None = None
     images: Path | None = None
-    quantize: QuantizeOptions = QuantizeOptions()
+    quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
     probe: Path | None = None
     teacher: Path | None = None
     allow_regression: bool = False
