@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from edge.engines.tensorrt.errors import (
     one_line,
 )
 from edge.engines.tensorrt.library import Library, MessageLog
+from edge.engines.tensorrt.options import BuildOptions, profile_shapes
 from edge.engines.tensorrt.progress import BuildTracker, OnProgress, monitor
 from edge.files import write_atomically
 from firmware_cfg.errors import EngineError
@@ -29,29 +29,10 @@ from firmware_cfg.errors import EngineError
 if TYPE_CHECKING:
     import tensorrt
 
+__all__ = ["BuildOptions", "BuiltPlan", "build_plan"]
+
 _log = logging.getLogger(__name__)
 _MIB = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class BuildOptions:
-    """What an engine is built for.
-
-    Attributes:
-        image_size: (width, height) in pixels of its tiles.
-        max_batch: most tiles in one run.
-        max_prompts: most prompt rows; the lookup's own limit.
-        typical_prompts: the number of rows that it is tuned for.
-        workspace_mib: most GPU memory for scratch, in MiB; None: TensorRT's default, all there is.
-        targets: compute capabilities such as "sm86" to build for without their GPU; TensorRT-RTX only.
-    """
-
-    image_size: tuple[int, int]
-    max_batch: int = 4
-    max_prompts: int = 256
-    typical_prompts: int = 16
-    workspace_mib: int | None = None
-    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,34 +238,6 @@ class _Build:
             mend = "close what else uses the GPU, or set engine.workspace_mib in the device file lower"
             return OutOfMemory(f"{self._graph}: the GPU has too little memory to build it: {text} ({mend})")
         return BuildFailed(f"{self._graph}: {self._library} {what}{text}")
-
-
-def profile_shapes(
-    name: str, shape: Sequence[int], options: BuildOptions
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
-    """(smallest, tuned, largest) shape of an input for what `options` asks; -1 in `shape` is free.
-
-    None where the graph's own fixed sides contradict it. A fixed batch or prompt count is taken as it is.
-    """
-    width, height = options.image_size
-    free = {
-        "image": ((1, 1, options.max_batch), (height,) * 3, (width,) * 3),
-        "prompts": ((1, options.typical_prompts, options.max_prompts),),
-        "bias": ((1, options.typical_prompts, options.max_prompts),),
-    }[name]
-    columns = []
-    for index, side in enumerate(shape):
-        wanted = free[index] if index < len(free) else None
-        if side == -1:
-            if wanted is None:
-                return None
-            columns.append(wanted)
-        elif wanted is None or index == 0 or side in wanted:
-            columns.append((side,) * 3)
-        else:
-            return None
-    smallest, tuned, largest = (tuple(column[which] for column in columns) for which in range(3))
-    return smallest, tuned, largest
 
 
 def _names(network: tensorrt.INetworkDefinition, kind: str) -> set[str]:

@@ -20,9 +20,10 @@ from typer.testing import CliRunner
 from edge.bundle import Bundle
 from edge.cli import app
 from edge.engines.tensorrt import library as library_module
-from edge.engines.tensorrt.build import BuildOptions, build_plan, profile_shapes
+from edge.engines.tensorrt.build import BuildOptions, build_plan
 from edge.engines.tensorrt.errors import GraphRefused, is_out_of_memory
 from edge.engines.tensorrt.library import RTX, Library, load_library
+from edge.engines.tensorrt.options import profile_shapes
 from edge.engines.tensorrt.progress import BuildTracker, logged_progress
 from firmware_cfg.errors import EngineError, MissingExtra
 
