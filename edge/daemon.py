@@ -199,6 +199,7 @@ def _pipeline(device: DeviceFile, bundle: Bundle, prompts: LoadedPromptList, sou
         precision=engine.precision,
         image_size=engine.image_size,
         threads=engine.threads,
+        workspace_mib=engine.workspace_mib,
         independent=source.independent,
     )
 

@@ -83,13 +83,14 @@ class Pipeline:
         threads: int | None = None,
         independent: bool = False,
         text_cache: Path | None = None,
+        workspace_mib: int | None = None,
     ) -> None:
         """Encode the prompt list; image engines are loaded when the size of the frames is known.
 
         Args:
             model: the verified bundle, or another model that runs, such as a checkpoint in an evaluation.
             prompt_list: what to look for.
-            engine_name, precision, threads: of a bundle, see `create_image_engine`.
+            engine_name, precision, threads, workspace_mib: of a bundle, see `create_image_engine`.
             image_size: (width, height) of the model tile; default: what the prompt list says, else for every
                 size of frame the model's size that wastes little of the tile and of the frame.
             independent: the frames are unrelated images: nothing is tracked from one to the next, every place
@@ -101,7 +102,7 @@ class Pipeline:
             BundleError, EngineError, MissingExtra: the text tower cannot be loaded.
         """
         if isinstance(model, Bundle):
-            model = BundleRuntime(model, engine_name, precision, threads, text_cache)
+            model = BundleRuntime(model, engine_name, precision, threads, text_cache, workspace_mib)
         self._runtime: Runtime = model
         self._image_size = image_size
         self._independent = independent

@@ -91,6 +91,7 @@ class BundleRuntime:
         precision: str = "auto",
         threads: int | None = None,
         text_cache: Path | None = None,
+        workspace_mib: int | None = None,
     ) -> None:
         """Arguments as `create_image_engine` and TextEncoder; nothing is loaded but the tokenizer.
 
@@ -100,6 +101,7 @@ class BundleRuntime:
         self._engine_name = engine_name
         self._precision = precision
         self._threads = threads
+        self._workspace_mib = workspace_mib
         self._encoder = TextEncoder(bundle, engine_name, threads, text_cache)
 
     @property
@@ -119,7 +121,9 @@ class BundleRuntime:
 
     def image_engine(self, size: tuple[int, int]) -> ImageEngine:
         """See Runtime.image_engine."""
-        return create_image_engine(self._bundle, self._engine_name, self._precision, size, self._threads)
+        return create_image_engine(
+            self._bundle, self._engine_name, self._precision, size, self._threads, self._workspace_mib
+        )
 
     def release_sentences(self) -> None:
         """See Runtime.release_sentences."""
