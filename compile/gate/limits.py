@@ -32,7 +32,7 @@ _FLOAT = Limits(cosine=0.999, missing=0.02, confusion=0.03, count_rise=0.05, rec
 LIMITS: Mapping[str, Limits] = {
     "fp32": _FLOAT,
     "fp16": _FLOAT,
-    "int8": Limits(cosine=0.99, missing=0.05, confusion=0.10, count_rise=0.05, recall_drop=0.005),
+    "int8": Limits(cosine=0.99, missing=0.05, confusion=0.08, count_rise=0.05, recall_drop=0.005),
 }
 
 BY_CHANCE = 3.0

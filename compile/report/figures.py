@@ -37,8 +37,13 @@ def latency_figure(timings: Mapping[Precision, Timing]) -> Figure:
     timing = next(iter(timings.values()))
     figure, axes = axes_of(7.0, 1.2 + 0.55 * len(timings))
     names = list(timings)[::-1]
-    axes.boxplot([timings[name].seconds * 1e3 for name in names], vert=False, whis=(5, 95), showfliers=False)
-    axes.set_yticks(range(1, len(names) + 1), names)
+    for row, name in enumerate(names):
+        low, first, median, third, high = (timings[name].milliseconds(p) for p in (5, 25, 50, 75, 95))
+        axes.hlines(row, low, high, color="C0", linewidth=1)
+        axes.hlines(row, first, third, color="C0", linewidth=9, alpha=0.5)
+        axes.plot(median, row, "|", color="black", markersize=14)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlim(left=0)
     axes.set(xlabel="milliseconds", title=f"{timing.task}, n = {len(timing.seconds)}")
     axes.grid(axis="x", alpha=0.3)
@@ -98,6 +103,7 @@ def prompts_figure(name: Precision, result: GateResult) -> Figure | None:
         result.confusion, result.names, f"places by prompt: {name} beside the checkpoint"
     )
     figure.axes[0].set(xlabel=f"by {name}", ylabel="by the checkpoint (how many)")
+    figure.axes[1].set_ylabel("percent of the checkpoint's")
     return figure
 
 
@@ -111,5 +117,5 @@ def _bars(values: Mapping[str, np.ndarray], labels: list[str], unit: str, title:
     axes.set_xticks(places, labels, rotation=40, ha="right", rotation_mode="anchor")
     axes.set(ylabel=unit, title=title)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
