@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 import onnx
 from onnxruntime.quantization import QuantType
-from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from compile.graph_file import copy_of
 from compile.half import halve_weights
+from compile.quantize.bias import correct_biases
+from compile.quantize.ranges import Activations
 
 _QUANTIZATION = ("QuantizeLinear", "DequantizeLinear")
 _OPTIONS = {
@@ -29,11 +30,12 @@ _OPTIONS = {
 
 
 def insert_qdq(
-    model: onnx.ModelProto, ranges: TensorsData, layers: Sequence[str], op_types: Sequence[str]
+    model: onnx.ModelProto, activations: Activations, layers: Sequence[str], op_types: Sequence[str]
 ) -> onnx.ModelProto:
     """A copy of a float32 graph in which these layers compute in int8.
 
-    model: weights as float32 initializers; ranges: see measure_ranges; layers: names of nodes of op_types.
+    model: weights as float32 initializers; activations: see
+    measure_activations; layers: names of nodes of op_types.
     """
     quantizer = QDQQuantizer(
         onnx.shape_inference.infer_shapes(copy_of(model), data_prop=True),
@@ -41,7 +43,7 @@ def insert_qdq(
         False,
         QuantType.QInt8,
         QuantType.QInt8,
-        ranges,
+        activations.ranges,
         list(layers),
         [],
         list(op_types),
@@ -50,6 +52,7 @@ def insert_qdq(
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
+    correct_biases(quantized, model, activations.means)
     return quantized
 
 

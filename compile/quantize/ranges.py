@@ -1,9 +1,10 @@
-"""The ranges of a body's activations over calibration images, by onnxruntime's calibrator."""
+"""What calibration images tell of a body's activations: ranges by onnxruntime's calibrator, and means."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,31 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
 from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 
+from compile.quantize.bias import mean_inputs
 from compile.quantize.images import CalibrationImages
 from compile.quantize.layers import IMAGE, Body
+from edge.engines.base import F32
 from training.progress import track
 
 
-def measure_ranges(body: Body, images: CalibrationImages) -> TensorsData:
-    """The largest magnitude of every value that the body's layers read or give, over all images.
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """ranges: of every value that layers read or give; means: see mean_inputs."""
 
-    Raises DataError naming an image that cannot be read.
+    ranges: TensorsData
+    means: dict[str, F32]
+
+
+def measure_activations(body: Body, images: CalibrationImages) -> Activations:
+    """Ranges and means of a body's activations. Raises DataError naming an image that cannot be read."""
+    return Activations(measure_ranges(body, images), mean_inputs(body, images))
+
+
+def measure_ranges(body: Body, images: CalibrationImages) -> TensorsData:
+    """The range of every value that the body's layers read or give: the mean over images of its largest.
+
+    The largest of all images would be that of the oddest one, and coarser steps for the rest. Raises
+    DataError naming an image that cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="remoteclip-ranges-") as scratch:
         graph = Path(scratch) / "body.onnx"
@@ -29,7 +46,7 @@ def measure_ranges(body: Body, images: CalibrationImages) -> TensorsData:
             list(body.op_types),
             augmented_model_path=str(Path(scratch) / "augmented.onnx"),
             calibrate_method=CalibrationMethod.MinMax,
-            extra_options={"symmetric": True},
+            extra_options={"symmetric": True, "moving_average": True},
         )
         calibrator.collect_data(_Reader(images))
         return calibrator.compute_data()

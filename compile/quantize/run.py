@@ -15,7 +15,7 @@ from compile.half import widen_weights
 from compile.quantize.images import CalibrationImages
 from compile.quantize.layers import Body, body_of, static_size
 from compile.quantize.qdq import insert_qdq, store_small
-from compile.quantize.ranges import measure_ranges
+from compile.quantize.ranges import measure_activations
 from compile.quantize.sensitivity import Judge, Sensitivity, search
 from edge.files import write_atomically
 from firmware_cfg.errors import BundleError, UsageError
@@ -91,15 +91,15 @@ def quantize_image_graph(
         images = images.of_size(size)
     if images.warning:
         console.print(f"warning: {images.warning}", style="yellow", markup=False, soft_wrap=True)
-    ranges = measure_ranges(body, images)
+    activations = measure_activations(body, images)
     # The smallest tile: a search of as many runs as there are layers, and ranks hardly depend on the size.
     few = images.few(options.judged_on).of_size(min(images.image_sizes, key=prod))
     console.print("comparing with float32")
-    judge = Judge(body, ranges, [few.tile(path) for path in few.paths])
+    judge = Judge(body, activations, [few.tile(path) for path in few.paths])
     start = [layer_called(body, label, source) for label in options.floats]
     found = search(judge, body, start, options.target, options.most_float, options.least_win)
     layers = [name for name in body.layers if body.labels[name] not in found.floats]
-    quantized = store_small(insert_qdq(model, ranges, layers, body.op_types))
+    quantized = store_small(insert_qdq(model, activations, layers, body.op_types))
     data = quantized.SerializeToString(deterministic=True)
     write_atomically(out, data)
     check_file(out)

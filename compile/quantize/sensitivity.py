@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnxruntime
-from onnxruntime.quantization.calibrate import TensorsData
 
 from compile.graph_file import copy_of
 from compile.quantize.layers import EMBEDDING, IMAGE, Body
 from compile.quantize.qdq import insert_qdq
+from compile.quantize.ranges import Activations
 from edge.engines.base import F32, U8
 from training.progress import track
 
@@ -57,19 +57,19 @@ class Sensitivity:
 class Judge:
     """Compares quantized bodies with the float one on a few tiles, (1, H, W, 3) uint8 each."""
 
-    def __init__(self, body: Body, ranges: TensorsData, tiles: Sequence[U8]) -> None:
+    def __init__(self, body: Body, activations: Activations, tiles: Sequence[U8]) -> None:
         self._body = body
-        self._ranges = ranges
+        self._activations = activations
         self._tiles = list(tiles)
         self._expected = list(self._runs(body.model, self._tiles))
-        self._quantized = insert_qdq(body.model, ranges, body.layers, body.op_types)
+        self._quantized = insert_qdq(body.model, activations, body.layers, body.op_types)
         losses = [1 - self._closeness(self._quantized, [i]).worse for i in range(len(self._tiles))]
         self._hardest = sorted(range(len(losses)), key=lambda i: -losses[i])[:_HARDEST]
 
     def closeness(self, floats: Sequence[str]) -> Closeness:
         """How close the body comes with all layers int8 but these."""
         layers = [name for name in self._body.layers if name not in floats]
-        model = insert_qdq(self._body.model, self._ranges, layers, self._body.op_types)
+        model = insert_qdq(self._body.model, self._activations, layers, self._body.op_types)
         return self._closeness(model, range(len(self._tiles)))
 
     def sketch(self, floats: Sequence[str]) -> Closeness:

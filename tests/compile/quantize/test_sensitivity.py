@@ -8,7 +8,7 @@ from rich.console import Console
 
 from compile.quantize.images import CalibrationImages
 from compile.quantize.layers import body_of
-from compile.quantize.ranges import measure_ranges
+from compile.quantize.ranges import measure_activations
 from compile.quantize.run import QuantizeOptions, quantize_image_graph
 from compile.quantize.sensitivity import Judge, search
 from firmware_cfg.errors import UsageError
@@ -49,7 +49,7 @@ def test_nothing_is_searched_where_all_is_well_or_nobody_asks(
 def test_a_layer_that_wins_too_little_stays_int8(small_graph: Path, pictures: Path) -> None:
     images = CalibrationImages.from_folder(pictures, SIZES)
     body = body_of(onnx.load(str(small_graph)))
-    judge = Judge(body, measure_ranges(body, images), [images.tile(path) for path in images.paths])
+    judge = Judge(body, measure_activations(body, images), [images.tile(path) for path in images.paths])
     patient = search(judge, body, (), target=1.0, most=4, least_win=0.9)
     assert patient.floats == (HURTS,)
     assert patient.chosen.worse == pytest.approx(judge.closeness(("conv_2",)).worse)
