@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -123,8 +124,9 @@ def read_signing_key(path: Path, passphrase: bytes | None = None) -> SigningKey:
         raise ConfigError(str(path), file.line, 1, "this key has a passphrase", mend)
     try:
         private = serialization.load_pem_private_key(file.pem, passphrase if encrypted else None)
-    except ValueError as error:
-        if encrypted:
+    # TypeError: encrypted in the old form, which has no Ed25519 keys. UnsupportedAlgorithm: a curve such as SM2.
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if encrypted and isinstance(error, ValueError):
             raise ConfigError(
                 str(path), file.line, 1, "this is not its passphrase, or it is damaged"
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import resource
 import shutil
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from typer.testing import CliRunner
 
 from compile.cli import app
@@ -170,6 +173,29 @@ def test_what_cannot_sign_is_told_apart_without_repeating_it(tmp_path: Path) -> 
             read_signing_key(broken)
         assert body[:20] not in str(caught.value)
     assert "Ed25519PrivateKey" not in repr(read_signing_key(secret))
+
+
+def test_private_keys_of_other_programs_are_refused_in_one_line(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    old_form = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.BestAvailableEncryption(PASSPHRASE),
+    ).decode()
+    assert "Proc-Type: 4,ENCRYPTED" in old_form
+    der = key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    p256, sm2 = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a811ccf5501822d")
+    assert der.count(p256) == 1
+    body = base64.b64encode(der.replace(p256, sm2)).decode()
+    unknown_curve = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
+    for text, passphrase in ((old_form, None), (old_form, PASSPHRASE), (unknown_curve, None)):
+        path = tmp_path / "foreign.key"
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="is no Ed25519 private key") as caught:
+            read_signing_key(path, passphrase)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_private_key_that_others_can_read_is_noticed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -94,6 +95,17 @@ def test_another_kind_of_key_is_refused(tmp_path: Path) -> None:
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     path = write(tmp_path, key.public_bytes(serialization.Encoding.PEM, form).decode())
     with pytest.raises(ConfigError, match="is no Ed25519 public key"):
+        read_public_key(path)
+
+
+def test_a_curve_that_nothing_here_knows_is_refused(tmp_path: Path) -> None:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    der = ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(serialization.Encoding.DER, form)
+    p256, sm2 = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a811ccf5501822d")
+    assert der.count(p256) == 1
+    body = base64.b64encode(der.replace(p256, sm2)).decode()
+    path = write(tmp_path, f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
+    with pytest.raises(ConfigError, match=":1:1: is no Ed25519 public key"):
         read_public_key(path)
 
 
