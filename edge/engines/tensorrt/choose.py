@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.engine_cache import EngineCache, EngineKey, Environment, Record, choice_key, now
+from edge.engines.factory import auto_precisions
 from edge.engines.gate import golden_at
 from edge.engines.latency import time_engines
 from edge.engines.tensorrt.build import BuildOptions, build_plan
 from edge.engines.tensorrt.cuda import load_driver, read_gpu
 from edge.engines.tensorrt.engine import TensorRtImageEngine
 from edge.engines.tensorrt.errors import one_line
+from edge.engines.tensorrt.judge import golden_problems
 from edge.engines.tensorrt.library import Library, load_library
 from edge.engines.tensorrt.progress import ShowProgress, logged_progress
-from edge.golden import Golden, check_image_engine
+from edge.golden import Golden
 from firmware_cfg.errors import EngineError
 
 if TYPE_CHECKING:
@@ -120,7 +122,7 @@ class EngineBuilder:
 
         Args:
             image_size: (width, height) of the tiles.
-            precisions: what to try; default: int8 and fp16, or fp32 in a bundle without either.
+            precisions: what to try; default: int8 and fp16 but for failed gates, or fp32 without either.
 
         Raises:
             EngineError: none can be flown. It says why of each.
@@ -161,8 +163,7 @@ class EngineBuilder:
         return not self._rebuild and record.keeps_within(self._workspace_mib)
 
     def _precisions(self) -> tuple[str, ...]:
-        variants = self._bundle.manifest.variants
-        return tuple(name for name in ("int8", "fp16") if name in variants) or ("fp32",)
+        return auto_precisions(self._bundle, "tensorrt")
 
     def _obtain(
         self, precision: str, image_size: tuple[int, int]
@@ -201,7 +202,7 @@ class EngineBuilder:
             )
         engine = TensorRtImageEngine(self._library, built.data, key.precision, key.image_size, label)
         try:
-            problems = check_image_engine(engine, self._golden_at(key.image_size)).problems
+            problems = golden_problems(engine, self._golden_at(key.image_size), key.max_batch)
         except BaseException:
             engine.close()
             raise

@@ -40,14 +40,16 @@ class FakeGpu:
     """The state of one GPU, and the two libraries that reach it.
 
     free: bytes that may still be allocated; flaws: graph file -> added to every scene score, a wrong fusion;
-    delay: graph file -> seconds of a run; captures: whether graphs can be recorded.
+    delay: graph file -> seconds of a run; captures: whether graphs can be recorded; replay_flaw: as a flaw,
+    but of what is replayed only; replays: whether a graph that is launched does anything.
     """
 
     def __init__(self) -> None:
         self.free = 1 << 30
         self.flaws: dict[str, float] = {}
         self.delay: dict[str, float] = {}
-        self.captures = True
+        self.captures = self.replays = True
+        self.replay_flaw = self._flaw_now = 0.0
         self.flags_only = False  # a TensorRT that builds only with builder flags
         self.builds: list[str] = []
         self.ran = self.replayed = 0
@@ -100,8 +102,16 @@ class FakeGpu:
 
     def cuGraphLaunch(self, made: Any, stream: Any) -> int:
         self.replayed += 1
-        self._streams[stream.value].work += self._graphs[made.value]
+        if self.replays:
+            recorded = self._graphs[made.value]
+            self._streams[stream.value].work += [self._err, *recorded, self._err_no_more]
         return 0
+
+    def _err(self) -> None:
+        self._flaw_now = self.replay_flaw
+
+    def _err_no_more(self) -> None:
+        self._flaw_now = 0.0
 
     def cuGetErrorName(self, status: Any, name: Any) -> int:
         name._obj.value = b"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"
@@ -363,7 +373,8 @@ class FakeContext:
             raw = ctypes.string_at(self._addresses[name], int(np.prod(shape)) * dtype.itemsize)
             feed[name] = np.frombuffer(raw, dtype).reshape(shape)
         for name, array in zip(IMAGE_OUTPUTS, self._session.run(list(IMAGE_OUTPUTS), feed), strict=True):
-            out = np.ascontiguousarray(array + np.float32(self._gpu.flaws.get(self._graph, 0)))
+            flaw = self._gpu.flaws.get(self._graph, 0) + self._gpu._flaw_now
+            out = np.ascontiguousarray(array + np.float32(flaw))
             ctypes.memmove(self._addresses[name], out.ctypes.data, out.nbytes)
 
 

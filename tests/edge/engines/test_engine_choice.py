@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +17,8 @@ from typer.testing import CliRunner
 from edge.bundle import Bundle, load_bundle, write_manifest
 from edge.cli import app
 from edge.engine_cache import EngineCache
-from edge.engines import create_image_engine
+from edge.engines import EngineOutput, create_image_engine
+from edge.engines.base import IMAGE_OUTPUTS
 from edge.engines.tensorrt.choose import EngineBuilder
 from edge.engines.tensorrt.errors import OutOfMemory
 from edge.golden import load_golden
@@ -63,6 +66,31 @@ def test_a_faster_one_that_computes_something_else_is_not_kept(bundle: Bundle, g
         with pytest.raises(EngineError, match="does not reproduce the golden vectors"):
             create_image_engine(bundle, "tensorrt", "int8", SIZE)
     assert names(gpu).count("image.int8.onnx") == 1
+
+
+@pytest.mark.parametrize("size", [SIZE, (160, 96)])
+@pytest.mark.parametrize(("flaw", "replays"), [(0.2, True), (float("nan"), True), (0.0, False)])
+def test_the_graph_that_flies_is_judged_too(
+    bundle: Bundle, gpu: Any, size: tuple[int, int], flaw: float, replays: bool
+) -> None:
+    gpu.replay_flaw, gpu.replays = flaw, replays
+    with pytest.raises(EngineError, match="golden vectors: run again, scene differs by"):
+        create_image_engine(bundle, "tensorrt", "fp16", size)
+    assert gpu.replayed
+
+
+def test_more_golden_tiles_than_the_engine_takes_at_once_do_not_hide_the_graph(
+    bundle: Bundle, gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = load_golden(bundle)
+    tiles = np.resize(np.arange(len(golden.image)), 5)
+    expected = {name: getattr(golden.expected, name)[tiles] for name in IMAGE_OUTPUTS}
+    many = replace(golden, image=golden.image[tiles], expected=EngineOutput(**expected))
+    monkeypatch.setattr("edge.engines.tensorrt.choose.golden_at", lambda bundle, size: many)
+    create_image_engine(bundle, "tensorrt", "fp16", SIZE).close()
+    gpu.replay_flaw = 0.2
+    with pytest.raises(EngineError, match="golden vectors: run again, scene differs by"):
+        create_image_engine(bundle, "tensorrt", "int8", SIZE)
 
 
 def test_where_nothing_passes_each_one_s_reason_is_told(bundle: Bundle, gpu: Any) -> None:
