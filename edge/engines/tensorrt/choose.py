@@ -109,7 +109,7 @@ class EngineBuilder:
         if precision == "auto":
             record = self._cache.record(choice_key(self._key(precision, image_size)))
             kept = record.chosen if record is not None and self._may_use(record) else None
-            precision = kept or self.choose(image_size).chosen
+            precision = kept if kept in self._precisions() else self.choose(image_size).chosen
         engine, candidate = self._obtain(precision, image_size)
         if engine is None or candidate.problem:
             if engine is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from firmware_cfg.errors import EngineError, MissingExtra
 
 Result = TypeVar("Result")
 
+_log = logging.getLogger(__name__)
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
 
 
@@ -109,6 +111,8 @@ class CudaThread:
     def __init__(self, driver: Any) -> None:
         """Start it. Raises EngineError, OutOfMemory where the context cannot be had."""
         self._driver = driver
+        self._lock = threading.Lock()  # nothing is asked for behind the None that ends the thread
+        self._closed = False
         self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve, name="cuda", daemon=True)
@@ -116,17 +120,38 @@ class CudaThread:
         self._started.result()
 
     def run(self, work: Callable[[], Result]) -> Result:
-        """What `work` returns or raises, called in the thread."""
-        if not self._thread.is_alive():
-            raise EngineError("this engine is closed")
+        """What `work` returns or raises, called in the thread; asked from the thread itself, at once.
+
+        Raises EngineError after `close`.
+        """
+        if threading.current_thread() is self._thread:
+            return work()
         future: Future[Result] = Future()
-        self._work.put((future, work))
+        with self._lock:
+            if self._closed:
+                raise EngineError("this engine is closed")
+            self._work.put((future, work))
         return future.result()
 
-    def close(self) -> None:
-        """Give the context back and end the thread, after what was asked before. May be called twice."""
-        self._work.put(None)
+    def close(self, last: Callable[[], None] | None = None) -> None:
+        """Do `last`, give the context back and end the thread, after what was asked before; once.
+
+        What `last` raises is raised here. The garbage collector may come here in the thread itself, in the
+        middle of a run: then nothing is waited for, and a failure is logged.
+        """
+        done: Future[None] = Future()
+        with self._lock:
+            first, self._closed = not self._closed, True
+            if first:
+                if last is not None:
+                    self._work.put((done, last))
+                self._work.put(None)
+        if threading.current_thread() is self._thread:
+            done.add_done_callback(_log_failure)
+            return
         self._thread.join()
+        if first and last is not None:
+            done.result()
 
     def _serve(self) -> None:
         try:
@@ -149,3 +174,8 @@ class CudaThread:
                 del item, future, work  # they hold arrays until the next frame otherwise
         finally:
             self._driver.Context.pop()
+
+
+def _log_failure(done: Future[None]) -> None:
+    if (error := done.exception()) is not None:
+        _log.error("a GPU engine that nobody closed was not freed: %s", error)

@@ -50,7 +50,7 @@ class TensorRtImageEngine:
         self._max_batch = loaded.largest["image"][0]
         self._max_prompts, self._row_width = loaded.largest["prompts"]
         # Also when it is dropped unclosed, or at exit: CUDA objects must die in their own thread.
-        self._finish = weakref.finalize(self, _shut, thread, loaded)
+        self._finish = weakref.finalize(self, thread.close, loaded.close)
 
     def infer(self, image: U8, prompts: F32, bias: F32) -> EngineOutput:
         """See ImageEngine.infer. More tiles than the engine takes at once run one after another."""
@@ -74,10 +74,3 @@ class TensorRtImageEngine:
 def _joined(arrays: list[Any]) -> F32:
     whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     return np.asarray(whole, np.float32)
-
-
-def _shut(thread: CudaThread, plan: LoadedPlan) -> None:
-    try:
-        thread.run(plan.close)
-    finally:
-        thread.close()

@@ -18,7 +18,7 @@ def golden_problems(engine: ImageEngine, golden: Golden, max_batch: int) -> tupl
     Args:
         engine: what is judged; it has run nothing yet.
         golden: its golden vectors, at its size.
-        max_batch: most tiles it takes at once. More run in parts, perhaps of two shapes and so without a graph.
+        max_batch: most tiles it takes at once. More run in parts, without a graph where these differ.
 
     Raises EngineError.
     """

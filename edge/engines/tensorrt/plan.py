@@ -57,11 +57,6 @@ class LoadedPlan:
             self._allocate()
             undo.pop_all()
 
-    @property
-    def device_bytes(self) -> int:
-        """GPU memory of its inputs and outputs."""
-        return sum(port.nbytes for port in self._ports.values())
-
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The outputs for one set of inputs, none larger than `largest`, as arrays of their own.
 
