@@ -80,7 +80,7 @@ def create_image_engine(
         from edge.engines import tensorrt
 
         return tensorrt.image_engine(bundle, precision, size, workspace_mib)
-    backend = _backend(name)
+    backend = _backend(name, bundle.manifest.row_width)
     variants: Mapping[str, str] = {str(key): file for key, file in bundle.manifest.variants.items()}
     wanted = _AUTO[name] if precision == "auto" else (precision,)
     chosen = next((variant for variant in wanted if variant in variants), None)
@@ -97,10 +97,11 @@ def create_text_engine(bundle: Bundle, name: str = "openvino", threads: int | No
     Engines of the GPU leave it to their sibling on the processor: it runs once for every new sentence, and
     its int8 weights would have to be unpacked for the GPU.
     """
-    return _backend(_TEXT_ENGINES.get(name, name)).text_engine(bundle.text_graph, _checked(threads))
+    backend = _backend(_TEXT_ENGINES.get(name, name), bundle.manifest.row_width)
+    return backend.text_engine(bundle.text_graph, _checked(threads))
 
 
-def _backend(name: str) -> _Backend:
+def _backend(name: str, row_width: int) -> _Backend:
     if name == "openvino":
         from edge.engines import openvino_engine
 
@@ -112,7 +113,7 @@ def _backend(name: str) -> _Backend:
     if name in ("onnxruntime-cuda", "onnxruntime-tensorrt"):
         from edge.engines import onnxruntime_gpu
 
-        return onnxruntime_gpu.backend(name)
+        return onnxruntime_gpu.backend(name, row_width)
     choices = ", ".join((*ENGINE_NAMES, *GPU_ENGINE_NAMES))
     raise EngineError(f"there is no engine {name!r} (choose one of {choices})")
 

@@ -27,18 +27,19 @@ _MOST_TILES, _MOST_PROMPTS, _TYPICAL_PROMPTS = 4, 256, 16
 
 @dataclass(frozen=True, slots=True)
 class GpuBackend:
-    """The module-like thing that the factory asks for engines; `name` as in GPU_ENGINE_NAMES."""
+    """The module-like thing that the factory asks for engines; `name` as in GPU_ENGINE_NAMES.
+
+    `row_width` is the manifest's: the provider must know it before the graph is opened.
+    """
 
     name: str
+    row_width: int
 
     def image_engine(
         self, graph: Path, precision: str, image_size: tuple[int, int], threads: int | None
     ) -> ImageEngine:
         """Load the image graph for tiles of one size. Raises EngineError."""
-        probe = OnnxRuntimeImageEngine(graph, precision, image_size, 1)
-        row_width = probe.row_width
-        probe.close()
-        providers = _providers(self.name, graph, precision, image_size, row_width)
+        providers = _providers(self.name, graph, precision, image_size, self.row_width)
         return OnnxRuntimeImageEngine(
             graph, precision, image_size, threads, name=self.name, providers=providers
         )
@@ -48,7 +49,7 @@ class GpuBackend:
         return text_engine(graph, threads)
 
 
-def backend(name: str) -> GpuBackend:
+def backend(name: str, row_width: int) -> GpuBackend:
     """The backend of this name. Raises EngineError where this onnxruntime was built without its provider."""
     provider = _PROVIDERS[name]
     available = onnxruntime.get_available_providers()
@@ -57,11 +58,11 @@ def backend(name: str) -> GpuBackend:
             f"{name}: this onnxruntime {onnxruntime.__version__} has no {provider}, only"
             f" {', '.join(available)} (install onnxruntime-gpu in its place)"
         )
-    return GpuBackend(name)
+    return GpuBackend(name, row_width)
 
 
 def _providers(
-    name: str, graph: Path, precision: str, image_size: tuple[int, int], row_width: int | None
+    name: str, graph: Path, precision: str, image_size: tuple[int, int], row_width: int
 ) -> Providers:
     """Providers with their options, the processor last for what the GPU does not take."""
     cuda = ("CUDAExecutionProvider", {"device_id": "0", "use_tf32": "0"})
@@ -75,7 +76,7 @@ def _providers(
 
 
 def tensorrt_options(
-    graph: Path, precision: str, image_size: tuple[int, int], row_width: int | None
+    graph: Path, precision: str, image_size: tuple[int, int], row_width: int
 ) -> dict[str, str]:
     """Options of the TensorRT provider for tiles of (width, height) and rows of `row_width`.
 
@@ -85,10 +86,7 @@ def tensorrt_options(
     width, height = image_size
 
     def shapes(tiles: int, rows: int) -> str:
-        ports = [f"image:{tiles}x{height}x{width}x3", f"bias:{rows}"]
-        if row_width is not None:
-            ports.insert(1, f"prompts:{rows}x{row_width}")
-        return ",".join(ports)
+        return f"image:{tiles}x{height}x{width}x3,prompts:{rows}x{row_width},bias:{rows}"
 
     options = {
         "device_id": "0",

@@ -40,6 +40,27 @@ def test_a_provider_that_does_not_start_is_no_engine(
         create_image_engine(tiny_bundle, name)
 
 
+def test_the_provider_is_told_the_shapes_before_any_session_is_opened(
+    tiny_bundle: Bundle, monkeypatch: Any, tmp_path: Path
+) -> None:
+    opened: list[Any] = []
+    session = onnxruntime_gpu.onnxruntime.InferenceSession
+
+    def watched(*arguments: Any, providers: Any, **others: Any) -> Any:
+        opened.append(providers)
+        return session(*arguments, providers=["CPUExecutionProvider"], **others)
+
+    provider = PROVIDERS["onnxruntime-tensorrt"]
+    monkeypatch.setenv("REMOTECLIP_CACHE", str(tmp_path))
+    monkeypatch.setattr(onnxruntime_gpu.onnxruntime, "get_available_providers", lambda: [provider])
+    monkeypatch.setattr(onnxruntime_gpu.onnxruntime, "InferenceSession", watched)
+    with pytest.raises(EngineError, match=f"could not start its {provider}"):
+        create_image_engine(tiny_bundle, "onnxruntime-tensorrt")
+    ((first, *_),) = opened
+    assert first[0] == provider
+    assert f"prompts:1x{tiny_bundle.manifest.row_width}," in first[1]["trt_profile_min_shapes"]
+
+
 def test_kept_engines_never_serve_another_graph_or_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
