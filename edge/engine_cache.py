@@ -14,10 +14,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.files import cache_folder, write_atomically
+from edge.leftovers import sweep
 
 FOLDER = "tensorrt"
 #: Records that are kept; beyond it the oldest go. A bundle has up to 15: two engines and a choice a size.
 KEPT = 60
+#: Age in seconds at which a file that no readable record speaks of goes; a build takes minutes.
+ORPHANED_S = 24 * 3600.0
+_SUFFIXES = frozenset({".json", ".plan", ".timing", ".tmp"})
 
 Precision = Literal["fp32", "fp16", "int8"]
 _log = logging.getLogger(__name__)
@@ -63,8 +67,7 @@ class EngineKey:
     @property
     def digest(self) -> str:
         """Short name of the key, used in file names."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
+        return _digest(self)
 
 
 class Latency(BaseModel):
@@ -126,8 +129,7 @@ class EngineCache:
 
     def timing_cache(self, environment: Environment) -> Path | None:
         """File for the kernels that TensorRT has measured in this environment."""
-        digest = hashlib.sha256(json.dumps(asdict(environment), sort_keys=True).encode()).hexdigest()[:24]
-        return None if self._folder is None else self._folder / f"{digest}.timing"
+        return None if self._folder is None else self._folder / f"{_digest(environment)}.timing"
 
     def find(self, key: EngineKey) -> CachedPlan | None:
         """The plan built for exactly this key, whole; otherwise None."""
@@ -187,7 +189,7 @@ class EngineCache:
             write_atomically(self._folder / f"{name}.plan", plan)
         # Last: until it is there, nobody finds the plan.
         write_atomically(self._folder / f"{name}.json", record.model_dump_json(indent=1).encode())
-        self._forget_oldest()
+        self._forget_oldest(self._folder)
         return True
 
     def records(self) -> Iterator[Record]:
@@ -195,11 +197,14 @@ class EngineCache:
         found = [_read(path) for path in self._folder.glob("*.json")] if self._folder is not None else []
         yield from sorted((r for r in found if r is not None), key=lambda r: r.created_at, reverse=True)
 
-    def _forget_oldest(self) -> None:
-        for record in list(self.records())[KEPT:]:
+    def _forget_oldest(self, folder: Path) -> None:
+        kept = list(self.records())
+        for record in kept[KEPT:]:
             for suffix in ("json", "plan"):  # the record first: a plan alone is never loaded
-                if self._folder is not None:
-                    (self._folder / f"{record.key.digest}.{suffix}").unlink(missing_ok=True)
+                (folder / f"{record.key.digest}.{suffix}").unlink(missing_ok=True)
+        wanted = {f"{_digest(record.key.environment)}.timing" for record in kept[:KEPT]}
+        wanted |= {f"{record.key.digest}.{suffix}" for record in kept[:KEPT] for suffix in ("json", "plan")}
+        sweep(folder, wanted, _SUFFIXES, ORPHANED_S)
 
 
 def stale_because(record: Record, here: Environment) -> str:
@@ -221,6 +226,10 @@ def choice_key(key: EngineKey) -> EngineKey:
 def now() -> datetime:
     """The present, to the second."""
     return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def _digest(facts: EngineKey | Environment) -> str:
+    return hashlib.sha256(json.dumps(asdict(facts), sort_keys=True).encode()).hexdigest()[:24]
 
 
 def _read(path: Path) -> Record | None:

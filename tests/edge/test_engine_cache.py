@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from edge.engine_cache import KEPT, EngineCache, EngineKey, Environment, Record, now, stale_because
+from edge.engine_cache import (
+    KEPT,
+    ORPHANED_S,
+    EngineCache,
+    EngineKey,
+    Environment,
+    Record,
+    now,
+    stale_because,
+)
 
 HERE = Environment("tensorrt", "10.3.0", "Orin", "8.7", 8, "12.6 (540.4.0)")
 KEY = EngineKey("ab" * 32, "fp16", (640, 384), 4, 256, HERE)
@@ -99,6 +110,40 @@ def test_the_oldest_go(tmp_path: Path) -> None:
         cache.keep(record(key, age), b"plan")
     assert {item.key for item in cache.records()} == set(keys[:KEPT])
     assert len(list(tmp_path.glob("*.plan"))) == KEPT
+
+
+def test_what_no_record_speaks_of_goes_when_it_is_old(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path)
+    elsewhere = replace(HERE, driver="13.0")
+    orphan, unreadable = (replace(KEY, max_batch=batch).digest for batch in (7, 8))
+    cache.keep(record(), b"plan")
+    kept = {f"{KEY.digest}.json", f"{KEY.digest}.plan", "notes.txt"}
+    timing = [cache.timing_cache(environment) for environment in (HERE, elsewhere)]
+    kept.add(timing[0].name)  # type: ignore[union-attr]
+    old = [f"{orphan}.plan", f"{unreadable}.json", f"{unreadable}.plan", f".{orphan}.plan.0a1b2c.tmp"]
+    for name in (*old, *kept, *(path.name for path in timing if path)):
+        path = tmp_path / name
+        path.touch()
+        os.utime(path, (time.time() - ORPHANED_S - 60,) * 2)
+    young = replace(KEY, max_batch=9).digest
+    (tmp_path / f"{young}.plan").write_bytes(b"its record is written next")
+    cache.keep(record(replace(KEY, precision="int8")))
+    int8 = replace(KEY, precision="int8").digest
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, f"{young}.plan", f"{int8}.json"}
+    assert cache.record(KEY) is not None
+
+
+def test_an_orphan_that_cannot_be_removed_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck = tmp_path / "stuck.plan"
+    stuck.mkdir()
+    os.utime(stuck, (0, 0))
+    cache = EngineCache(tmp_path)
+    cache.keep(record(), b"plan")
+    assert "stuck.plan: not removed" in caplog.text
+    assert EngineCache(tmp_path).find(KEY) is not None
+    assert "not kept" not in caplog.text
 
 
 @pytest.mark.parametrize(
