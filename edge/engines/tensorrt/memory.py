@@ -31,11 +31,6 @@ class Port:
         """Where TensorRT reads or writes."""
         return int(self._device)
 
-    @property
-    def nbytes(self) -> int:
-        """Its size on either side, in bytes."""
-        return int(self._host.nbytes)
-
     def view(self, shape: Shape) -> NDArray[Any]:
         """The pinned memory as an array of this shape, at most the largest; copies move this part only."""
         self._used = self._host[: math.prod(shape)]
