@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+_OF_PLACES = ("place_box", "place_embedding", "place_logit")
 TEXT_EMBEDDING = f"text_{TEXT_OUTPUT}"
 
 
@@ -126,32 +127,28 @@ def load_golden(bundle: Bundle) -> Golden:
     width, row = bundle.manifest.embedding_width, bundle.manifest.row_width
     try:
         with open_npz(path) as archive:
-            image = _array(archive["image"], "image", (None, None, None, 3), np.uint8)
-            prompts = _array(archive["prompts"], "prompts", (None, row), np.float32)
+            image = _array(archive, "image", (None, None, None, 3), np.uint8)
+            prompts = _array(archive, "prompts", (None, row), np.float32)
             n, p = len(image), len(prompts)
-            place_box = _array(archive["place_box"], "place_box", (n, None, 4), np.float32)
+            place_box = _array(archive, "place_box", (n, None, 4), np.float32)
             m = place_box.shape[1]
             texts = json.loads(str(archive["texts"]))
             if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
                 raise ValueError("texts is not a JSON array of strings")
             expected = EngineOutput(
-                scene=_array(archive["scene"], "scene", (n, p), np.float32),
-                embedding=_array(archive["embedding"], "embedding", (n, width), np.float32),
+                scene=_array(archive, "scene", (n, p), np.float32),
+                embedding=_array(archive, "embedding", (n, width), np.float32),
                 place_box=place_box,
-                place_embedding=_array(
-                    archive["place_embedding"], "place_embedding", (n, m, row), np.float32
-                ),
-                place_logit=_array(archive["place_logit"], "place_logit", (n, m, p), np.float32),
+                place_embedding=_array(archive, "place_embedding", (n, m, row), np.float32),
+                place_logit=_array(archive, "place_logit", (n, m, p), np.float32),
             )
             return Golden(
                 image=image,
                 prompts=prompts,
-                bias=_array(archive["bias"], "bias", (p,), np.float32),
+                bias=_array(archive, "bias", (p,), np.float32),
                 expected=expected,
                 texts=tuple(texts),
-                text_embedding=_array(
-                    archive[TEXT_EMBEDDING], TEXT_EMBEDDING, (len(texts), width), np.float32
-                ),
+                text_embedding=_array(archive, TEXT_EMBEDDING, (len(texts), width), np.float32),
             )
     except UNREADABLE_NPZ as error:
         raise BundleError(f"{path}: unusable golden vectors: {error} (compile the bundle again)") from error
@@ -164,7 +161,8 @@ def check_image_engine(
 
     A place is found again where the engine has one whose box and logits are near; those so weak that rounding
     decides whether they are among the M strongest are left out. So are the cells without any peak that fill
-    up the M of a quiet image, in whatever order a runtime sorts equals. Raises EngineError.
+    up the M of a quiet image, in whatever order a runtime sorts equals. Vectors without any place to look
+    for prove nothing, and are a problem, as is an output that is not a number. Raises EngineError.
     """
     limits = tolerance or TOLERANCES[engine.precision]
     found = engine.infer(golden.image, golden.prompts, golden.bias)
@@ -172,9 +170,7 @@ def check_image_engine(
     differences = {
         "scene": _largest(found.scene - expected.scene),
         "embedding": _largest(found.embedding - expected.embedding),
-        "place_box": 0.0,
-        "place_embedding": 0.0,
-        "place_logit": 0.0,
+        **dict.fromkeys(_OF_PLACES, 0.0),
     }
     creates = golden.bias > BACKGROUND_BIAS / 2
     places = missing = 0
@@ -185,7 +181,7 @@ def check_image_engine(
         places, missing = places + len(sure), missing + lost
         apart = {
             name: getattr(found, name)[index][pairs[:, 1]] - getattr(expected, name)[index][pairs[:, 0]]
-            for name in ("place_box", "place_embedding", "place_logit")
+            for name in _OF_PLACES
         }
         if limits.rounded:
             apart["place_embedding"] = apart["place_embedding"][:, : expected.embedding.shape[1]]
@@ -193,12 +189,16 @@ def check_image_engine(
             apart["place_logit"] = apart["place_logit"][np.arange(len(pairs)), strongest_prompt]
         for name, difference in apart.items():
             differences[name] = max(differences[name], _largest(difference))
-    # "not <=" so that a difference that is not a number fails too.
-    problems = [
+    problems = [  # "not <=" so that a difference that is not a number fails too
         f"{name} differs by {difference:.3g}, allowed {getattr(limits, name):g}"
         for name, difference in differences.items()
         if not difference <= getattr(limits, name)
     ]
+    # The differences above say nothing of places that were not looked for.
+    wrong = [name for name in IMAGE_OUTPUTS if np.isnan(getattr(found, name)).any()]
+    problems += [f"{name} has values that are no number" for name in wrong]
+    if places == 0:
+        problems.append("no place of the golden vectors is strong enough to be looked for")
     if missing > limits.missing_places * places:
         problems.append(f"{missing} of {places} places are missing, allowed {limits.missing_places:.0%}")
     return GoldenCheck(engine.name, engine.precision, differences, places, missing, tuple(problems))
@@ -237,8 +237,9 @@ def _largest(difference: F32) -> float:
 
 
 def _array(
-    array: NDArray[np.generic], name: str, shape: Sequence[int | None], dtype: type[Scalar]
+    archive: Mapping[str, NDArray[np.generic]], name: str, shape: Sequence[int | None], dtype: type[Scalar]
 ) -> NDArray[Scalar]:
+    array = archive[name]
     fits = array.ndim == len(shape) and all(
         have > 0 if want is None else have == want for have, want in zip(array.shape, shape, strict=True)
     )

@@ -113,6 +113,35 @@ def test_a_wrong_fusion_of_int8_is_caught(
     assert any(problem in line for line in check.problems)
 
 
+@pytest.mark.parametrize("kind", [AlteredEngine, RoundedEngine])
+@pytest.mark.parametrize("flat", [0.0, np.nan])
+def test_vectors_with_no_place_to_look_for_prove_nothing(
+    tiny_bundle: Bundle, golden: Golden, kind: type[AlteredEngine], flat: float
+) -> None:
+    def no_peaks(array: Any) -> Any:
+        return np.full_like(array, flat)
+
+    blind = replace(
+        golden, expected=replace(golden.expected, place_logit=no_peaks(golden.expected.place_logit))
+    )
+    for engine in (kind(tiny_bundle), kind(tiny_bundle, place_logit=no_peaks)):
+        check = check_image_engine(engine, blind)
+        assert (check.places, check.missing) == (0, 0)
+        assert "no place of the golden vectors is strong enough to be looked for" in check.problems
+
+
+def test_what_is_no_number_is_caught_where_nothing_is_compared(tiny_bundle: Bundle, golden: Golden) -> None:
+    def in_the_weakest_place(array: Any) -> Any:
+        array = array.copy()
+        creating = golden.expected.place_logit[0][:, golden.bias > BACKGROUND_BIAS / 2]
+        array[0, creating.max(axis=1).argmin(), -1] = np.nan
+        return array
+
+    for engine in (AlteredEngine, RoundedEngine):
+        check = check_image_engine(engine(tiny_bundle, place_embedding=in_the_weakest_place), golden)
+        assert check.problems == ("place_embedding has values that are no number",)
+
+
 def test_the_order_of_places_does_not_matter(tiny_bundle: Bundle, golden: Golden) -> None:
     order = np.random.default_rng(3).permutation(golden.expected.place_box.shape[1])
     names = ("place_box", "place_embedding", "place_logit")
