@@ -124,7 +124,7 @@ def read_signing_key(path: Path, passphrase: bytes | None = None) -> SigningKey:
         raise ConfigError(str(path), file.line, 1, "this key has a passphrase", mend)
     try:
         private = serialization.load_pem_private_key(file.pem, passphrase if encrypted else None)
-    # TypeError: encrypted in the old form, which has no Ed25519 keys. UnsupportedAlgorithm: a curve such as SM2.
+    # TypeError: locked in the old form, which has no Ed25519 keys; UnsupportedAlgorithm: a curve such as SM2.
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if encrypted and isinstance(error, ValueError):
             raise ConfigError(

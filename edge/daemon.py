@@ -103,7 +103,7 @@ class Daemon:
             link = self._link(broker, outbox, session)
             link.start()
             try:
-                summary = self._fly(outbox, session, pipeline, source)
+                summary = self._fly(outbox, session, pipeline, source, bundle)
             except BaseException as error:
                 self._stop_reason = self._stop_reason or type(error).__name__
                 raise
@@ -125,7 +125,12 @@ class Daemon:
         )
 
     def _fly(
-        self, outbox: Outbox, session: events.Session, pipeline: Pipeline, source: FrameSource
+        self,
+        outbox: Outbox,
+        session: events.Session,
+        pipeline: Pipeline,
+        source: FrameSource,
+        bundle: Bundle,
     ) -> RunSummary:
         """The frame loop. Whatever ends it, active alerts are cleared and all that was found is written."""
         wanted = self._device.source
@@ -133,6 +138,7 @@ class Daemon:
         capture = Capture(source, realtime=wanted.realtime, drop_oldest=wanted.drop == "oldest")
         machine = AlertMachine(pipeline.bank.prompt_list, thresholds=pipeline.bank.thresholds)
         tally = RunTally()
+        flown: set[str] = set()  # precisions; an engine, and what auto is on it, is known at its first frame
 
         def health_now() -> Health:
             return health(
@@ -157,6 +163,9 @@ class Daemon:
         try:
             for frame in capture:
                 result = pipeline.process(frame)
+                if result.precision not in flown:
+                    flown.add(result.precision)
+                    _say_what_was_lost(bundle, result.precision)
                 transitions = machine.update(result.counts, result.tracks, frame.time_s)
                 reporter.report(result, transitions)
                 self._meter.add((time.monotonic_ns() - frame.mono_ns) / 1e9)
@@ -188,6 +197,16 @@ def _say_who_vouches(device: DeviceFile, bundle: Bundle) -> None:
     # Where keys are named, somebody wants signed bundles, even where an unsigned one may still fly.
     doubtful = voucher.ends_soon or (device.trusted_keys and voucher.refusal)
     log.log(logging.WARNING if doubtful else logging.INFO, "%s: %s", bundle.path, voucher.sentence)
+
+
+def _say_what_was_lost(bundle: Bundle, precision: str) -> None:
+    """Warn where the variant that flies failed its accuracy gate, and was let pass by who made the bundle."""
+    gate = next((gate for name, gate in bundle.manifest.gates.items() if name == precision), None)
+    if gate is not None and not gate.passed:
+        lost = "; ".join(gate.problems)
+        log.warning(
+            "%s: %s failed its accuracy gate and flies all the same: %s", bundle.path, precision, lost
+        )
 
 
 def _pipeline(device: DeviceFile, bundle: Bundle, prompts: LoadedPromptList, source: FrameSource) -> Pipeline:

@@ -11,11 +11,13 @@ from typing import Any
 
 from edge.archive import bundle_folder
 from edge.bundle import Bundle, load_bundle
-from edge.engines import create_image_engine
-from edge.golden import GoldenCheck, check_image_engine, check_text_encoder, load_golden
+from edge.engines import ENGINE_NAMES, GPU_ENGINE_NAMES, create_image_engine
+from edge.engines.factory import auto_precisions, text_engine_name
+from edge.golden import Golden, GoldenCheck, check_image_engine, check_text_encoder, load_golden
 from edge.keys import key_id, time_text
 from edge.text_encoder import TextEncoder
 from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256
+from firmware_cfg.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +29,7 @@ class BundleReport:
         bundle: the bundle; every file has the hash that its manifest states. An archive's files are gone.
         signature: one sentence on who vouches for the manifest.
         pinned: whether it is the default bundle that firmware_cfg names.
-        golden: one check per engine and image graph, and one per engine of the text graph.
+        golden: one check per engine and image graph that runs there, and one per engine of the text graph.
         refusal: why the signature is not one of the keys that were named; empty if it is, or none was named.
     """
 
@@ -42,6 +44,11 @@ class BundleReport:
     def ok(self) -> bool:
         """Whether every engine reproduced every golden vector, and a key that was named signed the bundle."""
         return not self.problems
+
+    @property
+    def regressions(self) -> tuple[str, ...]:
+        """What was lost and let pass when the bundle was made, a sentence each; no fault of this machine."""
+        return self.bundle.manifest.regressions
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -66,6 +73,7 @@ class BundleReport:
             "pinned": self.pinned,
             "golden": [asdict(check) for check in self.golden],
             "problems": list(self.problems),
+            "regressions": list(self.regressions),
         }
 
     def _signed_by(self) -> dict[str, Any] | None:
@@ -88,7 +96,10 @@ def verify_bundle(
     *,
     trusted_keys: Sequence[Path] = (),
 ) -> BundleReport:
-    """Verify hashes, say who vouches for the bundle, and run every graph's golden vectors on every engine.
+    """Verify hashes, say who vouches for the bundle, and run the golden vectors on every engine.
+
+    Engines on the processor run every graph. Those on the GPU run what "auto" stands for there, at the size
+    of the golden vectors; the size that flies is judged where its engine is built.
 
     Args:
         path: see `load_bundle`; or an archive.
@@ -99,7 +110,7 @@ def verify_bundle(
     Raises:
         BundleError: what `load_bundle` raises, or golden.npz is damaged.
         ConfigError: a key file cannot be read.
-        EngineError, MissingExtra: an engine cannot run a graph at all.
+        EngineError: there is no such engine. MissingExtra: its runtime is not installed.
     """
     with bundle_folder(path) as folder:
         bundle = load_bundle(folder, trusted_keys=trusted_keys)
@@ -113,19 +124,52 @@ def verify_loaded(
 ) -> BundleReport:
     """`verify_bundle` for a bundle whose hashes `load_bundle` has just verified: runs the golden vectors."""
     golden = load_golden(bundle)
-    checks = []
-    for name in ("openvino",) if engines is None else engines:
-        for precision in bundle.manifest.variants:
-            with closing(create_image_engine(bundle, name, precision, golden.image_size, threads)) as engine:
-                checks.append(check_image_engine(engine, golden))
-        # A cache of its own, empty: what another run has kept proves nothing about this engine.
-        with (
-            TemporaryDirectory() as cache,
-            closing(TextEncoder(bundle, name, threads, cache=Path(cache))) as encoder,
-        ):
-            checks.append(check_text_encoder(name, encoder, golden))
+    names = ("openvino",) if engines is None else tuple(engines)
+    if strangers := [name for name in names if name not in (*ENGINE_NAMES, *GPU_ENGINE_NAMES)]:
+        choices = ", ".join((*ENGINE_NAMES, *GPU_ENGINE_NAMES))
+        raise EngineError(f"there is no engine {strangers[0]!r} (choose one of {choices})")
+    checks: list[GoldenCheck] = []
+    for name in names:
+        checks += _check_images(bundle, golden, name, threads)
+        text = text_engine_name(name)
+        if (text, "text") not in [(check.engine, check.precision) for check in checks]:
+            checks.append(_check_text(bundle, golden, text, threads))
     pinned = bundle.manifest_sha256 == DEFAULT_MANIFEST_SHA256
     return BundleReport(str(bundle.path), bundle, _who_vouches(bundle, pinned), pinned, tuple(checks))
+
+
+def _check_images(bundle: Bundle, golden: Golden, name: str, threads: int | None) -> list[GoldenCheck]:
+    """One check per variant that is run on this engine. One that cannot run is a problem of that variant."""
+    precisions: Sequence[str] = [str(variant) for variant in bundle.manifest.variants]
+    if name in GPU_ENGINE_NAMES:
+        try:
+            precisions = auto_precisions(bundle, name)
+        except EngineError as error:
+            return [_cannot_run(name, "auto", error)]
+    checks = []
+    for precision in precisions:
+        try:
+            with closing(create_image_engine(bundle, name, precision, golden.image_size, threads)) as engine:
+                checks.append(check_image_engine(engine, golden))
+        except EngineError as error:
+            checks.append(_cannot_run(name, precision, error))
+    return checks
+
+
+def _check_text(bundle: Bundle, golden: Golden, name: str, threads: int | None) -> GoldenCheck:
+    # A cache of its own, empty: what another run has kept proves nothing about this engine.
+    with (
+        TemporaryDirectory() as cache,
+        closing(TextEncoder(bundle, name, threads, cache=Path(cache))) as encoder,
+    ):
+        try:
+            return check_text_encoder(name, encoder, golden)
+        except EngineError as error:
+            return _cannot_run(name, "text", error)
+
+
+def _cannot_run(name: str, precision: str, error: EngineError) -> GoldenCheck:
+    return GoldenCheck(name, precision, {}, 0, 0, (str(error),))
 
 
 def _who_vouches(bundle: Bundle, pinned: bool) -> str:

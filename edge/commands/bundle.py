@@ -55,9 +55,10 @@ def verify(
         for check in report.golden:
             largest = ", ".join(f"{name} {value:.2g}" for name, value in check.differences.items())
             places = f"; {check.places - check.missing} of {check.places} places" if check.places else ""
-            typer.echo(
-                f"{check.engine} {check.precision}: {'off' if check.problems else 'ok'} ({largest}{places})"
-            )
+            measured = f" ({largest}{places})" if largest else ""
+            typer.echo(f"{check.engine} {check.precision}: {'off' if check.problems else 'ok'}{measured}")
+        for sentence in report.regressions:
+            typer.echo(f"lost when this bundle was made, and let pass: {sentence}")
         for problem in report.problems:
             typer.echo(problem, err=True)
     if not report.ok:

@@ -16,7 +16,7 @@ import pytest
 from compile.signing_keys import generate_key
 from edge.alerts import Transition
 from edge.broker import free_port
-from edge.bundle import Bundle
+from edge.bundle import Bundle, write_manifest
 from edge.daemon import OUTBOX_NAME, Daemon
 from edge.frames import Frame, RgbImage
 from edge.outbox import Outbox
@@ -330,6 +330,37 @@ def test_a_bundle_that_nobody_signed_is_a_warning_where_keys_are_named(
         assert [record.levelno for record in caplog.records if record.message.endswith(": unsigned")] == [
             level
         ]
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_variant_that_failed_its_gate_flies_with_one_warning(
+    device_file: DeviceFile,
+    bundle_copy: Path,
+    manifest_fields: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    failed: bool,
+) -> None:
+    problems = ["mean cosine 0.9 is below 0.99"] if failed else []
+    gate = {
+        "probe": "shipped",
+        "engine": "openvino",
+        "images": 1,
+        "places": 1,
+        "cosine_mean": 0.9,
+        "cosine_min": 0.8,
+        "passed": not failed,
+        "problems": problems,
+    }
+    lost = [f"fp32 on openvino: {problem}" for problem in problems]
+    write_manifest(bundle_copy, {**manifest_fields, "gates": {"fp32": gate}, "regressions": lost})
+    engine = device_file.engine.model_copy(update={"precision": "fp32"})
+    device = device_file.model_copy(update={"bundle": str(bundle_copy), "engine": engine})
+    caplog.set_level(logging.WARNING, "edge.daemon")
+    Daemon(device, source=Squares("...")).run()
+    assert [record.message for record in caplog.records if "accuracy gate" in record.message] == [
+        f"{bundle_copy}: fp32 failed its accuracy gate and flies all the same: {problem}"
+        for problem in problems
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import edge.verify as verify_module
 from compile.sign import sign_bundle
 from compile.signing_keys import generate_key
-from edge.bundle import Bundle, load_bundle
+from edge.bundle import Bundle, load_bundle, write_manifest
+from edge.cli import app
 from edge.keys import time_text
 from edge.verify import verify_bundle, verify_loaded
+from firmware_cfg.errors import EngineError
 
 
 def test_verify_runs_every_graph_on_every_engine(bundle_copy: Path) -> None:
@@ -83,3 +87,65 @@ def test_a_loaded_bundle_is_not_hashed_again(tiny_bundle: Bundle) -> None:
     assert report.ok
     assert report.bundle is tiny_bundle
     assert report.name == str(tiny_bundle.path)
+
+
+def with_variants(
+    folder: Path, fields: dict[str, Any], variants: tuple[str, ...], failed: tuple[str, ...] = ()
+) -> Bundle:
+    """The bundle with the same graph under more names, of which some failed their accuracy gate."""
+    files = {name: "image.onnx" if name == "fp32" else f"image.{name}.onnx" for name in variants}
+    for name in files.values():
+        if name != "image.onnx":
+            (folder / name).write_bytes((folder / "image.onnx").read_bytes())
+    gate = {
+        "probe": "p",
+        "engine": "openvino",
+        "images": 1,
+        "cosine_mean": 0.9,
+        "cosine_min": 0.8,
+        "places": 1,
+    }
+    gates = {
+        name: {**gate, "passed": name not in failed, "problems": ["cosine 0.9"] if name in failed else []}
+        for name in variants
+    }
+    regressions = [f"{name} on openvino: cosine 0.9" for name in failed]
+    write_manifest(folder, {**fields, "variants": files, "gates": gates, "regressions": regressions})
+    return load_bundle(folder)
+
+
+def test_what_was_let_pass_is_told_and_no_problem_of_this_machine(
+    bundle_copy: Path, manifest_fields: dict[str, Any]
+) -> None:
+    with_variants(bundle_copy, manifest_fields, ("fp32", "int8"), failed=("int8",))
+    told = CliRunner().invoke(app, ["bundle", "verify", str(bundle_copy)])
+    assert told.exit_code == 0
+    assert "lost when this bundle was made, and let pass: int8 on openvino: cosine 0.9\n" in told.stdout
+    assert "openvino int8: ok (" in told.stdout
+    report = json.loads(CliRunner().invoke(app, ["bundle", "verify", str(bundle_copy), "--json"]).stdout)
+    assert report["regressions"] == ["int8 on openvino: cosine 0.9"]
+    assert report["ok"]
+
+
+def test_a_variant_that_cannot_run_is_a_problem_and_the_others_are_still_run(
+    bundle_copy: Path, manifest_fields: dict[str, Any]
+) -> None:
+    bundle = with_variants(bundle_copy, manifest_fields, ("int8", "fp32"))
+    (bundle_copy / "image.int8.onnx").write_bytes(b"no graph")
+    write_manifest(bundle_copy, {**manifest_fields, "variants": bundle.manifest.variants})
+    report = verify_bundle(bundle_copy)
+    assert [(check.precision, bool(check.problems)) for check in report.golden] == [
+        ("int8", True),
+        ("fp32", False),
+        ("text", False),
+    ]
+    (problem,) = report.problems
+    assert problem.startswith(f"openvino int8: {bundle_copy / 'image.int8.onnx'}")
+    shown = CliRunner().invoke(app, ["bundle", "verify", str(bundle_copy)])
+    assert shown.exit_code == 1
+    assert "openvino int8: off\n" in shown.stdout
+
+
+def test_an_engine_that_there_is_not_is_no_problem_of_the_bundle(tiny_bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match=r"there is no engine 'tensorflow' \(choose one of openvino, "):
+        verify_loaded(tiny_bundle, ("tensorflow",))
