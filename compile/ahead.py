@@ -8,7 +8,7 @@ from rich.console import Console
 
 from edge.bundle import Bundle
 from edge.engines.tensorrt.build import BuildOptions, build_plan
-from edge.engines.tensorrt.library import RTX, load_library
+from edge.engines.tensorrt.library import Library
 from edge.engines.tensorrt.progress import shown_progress
 from edge.manifest import Precision
 
@@ -28,13 +28,12 @@ class AheadBuild:
     seconds: float
 
 
-def build_ahead(bundle: Bundle, console: Console) -> tuple[AheadBuild, ...]:
-    """Compile the bundle's fp16 and int8 graphs for TARGET with tensorrt_rtx; the plans are thrown away.
+def compile_ahead(bundle: Bundle, library: Library, console: Console) -> tuple[AheadBuild, ...]:
+    """Compile the bundle's fp16 and int8 graphs for TARGET; the plans are thrown away.
 
     An engine is built on the device that flies it. What is proved here is that the graphs parse, type and
-    compile. Raises MissingExtra without tensorrt_rtx, EngineError where it refuses a graph.
+    compile. library: tensorrt_rtx. Raises EngineError where it refuses a graph.
     """
-    library = load_library(RTX)
     console.print(f"building ahead of time with {library} for {TARGET}")
     size = bundle.manifest.image_sizes[0]
     found = []

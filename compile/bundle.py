@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from compile.ahead import AheadBuild, build_ahead
+from compile.ahead import AheadBuild, compile_ahead
 from compile.calibrate import calibrate
 from compile.export import HALF_IMAGE_GRAPH, IMAGE_GRAPH, export_image_graph
 from compile.gate.measure import gate_bundle, measure
@@ -25,12 +26,14 @@ from compile.quantize.images import CalibrationImages
 from compile.quantize.run import INT8_GRAPH, QuantizeOptions, QuantizeReport, quantize_image_graph
 from compile.text_graph import run_text_graph, write_text_graph
 from edge.bundle import Bundle, load_bundle, write_manifest
+from edge.engines.tensorrt.library import RTX, load_library
 from edge.golden import GoldenCheck
 from edge.manifest import (
     CALIBRATION_NAME,
     CARD_NAME,
     GOLDEN_NAME,
     MANIFEST_NAME,
+    SIZE_MULTIPLE,
     TOKENIZER_NAME,
     Precision,
     Target,
@@ -63,7 +66,7 @@ class BundleOptions:
     Attributes:
         recipe: of the checkpoint: its sets calibrate the scores and the ranges of int8.
         data: the folder that these sets lie in.
-        target: the device that it is for; all but "cpu" are built for ahead of time, where tensorrt_rtx is.
+        target: the device that it is for; for all but "cpu" the graphs are also compiled ahead of time.
         image_size: (width, height) of a CLIP tower's tile; default: its native square.
         images: a folder of images for the ranges of int8, instead of the recipe's training images.
         quantize: how hard to look for layers that int8 hurts.
@@ -118,40 +121,47 @@ def compile_bundle(source: Path, out: Path, options: BundleOptions, console: Con
 
     Raises UsageError where `out` holds something else than a bundle; BundleError where the text tower or a
     variant lost too much, or an engine does not reproduce the golden vectors; EngineError where the target's
-    builder refuses a graph.
+    builder refuses a graph; MissingExtra where that builder is not installed.
     """
     out = out.absolute()
     recover_folder(out)
     if out.exists() and not _is_bundle_or_empty(out):
         raise UsageError(f"{out}: holds something else than a bundle (choose another folder with --out)")
     checkpoint = open_checkpoint(source)
+    # What can be wrong with the options is found before minutes of work.
+    sizes = _image_sizes(checkpoint, options.image_size)
+    probe = load_probe(options.probe) if options.probe else shipped_probe()
+    teacher = _teacher(options.teacher, checkpoint) if options.teacher else None
+    library = load_library(RTX) if options.target != "cpu" else None
     with _replaced_when_done(out) as folder:
-        fields, quantized = _write_parts(checkpoint, folder, options, console)
+        fields, quantized = _write_parts(checkpoint, folder, sizes, options, console)
         first = write_manifest(folder, fields)
         bundle = load_bundle(folder)
         console.print(f"verifying on {', '.join(PARITY_ENGINES)}")
         report = verify_loaded(bundle, PARITY_ENGINES)
         if report.problems:
             raise BundleError(f"{out}: not written: {'; '.join(report.problems)}")
-        ahead = build_ahead(bundle, console) if options.target != "cpu" else ()
+        ahead = compile_ahead(bundle, library, console) if library else ()
         console.print("measuring what each variant lost")
-        probe = load_probe(options.probe) if options.probe else shipped_probe()
         gates = gate_bundle(bundle, checkpoint, probe)
-        taught = _beside_teacher(bundle, options.teacher, probe) if options.teacher else None
+        taught = _beside_teacher(bundle, teacher, probe) if teacher else None
         fields["regressions"] = regressions_of(gates, options.allow_regression)
         fields["gates"] = {precision: result.record() for precision, result in gates.items()}
         fields["accuracy"]["parity"] = [_parity(check) for check in report.golden]
         write_manifest(folder, fields, hashes=first.files)
     bundle = load_bundle(out)
-    sizes = {file.name: file.stat().st_size for file in sorted(out.iterdir())}
-    return Compiled(bundle, report, quantized, gates, taught, ahead, sizes)
+    weighed = {file.name: file.stat().st_size for file in sorted(out.iterdir())}
+    return Compiled(bundle, report, quantized, gates, taught, ahead, weighed)
 
 
 def _write_parts(
-    checkpoint: AnyCheckpoint, folder: Path, options: BundleOptions, console: Console
+    checkpoint: AnyCheckpoint,
+    folder: Path,
+    sizes: tuple[tuple[int, int], ...],
+    options: BundleOptions,
+    console: Console,
 ) -> tuple[dict[str, Any], QuantizeReport]:
     """All files but the manifest, and what the manifest will say of them."""
-    sizes = _image_sizes(checkpoint, options.image_size)
     console.print("exporting the image graph in float32 and float16")
     export_image_graph(checkpoint, folder, sizes[0] if isinstance(checkpoint, ClipCheckpoint) else None)
     console.print("exporting the text tower, weights only in int8")
@@ -212,24 +222,36 @@ def manifest_fields(
     }
 
 
-def _beside_teacher(bundle: Bundle, teacher: Path, probe: Probe) -> GateResult:
+def _teacher(path: Path, student: AnyCheckpoint) -> AnyCheckpoint:
+    """The teacher's checkpoint. Raises UsageError where its embeddings are no match for the student's."""
+    teacher = open_checkpoint(path)
+    theirs, own = model_facts(teacher).embedding_width, model_facts(student).embedding_width
+    if theirs != own:
+        raise UsageError(f"{path}: its embeddings are {theirs} wide, the student's {own}: not its teacher")
+    return teacher
+
+
+def _beside_teacher(bundle: Bundle, teacher: AnyCheckpoint, probe: Probe) -> GateResult:
     """The float32 variant measured against another checkpoint than its own, by that one's thresholds."""
     runtime = BundleRuntime(bundle, precision="fp32")
-    return measure(
-        CheckpointRuntime(open_checkpoint(teacher)), {"fp32": runtime}, bundle.calibration, probe, "openvino"
-    )["fp32"]
+    found = measure(CheckpointRuntime(teacher), {"fp32": runtime}, bundle.calibration, probe, "openvino")
+    return found["fp32"]
 
 
 def _image_sizes(
     checkpoint: AnyCheckpoint, image_size: tuple[int, int] | None
 ) -> tuple[tuple[int, int], ...]:
     """The tiles of the bundle: all that a light tower is measured at, or the one of a CLIP tower's graph."""
-    known = model_facts(checkpoint).image_sizes
-    if isinstance(checkpoint, ClipCheckpoint):
-        return (image_size or known[0],)
-    if image_size is not None:
-        raise UsageError(f"{checkpoint.spec.model} takes any size of tile (leave --image-size out)")
-    return known
+    facts = model_facts(checkpoint)
+    if not isinstance(checkpoint, ClipCheckpoint):
+        if image_size is not None:
+            raise UsageError(f"{checkpoint.spec.model} takes any size of tile (leave --image-size out)")
+        return tuple(facts.image_sizes)
+    width, height = size = image_size or facts.image_sizes[0]
+    step = math.lcm(facts.stride, SIZE_MULTIPLE)
+    if width % step or height % step or min(size) < step:
+        raise UsageError(f"--image-size {width}x{height}: {checkpoint.spec.model} takes multiples of {step}")
+    return (size,)
 
 
 def _parity(check: GoldenCheck) -> dict[str, Any]:

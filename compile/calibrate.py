@@ -18,7 +18,7 @@ from edge.calibration import Calibration
 from edge.engines.base import F32, EngineOutput
 from edge.frames import RgbImage
 from edge.letterbox import Letterbox, best_image_size, letterbox
-from firmware_cfg.errors import RemoteclipError
+from firmware_cfg.errors import RemoteclipError, UsageError
 from training.checkpoint import AnyCheckpoint
 from training.evaluation.vocabulary import OBJECT_SENTENCES
 from training.models.lite import POSITION_WIDTH
@@ -90,6 +90,7 @@ def calibrate(
     A recipe without caption sets says nothing of whole images: these keep the shipped bundle's fit and null
     scenes, which suits checkpoints that go on from what ships.
     """
+    shipped = None if recipe.caption_sets else _shipped_scenes(checkpoint)
     model = _Model(checkpoint, sizes)
     found = [_object_evidence(model, spec, root) for spec in recipe.object_sets]
     logit = np.concatenate([e.logit for e in found])
@@ -98,7 +99,7 @@ def calibrate(
         raise RemoteclipError(
             f"{root}: validation images show no objects, or nothing else; nothing to calibrate on"
         )
-    if recipe.caption_sets:
+    if shipped is None:
         cosine, same, captioned = _scene_evidence(model, recipe, root)
         if not same.any() or same.all():
             raise RemoteclipError(
@@ -106,7 +107,6 @@ def calibrate(
             )
         platt_scene = platt(cosine, same, balanced=True)
     else:
-        shipped = load_bundle(DEFAULT).calibration
         platt_scene, captioned = shipped.platt_scene, shipped.null_scenes
     rng = np.random.default_rng(0)
     return Calibration(
@@ -117,6 +117,18 @@ def calibrate(
         false_alarm_rate_object=FALSE_ALARM_OBJECT,
         false_alarm_rate_scene=FALSE_ALARM_SCENE,
     )
+
+
+def _shipped_scenes(checkpoint: AnyCheckpoint) -> Calibration:
+    """The shipped bundle's calibration, for a checkpoint that goes on from what ships."""
+    bundle = load_bundle(DEFAULT)
+    width = model_facts(checkpoint).embedding_width
+    if width != bundle.manifest.embedding_width:
+        raise UsageError(
+            f"the recipe has no caption sets to calibrate whole images on, and the shipped bundle's fit is of"
+            f" embeddings {bundle.manifest.embedding_width} wide, not {width} (give it caption_sets)"
+        )
+    return bundle.calibration
 
 
 def platt(

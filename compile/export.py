@@ -44,7 +44,7 @@ def export_image_graph(
     """Write the image graph into `folder`: image.onnx, image.fp16.onnx and the weights that they share.
 
     image.onnx computes in float32, image.fp16.onnx in float16 up to the embeddings. Both read the float16
-    tensors of image.weights: the checkpoint's values are half precision numbers already. image_size: see
+    tensors of image.weights: most checkpoints hold such numbers, others are rounded. image_size: see
     `image_graph`. Raises RemoteclipError where the graph cannot be exported, OSError from the disk.
     """
     save_image_graphs(image_graph(checkpoint, image_size), folder)

@@ -64,13 +64,23 @@ def save_graphs(folder: Path, models: Mapping[str, onnx.ModelProto], weights: st
     write_atomically(folder / weights, bytes(blob))
     for name, model in models.items():
         write_atomically(folder / name, model.SerializeToString(deterministic=True))
-        check_file(folder / name)
+        _check_file(folder / name)
 
 
-def check_file(path: Path) -> None:
+def write_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Check a model that has its weights inside, then write it atomically. Raises BundleError, OSError."""
+    _check(model, path)
+    write_atomically(path, model.SerializeToString(deterministic=True))
+
+
+def _check_file(path: Path) -> None:
     """Run ONNX's checker with full type and shape inference. Raises BundleError."""
+    _check(str(path), path)
+
+
+def _check(model: onnx.ModelProto | str, path: Path) -> None:
     try:
-        onnx.checker.check_model(str(path), full_check=True)
+        onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BundleError(f"{path}: not a valid ONNX graph: {' '.join(str(error).split())}") from error
 
@@ -101,7 +111,12 @@ def _parse(path: Path) -> onnx.ModelProto:
 def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
     external = [tensor for tensor in model.graph.initializer if uses_external_data(tensor)]
     for tensor in external:
-        info = ExternalDataInfo(tensor)
+        try:
+            info = ExternalDataInfo(tensor)
+        except ValueError as error:
+            raise BundleError(
+                f"{path}: says nothing sensible of where {tensor.name} lies: {error}"
+            ) from error
         file = path.parent / info.location
         try:
             size = os.stat(file).st_size

@@ -136,13 +136,15 @@ def _retype(node: onnx.NodeProto) -> None:
         if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
             attribute.i = TensorProto.FLOAT16
         elif attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type == TensorProto.FLOAT:
-            value = numpy_helper.to_array(attribute.t).astype(np.float16)
-            attribute.t.CopyFrom(numpy_helper.from_array(value, attribute.t.name))
+            name = attribute.t.name
+            attribute.t.CopyFrom(_halved(attribute.t))
+            attribute.t.name = name
 
 
 def _halved(tensor: onnx.TensorProto) -> onnx.TensorProto:
     array = numpy_helper.to_array(tensor)
-    if array.size and np.abs(array).max() > np.finfo(np.float16).max:
+    # "not <=" so that what is no number is refused too.
+    if array.size and not np.abs(array).max() <= np.finfo(np.float16).max:
         raise RemoteclipError(
             f"{tensor.name}: weights beyond what float16 holds (did the training run diverge?)"
         )

@@ -9,10 +9,9 @@ import numpy as np
 import onnxruntime as ort
 
 from compile.export import export_text_tower
-from compile.graph_file import check_file, copy_of
+from compile.graph_file import copy_of, write_graph
 from compile.weight_only import quantize_weights
 from edge.engines.base import F32
-from edge.files import write_atomically
 from firmware_cfg.errors import BundleError
 from training.checkpoint import AnyCheckpoint
 from training.torch_engine import TorchTextEncoder
@@ -40,9 +39,7 @@ def write_text_graph(checkpoint: AnyCheckpoint, file: Path) -> float:
     exact = TorchTextEncoder(checkpoint).encode(_PROBE)
     cosine = -1.0
     for four_bits in (True, False):
-        model = quantize_weights(copy_of(exported), four_bits)
-        write_atomically(file, model.SerializeToString(deterministic=True))
-        check_file(file)
+        write_graph(quantize_weights(copy_of(exported), four_bits), file)
         cosine = float((run_text_graph(file, checkpoint, _PROBE) * exact).sum(axis=1).min())
         if cosine >= LEAST_COSINE:
             return cosine

@@ -93,6 +93,9 @@ class Gate(BaseModel):
     mean_recall_chance: float | None = Field(default=None, ge=0, description="As count_mae_chance")
     passed: bool = Field(description="Whether every limit held")
     problems: tuple[str, ...] = Field(default=(), description="The limits that did not, a sentence each")
+    remarks: tuple[str, ...] = Field(
+        default=(), description="Losses beyond a limit that a set of this size shows by chance, too"
+    )
 
     @model_validator(mode="after")
     def _passed_without_problems(self) -> Gate:

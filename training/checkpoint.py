@@ -31,6 +31,7 @@ from training.checkpoint_folder import (
     StoredCheckpoint,
     read_document,
     read_folder,
+    require_finite,
     stored_weights,
     widened,
     write_folder,
@@ -264,6 +265,7 @@ def _weights_file(file: Path) -> ClipCheckpoint:
             f" RemoteCLIP-{TOWERS[1]}.pt)"
         )
     towers = create_tower(named[0], file).eval()
+    require_finite(towers.state_dict(), file)
     return ClipCheckpoint(towers.spec, towers, "", sha256_of_file(file), {}, "")
 
 

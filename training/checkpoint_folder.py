@@ -119,7 +119,17 @@ def read_folder(folder: Path) -> StoredCheckpoint:
         state = widened(load(weights))
     except SafetensorError as error:
         raise CheckpointError(f"{folder / WEIGHTS_FILE}: damaged ({error}); copy it again") from error
+    require_finite(state, folder / WEIGHTS_FILE)
     return StoredCheckpoint(folder, document, state, hashlib.sha256(weights).hexdigest(), metrics, card)
+
+
+def require_finite(state: Mapping[str, Tensor], file: Path) -> None:
+    """Raise CheckpointError naming the first weights that hold NaN or infinite numbers."""
+    for name, value in state.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise CheckpointError(
+                f"{file}: {name} holds NaN or infinite numbers (did the run diverge?)"
+            )
 
 
 def _bytes(folder: Path, name: str) -> bytes:

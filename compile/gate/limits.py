@@ -52,7 +52,20 @@ _ROUNDING = 1e-9
 
 def problems_of(gate: Gate, limits: Limits) -> tuple[str, ...]:
     """What exceeds the limits, a sentence each. Only the measurements of `gate` are read, not its verdict."""
-    return (*_cosines(gate, limits), *_places(gate, limits), *_counts(gate, limits), *_recall(gate, limits))
+    return (
+        *_cosines(gate, limits),
+        *_places(gate, limits),
+        *_counts(gate, limits.count_rise, _rise_by_chance(gate, limits)),
+        *_recall(gate, limits.recall_drop, _drop_by_chance(gate, limits)),
+    )
+
+
+def remarks_of(gate: Gate, limits: Limits) -> tuple[str, ...]:
+    """What exceeds the limits and passes, because chance does as much on so small a set; a sentence each."""
+    if problems_of(gate, limits):
+        return ()
+    found = (*_counts(gate, limits.count_rise, 0.0), *_recall(gate, limits.recall_drop, 0.0))
+    return tuple(f"{sentence}: no more than chance does on so few images" for sentence in found)
 
 
 def _cosines(gate: Gate, limits: Limits) -> list[str]:
@@ -80,11 +93,25 @@ def _places(gate: Gate, limits: Limits) -> list[str]:
     return found
 
 
-def _counts(gate: Gate, limits: Limits) -> list[str]:
+def _rise_by_chance(gate: Gate, limits: Limits) -> float:
+    if not gate.counts:
+        return 0.0
+    most = BY_CHANCE * limits.count_rise * (gate.count_mae_reference or 0.0)
+    return max(min(gate.count_mae_chance or 0.0, most), SPARE_COUNTS / gate.counts)
+
+
+def _drop_by_chance(gate: Gate, limits: Limits) -> float:
+    if not gate.captioned:
+        return 0.0
+    most = BY_CHANCE * limits.recall_drop
+    return max(min(gate.mean_recall_chance or 0.0, most), SPARE_ANSWERS / (6 * gate.captioned))
+
+
+def _counts(gate: Gate, share: float, by_chance: float) -> list[str]:
     before, after = gate.count_mae_reference, gate.count_mae
     if before is None or after is None:
         return []
-    rise = _allowed(limits.count_rise * before, gate.count_mae_chance, SPARE_COUNTS / gate.counts)
+    rise = max(share * before, by_chance)
     if after <= before + rise + _ROUNDING:
         return []
     return [
@@ -93,18 +120,14 @@ def _counts(gate: Gate, limits: Limits) -> list[str]:
     ]
 
 
-def _recall(gate: Gate, limits: Limits) -> list[str]:
+def _recall(gate: Gate, points: float, by_chance: float) -> list[str]:
     before, after = gate.mean_recall_reference, gate.mean_recall
     if before is None or after is None:
         return []
-    drop = _allowed(limits.recall_drop, gate.mean_recall_chance, SPARE_ANSWERS / (6 * gate.captioned))
+    drop = max(points, by_chance)
     if after >= before - drop - _ROUNDING:
         return []
     return [
         f"mean recall fell from {before:.2%} to {after:.2%}, allowed {100 * drop:.2f} points"
         f" ({gate.captioned} images with sentences)"
     ]
-
-
-def _allowed(limit: float, chance: float | None, spare: float) -> float:
-    return max(limit, min(chance or 0.0, BY_CHANCE * limit), spare)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compile.gate.limits import LIMITS, problems_of
+from compile.gate.limits import LIMITS, problems_of, remarks_of
 from edge.engines.base import F32
 from edge.manifest import Gate, Precision
 from firmware_cfg.errors import BundleError
@@ -71,8 +71,9 @@ class GateResult:
             mean_recall_chance=_chance(self.hits, self.hits_reference),
             passed=True,
         )
-        problems = problems_of(measured, LIMITS[self.precision])
-        return measured.model_copy(update={"passed": not problems, "problems": problems})
+        limits = LIMITS[self.precision]
+        problems, remarks = problems_of(measured, limits), remarks_of(measured, limits)
+        return measured.model_copy(update={"passed": not problems, "problems": problems, "remarks": remarks})
 
     def _confused(self, found: int) -> float | None:
         """None where there is nothing to take one for another."""

@@ -10,14 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from compile.graph_file import check_file, load_graph
+from compile.graph_file import load_graph, write_graph
 from compile.half import widen_weights
 from compile.quantize.images import CalibrationImages
 from compile.quantize.layers import Body, body_of, static_size
 from compile.quantize.qdq import insert_qdq, store_small
 from compile.quantize.ranges import measure_activations
 from compile.quantize.sensitivity import Judge, Sensitivity, search
-from edge.files import write_atomically
 from firmware_cfg.errors import BundleError, UsageError
 
 INT8_GRAPH = "image.int8.onnx"
@@ -34,7 +33,7 @@ class QuantizeOptions:
     """
 
     floats: tuple[str, ...] = ()
-    target: float = 0.9995
+    target: float = 0.9998
     most_float: int = 3
     least_win: float = 0.2
     judged_on: int = 24
@@ -100,10 +99,8 @@ def quantize_image_graph(
     found = search(judge, body, start, options.target, options.most_float, options.least_win)
     layers = [name for name in body.layers if body.labels[name] not in found.floats]
     quantized = store_small(insert_qdq(model, activations, layers, body.op_types))
-    data = quantized.SerializeToString(deterministic=True)
-    write_atomically(out, data)
-    check_file(out)
-    return QuantizeReport(len(body.layers), found, len(images.paths), images.warning, len(data))
+    write_graph(quantized, out)
+    return QuantizeReport(len(body.layers), found, len(images.paths), images.warning, out.stat().st_size)
 
 
 def layer_called(body: Body, label: str, source: Path) -> str:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -10,13 +11,14 @@ from rich.console import Console
 from compile import bundle as module
 from compile.bundle import VARIANTS, BundleOptions, compile_bundle, manifest_fields
 from compile.golden import synthetic_scene
+from edge.engines.tensorrt import library
 from edge.manifest import Manifest
-from firmware_cfg.errors import UsageError
+from firmware_cfg.errors import MissingExtra, RemoteclipError, UsageError
 from training.checkpoint import ModelSpec, load_checkpoint, save_checkpoint
 from training.errors import CheckpointError, DataError
 from training.models.lite import LiteImageTower
 from training.models.text import TextTower
-from training.recipe import Recipe, default_recipe, load_recipe
+from training.recipe import DEFAULT_CHECKPOINT, Recipe, default_recipe, load_recipe
 from training.torch_engine import LITE_IMAGE_SIZES
 
 QUIET = Console(stderr=True, quiet=True)
@@ -83,6 +85,33 @@ def test_a_folder_with_something_else_in_it_is_never_replaced(
 def test_a_folder_that_is_no_checkpoint_says_so(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"model\.json: cannot be read"):
         compile_bundle(tmp_path / "nowhere", tmp_path / "out", BundleOptions(recipe, tmp_path), QUIET)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"image_size": (224, 224)}, "remoteclip-lite0 takes any size of tile"),
+        ({"teacher": DEFAULT_CHECKPOINT}, "its embeddings are 256 wide, the student's 32"),
+        ({"probe": Path("nowhere")}, "nowhere: no such folder"),
+    ],
+)
+def test_wrong_options_are_found_before_the_work(
+    checkpoint: Path, recipe: Recipe, tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    options = replace(BundleOptions(recipe, tmp_path), **changes)
+    with pytest.raises(RemoteclipError, match=problem):
+        compile_bundle(checkpoint, tmp_path / "out", options, QUIET)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_whose_builder_is_missing_names_the_extra(
+    checkpoint: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(library._MODULES, library.RTX, ())
+    options = BundleOptions(recipe, tmp_path, target="jetson-orin")
+    with pytest.raises(MissingExtra, match=r"remoteclip-edge\[rtx\]"):
+        compile_bundle(checkpoint, tmp_path / "out", options, QUIET)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,8 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compile.calibrate import _ignored, _near, _sample, platt
-from firmware_cfg.errors import RemoteclipError
+from compile.calibrate import _ignored, _near, _sample, calibrate, platt
+from firmware_cfg.errors import RemoteclipError, UsageError
+from training.checkpoint import Checkpoint, ModelSpec
+from training.models.lite import LiteImageTower
+from training.models.text import TextTower
+from training.recipe import default_recipe, load_recipe
 from training.samples import object_sample
 
 
@@ -58,3 +62,12 @@ def test_a_bank_is_thinned_without_repetition() -> None:
     chosen = _sample(bank, 20, np.random.default_rng(0))
     assert len(np.unique(chosen)) == 20
     np.testing.assert_array_equal(_sample(bank, 100, np.random.default_rng(0)), bank)
+
+
+def test_the_shipped_fit_of_whole_images_is_not_lent_to_another_space(tmp_path: Path) -> None:
+    spec = ModelSpec(1, "remoteclip-lite0", "tf_efficientnet_lite0", "all-MiniLM-L6-v2", 32, 24, "research")
+    tower, text = LiteImageTower(32, 24, pretrained=False).eval(), TextTower(32).eval()
+    checkpoint = Checkpoint(spec, tower, text, "0" * 64, {}, "")
+    recipe = load_recipe(default_recipe()).model_copy(update={"caption_sets": []})
+    with pytest.raises(UsageError, match=r"256 wide, not 32 \(give it caption_sets\)"):
+        calibrate(checkpoint, recipe, tmp_path, ((640, 384),))

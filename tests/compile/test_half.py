@@ -61,6 +61,12 @@ def test_weights_beyond_half_precision_are_refused() -> None:
         halve_body(tower_model(1e6))
 
 
+@pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_refused(fault: float) -> None:
+    with pytest.raises(RemoteclipError, match="w: weights beyond what float16 holds"):
+        halve_weights(scaled_model(np.full((16, 16), fault, np.float32)))
+
+
 def test_widened_weights_are_the_graph_that_was_halved() -> None:
     model = scaled_model(RNG.normal(size=500).astype(np.float16).astype(np.float32))
     wide = widen_weights(halve_weights(copy_of(model)))

@@ -211,6 +211,16 @@ def test_a_damaged_file_is_named(copy: Path, damage: Callable[[Path], None], mes
     assert "\n" not in str(caught.value)
 
 
+def test_weights_that_are_no_numbers_are_named(copy: Path) -> None:
+    state = load_file(copy / WEIGHTS_FILE)
+    state["image.box.weight"][0, 0] = torch.nan
+    replaced(copy / WEIGHTS_FILE, save(state))
+    with pytest.raises(
+        CheckpointError, match=r"weights\.safetensors: image\.box\.weight holds NaN or infinite"
+    ):
+        load_checkpoint(copy)
+
+
 @pytest.fixture(scope="module")
 def clip_towers(tmp_path_factory: pytest.TempPathFactory) -> ClipTowers:
     config = {

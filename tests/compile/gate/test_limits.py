@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compile.gate.limits import LIMITS, problems_of
+from compile.gate.limits import LIMITS, problems_of, remarks_of
 from edge.manifest import Gate
 
 INT8 = LIMITS["int8"]
@@ -110,3 +110,14 @@ def test_who_loses_more_never_has_fewer_problems(
         mean_recall=recall - more,
     )
     assert len(problems_of(loses_more, INT8)) >= len(problems_of(loses, INT8))
+
+
+def test_what_passes_by_chance_is_remarked_on() -> None:
+    small = {"counts": 400, "count_mae_chance": 0.06, "captioned": 40, "mean_recall_chance": 0.02}
+    lost = gate(**small, count_mae=0.55, mean_recall=0.19)
+    assert problems_of(lost, INT8) == ()
+    first, second = remarks_of(lost, INT8)
+    assert first.startswith("counting error rose from 0.500 to 0.550, allowed 0.525")
+    assert second.startswith("mean recall fell from 20.00% to 19.00%, allowed 0.50 points")
+    assert remarks_of(gate(**small), INT8) == ()
+    assert remarks_of(gate(**small, count_mae=0.9), INT8) == ()  # a problem, which needs no remark
