@@ -17,7 +17,7 @@ from rich.console import Console
 
 from compile.export import HALF_IMAGE_GRAPH, IMAGE_GRAPH, IMAGE_WEIGHTS, export_image_graph
 from compile.quantize.images import CalibrationImages
-from compile.quantize.run import QuantizeOptions, quantize_image_graph
+from compile.quantize.run import INT8_GRAPH, QuantizeOptions, quantize_image_graph
 from edge.bundle import load_bundle
 from edge.engines.tensorrt.build import BuildOptions, build_plan
 from edge.engines.tensorrt.library import RTX, Library, load_library
@@ -25,7 +25,6 @@ from firmware_cfg.errors import MissingExtra
 from training.checkpoint import open_checkpoint, save_clip_checkpoint
 from training.towers.clip import create_tower
 
-INT8_GRAPH = "image.int8.onnx"
 VIT_B_32 = {
     "embed_dim": 512,
     "vision_cfg": {"image_size": 224, "layers": 2, "width": 768, "patch_size": 32},
@@ -68,6 +67,10 @@ def compiled(rtx: Library, graph: Path, precision: str, size: tuple[int, int]) -
     built = build_plan(rtx, graph, precision, BuildOptions(size, targets=("sm86",)))
     assert built.typing == "strong"
     return len(built.data)
+
+
+def test_the_shipped_bundle_has_what_a_gpu_wants() -> None:
+    assert {"fp16", "int8"} <= {precision for precision, _ in SHIPPED}
 
 
 @pytest.mark.parametrize(("precision", "name"), SHIPPED)
