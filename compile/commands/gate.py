@@ -88,7 +88,7 @@ def gate(
                 f"{probe.name}: the checkpoint finds nothing on these images: only embeddings were compared"
             )
     for name, record in records.items():
-        for problem in record.problems:
-            typer.echo(f"{name}: {problem}", err=True)
+        for sentence in (*record.problems, *record.remarks):
+            typer.echo(f"{name}: {sentence}", err=True)
     if not ok:
         raise typer.Exit(1)

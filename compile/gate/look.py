@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.calibration import Calibration
-from edge.engines.base import F32, U8, EngineOutput, ImageEngine
-from edge.letterbox import Letterbox
+from edge.engines.base import F32, EngineOutput, ImageEngine
+from edge.frames import RgbImage
+from edge.letterbox import Letterbox, best_image_size, letterbox
 from edge.lookup import lookup, object_margins
 from edge.prompts import LOWEST_DEFAULT, build_prompt_bank, in_memory_list
 from edge.runtime import Runtime
@@ -29,7 +30,8 @@ class Look:
     Attributes:
         embedding: (D,) of the whole image.
         sighting: what the drone would count, for `training.evaluation.operating.counted`.
-        centre: (K, 2) tile pixels of the places that some prompt peaks at, inside of the picture.
+        centre: (K, 2) of the places that some prompt peaks at, in pixels of the image.
+        cell_side: of a cell of its grid, in pixels of the image.
         cell: (K, D) their embeddings.
         owner: (K,) the prompt that each belongs to, by its margin over the others.
         score: (K,) its calibrated score.
@@ -38,6 +40,7 @@ class Look:
     embedding: F32
     sighting: Sighting
     centre: F32
+    cell_side: float
     cell: F32
     owner: NDArray[np.intp]
     score: F32
@@ -65,11 +68,12 @@ class Looker:
         for engine in self._engines.values():
             engine.close()
 
-    def look(self, tile: U8, fit: Letterbox) -> Look:
-        """Run one model tile (height, width, 3). Raises EngineError, MissingExtra."""
-        size = fit.width, fit.height
+    def look(self, image: RgbImage) -> Look:
+        """Run one image in the tile that suits it best. Raises EngineError, MissingExtra."""
+        size = best_image_size(image.width, image.height, self.runtime.facts.image_sizes)
         if size not in self._engines:
             self._engines[size] = self.runtime.image_engine(size)
+        tile, fit = letterbox(image, *size)
         bank, facts = self._bank, self.runtime.facts
         output = self._engines[size].infer(tile[None], bank.rows, bank.bias)
         found = lookup(output, 0, bank, self._calibration, fit, stride=facts.stride)
@@ -77,11 +81,12 @@ class Looker:
         counts = {name: tally[name] for name in bank.layout.object_ids}
         margins = object_margins(output.place_logit[0] - bank.bias, bank.layout)
         claimed = _inside(output, fit) & (margins.max(axis=1) > _CLAIMED)
-        boxes, margins = output.place_box[0][claimed], margins[claimed]
+        boxes, margins = fit.to_frame(output.place_box[0][claimed]), margins[claimed]
         return Look(
             embedding=output.embedding[0],
             sighting=Sighting(found.places, counts, output, fit),
-            centre=(boxes[:, :2] + boxes[:, 2:]) / 2,
+            centre=np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2, np.float32),
+            cell_side=facts.stride / fit.scale,
             cell=output.place_embedding[0][claimed, : facts.embedding_width],
             owner=margins.argmax(axis=1),
             score=self._calibration.object_score(margins.max(axis=1)),
@@ -109,14 +114,14 @@ class Pairs:
     owner: NDArray[np.intp]
 
 
-def pair_places(reference: Look, variant: Look, reach: float) -> Pairs:
-    """The reference's places, each beside the variant's nearest one within `reach` tile pixels."""
+def pair_places(reference: Look, variant: Look) -> Pairs:
+    """The reference's places, each beside the variant's nearest one that is no further than a cell."""
     sure = np.flatnonzero(reference.score >= LOWEST_DEFAULT)
     if not len(sure) or not len(variant.centre):
         return Pairs(len(sure), np.empty(0, np.float32), np.empty((0, 2), np.intp))
     apart = np.linalg.norm(reference.centre[sure][:, None] - variant.centre, axis=2)
     nearest = apart.argmin(axis=1)
-    again = apart[np.arange(len(sure)), nearest] <= reach
+    again = apart[np.arange(len(sure)), nearest] <= max(reference.cell_side, variant.cell_side)
     first, second = sure[again], nearest[again]
     a, b = reference.cell[first], variant.cell[second]
     cosine = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))

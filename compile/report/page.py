@@ -91,6 +91,7 @@ def _gates(gates: Mapping[Precision, GateResult]) -> list[str]:
     ]
     for name, record in records.items():
         parts += [f'<p class="failed">{name}: {escape(problem)}</p>' for problem in record.problems]
+        parts += [f'<p class="note">{name}: {escape(remark)}</p>' for remark in record.remarks]
     figures = [cosine_figure(gates), count_figure(gates), recall_figure(gates)]
     figures += [prompts_figure(name, result) for name, result in gates.items()]
     return parts + [_figure(svg(figure)) for figure in figures if figure is not None]
