@@ -127,9 +127,7 @@ def require_finite(state: Mapping[str, Tensor], file: Path) -> None:
     """Raise CheckpointError naming the first weights that hold NaN or infinite numbers."""
     for name, value in state.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise CheckpointError(
-                f"{file}: {name} holds NaN or infinite numbers (did the run diverge?)"
-            )
+            raise CheckpointError(f"{file}: {name} holds NaN or infinite numbers (did the run diverge?)")
 
 
 def _bytes(folder: Path, name: str) -> bytes:

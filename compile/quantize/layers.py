@@ -13,22 +13,24 @@ from firmware_cfg.errors import BundleError
 
 IMAGE, EMBEDDING = "image", "embedding"
 _PRODUCTS = ("MatMul", "Gemm")
-# What may lie between the gather of the places and the output; a CLIP tower scales its boxes last.
-_SHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Cast", "Identity", "Flatten", "Mul")
+# What may lie between the gather of the places and the output: a CLIP tower scales its boxes last, and the
+# columns of a place's position may come to its embedding late.
+_SHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Cast", "Identity", "Flatten", "Mul", "Concat")
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
     """The towers' part of an image graph: image -> embedding, cells and boxes, no prompts.
 
-    cells: name of its second output, the grid's embeddings before places are picked, (N, cells, D + E); the
-    third are the boxes before that, (N, cells, 4).
+    cells: name of its second output, the grid's embeddings before places are picked, (N, cells, D + E) or
+    (N, D, cells); cell_axis: which of its axes counts the cells. The third are the boxes before that.
     layers: names of the nodes that can become int8, in the order of the graph; labels: the names of their
     weights, which say more to a reader, where a layer has such a name to itself.
     """
 
     model: onnx.ModelProto
     cells: str
+    cell_axis: int
     layers: tuple[str, ...]
     labels: dict[str, str]
     op_types: tuple[str, ...]
@@ -40,8 +42,8 @@ def body_of(model: onnx.ModelProto) -> Body:
     A convolutional tower's layers are its convolutions, a transformer's the products with its weights: what
     is rare in a tower (a patch embedding, a projection) is little work and much accuracy.
     """
-    cells = _gathered(model, "place_embedding")
-    body = _part(model, (EMBEDDING, cells, _gathered(model, "place_box")))
+    cells, cell_axis = _gathered(model, "place_embedding")
+    body = _part(model, (EMBEDDING, cells, _gathered(model, "place_box")[0]))
     weights = {tensor.name for tensor in body.graph.initializer if len(tensor.dims) >= 2}
     convolutions, products = [], []
     for node in body.graph.node:
@@ -57,7 +59,14 @@ def body_of(model: onnx.ModelProto) -> Body:
         raise BundleError("the image graph has no convolutions and no products with weights to quantize")
     if "" in layers or len(set(layers)) < len(layers):
         raise BundleError("the image graph's nodes need names of their own (export the checkpoint again)")
-    return Body(body, cells, tuple(layers), _labels(body, layers), ("Conv",) if convolutional else _PRODUCTS)
+    return Body(
+        body,
+        cells,
+        cell_axis,
+        tuple(layers),
+        _labels(body, layers),
+        ("Conv",) if convolutional else _PRODUCTS,
+    )
 
 
 def _labels(body: onnx.ModelProto, layers: list[str]) -> dict[str, str]:
@@ -79,15 +88,15 @@ def static_size(model: onnx.ModelProto) -> tuple[int, int] | None:
     return (width.dim_value, height.dim_value) if width.dim_value and height.dim_value else None
 
 
-def _gathered(model: onnx.ModelProto, output: str) -> str:
-    """The value of all cells that an output's places are gathered from."""
+def _gathered(model: onnx.ModelProto, output: str) -> tuple[str, int]:
+    """The value of all cells that an output's places are gathered from, and along which axis."""
     made = {name: node for node in model.graph.node for name in node.output}
     node = made.get(output)
     while node is not None and node.op_type in _SHAPING:
         node = made.get(node.input[0])
     if node is None or not node.op_type.startswith("Gather"):
         raise BundleError(f"the graph's {output} is not gathered from cells (not an image graph?)")
-    return str(node.input[0])
+    return str(node.input[0]), next((item.i for item in node.attribute if item.name == "axis"), 0)
 
 
 def _part(model: onnx.ModelProto, outputs: tuple[str, ...]) -> onnx.ModelProto:

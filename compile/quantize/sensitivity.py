@@ -85,8 +85,14 @@ class Judge:
         pairs = list(zip([self._expected[i] for i in chosen], found, strict=True))
         return Closeness(
             embedding=float(np.mean([_cosine(want[0], got[0]).mean() for want, got in pairs])),
-            cells=float(np.mean([_cosine(want[1], got[1]).mean() for want, got in pairs])),
+            cells=float(
+                np.mean([_cosine(self._rows(want[1]), self._rows(got[1])).mean() for want, got in pairs])
+            ),
         )
+
+    def _rows(self, cells: F32) -> F32:
+        """A cell a row, whichever way the graph has them."""
+        return np.moveaxis(cells, self._body.cell_axis, 1)
 
     def _runs(self, model: onnx.ModelProto, tiles: Sequence[U8]) -> Iterator[tuple[F32, F32]]:
         options = onnxruntime.SessionOptions()

@@ -17,7 +17,7 @@ MISTAKES: dict[str, list[str]] = {
         '2:9: device must be an identifier, got "Drone 1" (use 1 to 64 of',
         '5:9: drop must be auto, oldest or never, got "newest"',
         '6:10: prompts must name a file that exists, got "no_such_list.yaml" (looked for ',
-        '8:9: name must be openvino, onnxruntime, tensorrt, onnxruntime-cuda or onnxruntime-tensorrt, got',
+        "8:9: name must be openvino, onnxruntime, tensorrt, onnxruntime-cuda or onnxruntime-tensorrt, got",
         "9:21: image_size[1] must be a multiple of 32 between 32 and 4096, got 360 (",
         "11:8: url must not carry a user name or password (use username and password_env or password_file)",
         "12:3: unknown key password (passwords do not belong into this file: use password_env or",
