@@ -56,12 +56,6 @@ def pack_table(table: NDArray[np.float32]) -> PackedTable:
     return PackedTable(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def unpack_table(table: PackedTable) -> NDArray[np.float32]:
-    """(R, C) float32, as a graph with `lookup_nodes` reads it."""
-    codes = np.concatenate((table.packed % 16, table.packed // 16), axis=2)
-    return (LEVELS[codes] * table.scale.astype(np.float32)).reshape(len(codes), -1)
-
-
 def table_tensors(name: str, table: PackedTable) -> list[onnx.TensorProto]:
     """The initializers that `lookup_nodes` reads in the place of initializer `name`."""
     width = np.array([table.packed.shape[1] * BLOCK])

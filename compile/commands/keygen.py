@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edge.commands.options import JsonOption
+
 PassphraseEnv = Annotated[
     str | None,
     typer.Option("--passphrase-env", metavar="NAME", help="Environment variable that holds the passphrase."),
@@ -15,7 +17,6 @@ PassphraseFile = Annotated[
     Path | None,
     typer.Option("--passphrase-file", metavar="FILE", help="File whose first line is the passphrase."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 
 
 def keygen(

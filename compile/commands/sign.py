@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from compile.commands.keygen import JsonOption, PassphraseEnv, PassphraseFile
+from compile.commands.keygen import PassphraseEnv, PassphraseFile
+from edge.commands.options import JsonOption
 
 
 def sign(

@@ -12,10 +12,16 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from scipy.stats import norm
 
-from compile.codebook import BLOCK, LEVELS, lookup_nodes, pack_table, table_tensors, unpack_table
+from compile.codebook import BLOCK, LEVELS, PackedTable, lookup_nodes, pack_table, table_tensors
 from firmware_cfg.errors import RemoteclipError
 
 RNG = np.random.default_rng(0)
+
+
+def unpack_table(table: PackedTable) -> np.ndarray:
+    """(R, C) float32, as a graph with `lookup_nodes` reads it."""
+    codes = np.concatenate((table.packed % 16, table.packed // 16), axis=2)
+    return (LEVELS[codes] * table.scale.astype(np.float32)).reshape(len(codes), -1)
 
 
 def test_levels_are_quantiles_of_a_normal_distribution() -> None:
