@@ -37,12 +37,13 @@ LIMITS: Mapping[str, Limits] = {
 
 BY_CHANCE = 3.0
 """A set may be too small to show 5% or half a point: a loss within two standard errors of the paired
-difference passes up to so many times the limit, and never beyond. Of a large set these errors are small, and
-the limit itself holds."""
-SPARE_COUNTS = 2
-"""Counting errors more, in all, that are no loss: on a set with few, one is more than any share of them."""
-SPARE_ANSWERS = 1
-"""Images that may fall out of one of the six recalls: of few images one is more than half a point."""
+difference passes up to so many times the limit, or the few below, and never beyond. Of a large set these
+errors are small, and the limit itself holds."""
+SPARE_COUNTS, FEW_COUNTS = 2, 5
+"""Counting errors more, in all, that are no loss, and that are none within two standard errors: on a set with
+few errors one is more than any share of them."""
+SPARE_ANSWERS, FEW_ANSWERS = 1, 3
+"""The same for images that fall out of one of the six recalls: of few, one is more than half a point."""
 SPARE_PLACES = 2
 """Places missing or claimed by another prompt, in all, that are no loss."""
 
@@ -96,14 +97,15 @@ def _places(gate: Gate, limits: Limits) -> list[str]:
 def _rise_by_chance(gate: Gate, limits: Limits) -> float:
     if not gate.counts:
         return 0.0
-    most = BY_CHANCE * limits.count_rise * (gate.count_mae_reference or 0.0)
+    share = BY_CHANCE * limits.count_rise * (gate.count_mae_reference or 0.0)
+    most = max(share, FEW_COUNTS / gate.counts)
     return max(min(gate.count_mae_chance or 0.0, most), SPARE_COUNTS / gate.counts)
 
 
 def _drop_by_chance(gate: Gate, limits: Limits) -> float:
     if not gate.captioned:
         return 0.0
-    most = BY_CHANCE * limits.recall_drop
+    most = max(BY_CHANCE * limits.recall_drop, FEW_ANSWERS / (6 * gate.captioned))
     return max(min(gate.mean_recall_chance or 0.0, most), SPARE_ANSWERS / (6 * gate.captioned))
 
 

@@ -74,6 +74,9 @@ def test_a_large_set_is_held_to_the_limits(changes: dict[str, Any], problem: str
         # 60 counts with 6 errors: two more are 33%, and no loss; three are one.
         ({"counts": 60, "count_mae_reference": 0.1, "count_mae": 8 / 60}, True),
         ({"counts": 60, "count_mae_reference": 0.1, "count_mae": 9 / 60}, False),
+        # Within two standard errors five are no loss, six are.
+        ({"counts": 60, "count_mae_reference": 0.1, "count_mae": 11 / 60, "count_mae_chance": 0.2}, True),
+        ({"counts": 60, "count_mae_reference": 0.1, "count_mae": 12 / 60, "count_mae_chance": 0.2}, False),
         # What chance explains passes up to three times the limit.
         ({"count_mae": 0.57, "count_mae_chance": 0.08}, True),
         ({"count_mae": 0.57, "count_mae_chance": 0.06}, False),
@@ -83,6 +86,8 @@ def test_a_large_set_is_held_to_the_limits(changes: dict[str, Any], problem: str
         # Of ten images one that falls out of one recall is 1.67 points.
         ({"captioned": 10, "mean_recall": 0.2 - 1 / 60, "mean_recall_chance": 0.0}, True),
         ({"captioned": 10, "mean_recall": 0.2 - 2 / 60, "mean_recall_chance": 0.0}, False),
+        ({"captioned": 10, "mean_recall": 0.2 - 3 / 60, "mean_recall_chance": 0.1}, True),
+        ({"captioned": 10, "mean_recall": 0.2 - 4 / 60, "mean_recall_chance": 0.1}, False),
         ({"places": 10, "places_missing": 0.2}, True),
         ({"places": 10, "places_missing": 0.3}, False),
     ],
