@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import torch
 from edge.bundle import load_bundle
 from edge.frames import RgbImage
 from edge.letterbox import letterbox
+from edge.runtime import BundleRuntime
 from firmware_cfg.bundles import default_bundle_path
 from firmware_cfg.errors import BundleError, EngineError, UsageError
 from firmware_cfg.prompt_list import PromptList
@@ -117,12 +119,14 @@ def test_the_shipped_bundle_and_its_checkpoint_see_and_read_alike(
     bundle, checkpoint = open_subject("default", threads=1), open_subject(source)
     stated = load_bundle("default").manifest.checkpoint_sha256
     assert (bundle.name, checkpoint.sha256) == (checkpoint.name, stated)
-    np.testing.assert_allclose(
-        bundle.image_embeddings(pictures), checkpoint.image_embeddings(pictures), atol=1e-4
-    )
+    exact = checkpoint.image_embeddings(pictures)
+    seen = (bundle.image_embeddings(pictures) * exact).sum(axis=1)
+    assert 0.99 < seen.min() < 0.99999  # int8 is what flies, as an evaluation should see it
+    unquantized = replace(bundle, runtime=BundleRuntime(load_bundle("default"), precision="fp32"))
+    np.testing.assert_allclose(unquantized.image_embeddings(pictures), exact, atol=1e-4)
     texts = ["a satellite photo of river.", "many planes are parked beside a terminal"]
     cosine = (bundle.text_embeddings(texts) * checkpoint.text_embeddings(texts)).sum(axis=1)
-    assert cosine.min() > 0.995  # the bundle's text tower keeps its weights in eight bits
+    assert cosine.min() > 0.995  # the bundle's text tower keeps its weights in eight bits, its words in four
 
 
 def test_what_is_no_model_or_damaged_says_so(folder: Path, tmp_path: Path) -> None:
