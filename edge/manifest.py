@@ -94,7 +94,7 @@ class Gate(BaseModel):
     passed: bool = Field(description="Whether every limit held")
     problems: tuple[str, ...] = Field(default=(), description="The limits that did not, a sentence each")
     remarks: tuple[str, ...] = Field(
-        default=(), description="Losses beyond a limit that a set of this size shows by chance, too"
+        default=(), description="What a set of this size shows by chance, too, or this engine cannot show"
     )
 
     @model_validator(mode="after")

@@ -15,6 +15,9 @@ from firmware_cfg.errors import BundleError
 
 Counts = NDArray[np.int64]
 
+_WIDENING = ("openvino", "onnxruntime")
+"""Engines whose answers to a float16 graph are those to the float32 one to the last bits (measured)."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GateResult:
@@ -72,8 +75,15 @@ class GateResult:
             passed=True,
         )
         limits = LIMITS[self.precision]
-        problems, remarks = problems_of(measured, limits), remarks_of(measured, limits)
+        problems = problems_of(measured, limits)
+        remarks = (*remarks_of(measured, limits), *self._not_shown())
         return measured.model_copy(update={"passed": not problems, "problems": problems, "remarks": remarks})
+
+    def _not_shown(self) -> tuple[str, ...]:
+        """What this engine cannot tell of the variant."""
+        if self.precision != "fp16" or self.engine not in _WIDENING:
+            return ()
+        return (f"{self.engine} computes float16 graphs in float32 here: what rounding costs shows on a GPU",)
 
     def _confused(self, found: int) -> float | None:
         """None where there is nothing to take one for another."""

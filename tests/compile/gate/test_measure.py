@@ -59,6 +59,12 @@ def test_noise_in_the_weights_is_refused(results: Results) -> None:
     assert any("mean cosine of images" in problem for problem in gate.problems)
 
 
+def test_what_a_cpu_cannot_tell_of_float16_is_said(results: Results) -> None:
+    said = {name: " ".join(result.record().remarks) for name, result in results.items()}
+    assert "openvino computes float16 graphs in float32 here" in said["fp16"]
+    assert "float16" not in said["fp32"] + said["int8"]
+
+
 def test_a_wrong_fusion_is_refused(results: Results) -> None:
     gate = results["int8"].record()
     assert not gate.passed
