@@ -40,6 +40,9 @@ def test_only_device_and_source_are_required(
     assert (device.mqtt.url, device.mqtt.keepalive) == ("mqtt://127.0.0.1:1883", 30.0)
     assert device.state_dir == tmp_path / "state" / "remoteclip" / "drone-1"
     assert (device.require_signature, device.trusted_keys, device.counts_interval) == (False, (), 1.0)
+    assert (device.outbox.max_mib, device.outbox.max_age, device.outbox.history_mib) == (64, 72 * 3600, 16)
+    assert (device.evidence.enabled, device.evidence.max_kib, device.evidence.keep_mib) == (True, 64, 64)
+    assert (device.metrics, device.home_assistant) == (None, None)  # nothing listens, nobody is told
 
 
 def test_state_lies_in_the_home_folder_by_default(device_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +112,21 @@ def test_a_broker_with_certificates_and_a_password(device_path: Path) -> None:
         (
             SMALLEST_DEVICE + "engine: {workspace_mib: 512}",
             ":3:25: only the engine tensorrt has a workspace (name: tensorrt, or leave it out)",
+        ),
+        (SMALLEST_DEVICE + "outbox: {max_age: 500ms}", ":3:19: max_age must be between 1s and 168h"),
+        (SMALLEST_DEVICE + "evidence: {max_kib: 1}", ":3:21: max_kib must be between 4 and 4096, got 1"),
+        (SMALLEST_DEVICE + "metrics: {port: 70000}", ":3:17: port must be between 1 and 65535, got 70000"),
+        (
+            SMALLEST_DEVICE + "metrics: {address: everywhere}",
+            ':3:20: address must be an IP address, got "everywhere" (127.0.0.1 for this device only',
+        ),
+        (
+            SMALLEST_DEVICE + "home_assistant: {prefix: 'home/#'}",
+            ':3:26: prefix must be a topic such as homeassistant, got "home/#"',
+        ),
+        (
+            SMALLEST_DEVICE + "mqtt: {backlog_rate: 0}",
+            ":3:22: backlog_rate must be between 1 and 1000, got 0",
         ),
         (
             SMALLEST_DEVICE + "engine: {name: tensorrt, workspace_mib: 4}",
