@@ -1,0 +1,47 @@
+"""The `engine` section of a device file."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from firmware_cfg.base import ConfigModel, ImageSize, between
+from firmware_cfg.problems import Finding, raise_findings, stated
+
+
+class Engine(ConfigModel):
+    """What runs the model."""
+
+    habit_mends: ClassVar[dict[str, str]] = {
+        "device": "name the engine: openvino, onnxruntime or tensorrt",
+        "workspace": "use workspace_mib: 1024, for example",
+    }
+
+    name: Literal["openvino", "onnxruntime", "tensorrt", "onnxruntime-cuda", "onnxruntime-tensorrt"] = Field(
+        "openvino",
+        description="Inference engine. tensorrt needs TensorRT and pycuda; onnxruntime-cuda and"
+        " onnxruntime-tensorrt need onnxruntime-gpu.",
+    )
+    precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
+        "auto",
+        description="auto: the fastest variant of the bundle that passed its accuracy gate on this engine.",
+    )
+    threads: Annotated[int, between(1, 256)] | None = Field(
+        None, description="CPU threads; default: the engine's."
+    )
+    image_size: ImageSize | None = Field(
+        None,
+        description="Model input [width, height]; default: the prompt list's, else the bundle's best.",
+    )
+    workspace_mib: Annotated[int, between(16, 1 << 20)] | None = Field(
+        None,
+        description="Most GPU memory, in MiB, that TensorRT may use for scratch; default: all there is.",
+    )
+
+    @model_validator(mode="after")
+    def _workspace_is_tensorrts(self) -> Engine:
+        if self.workspace_mib is not None and self.name != "tensorrt":
+            error = stated("only the engine tensorrt has a workspace", "name: tensorrt, or leave it out")
+            raise_findings("Engine", [Finding(("workspace_mib",), error)])
+        return self
