@@ -17,7 +17,7 @@ from pydantic import (
 
 from firmware_cfg.names import IDENTIFIER
 
-Parsed = TypeVar("Parsed", bound="Message")
+Parsed = TypeVar("Parsed", bound="Payload")
 
 
 def _to_utc(moment: datetime) -> datetime:
@@ -41,12 +41,10 @@ class MessagePart(BaseModel):
     )
 
 
-class Message(MessagePart):
-    """Base of all messages: which version of the schema, which device, and when it was sent."""
+class Payload(MessagePart):
+    """Base of all that crosses the broker as JSON: which version of the schema."""
 
     schema_version: Literal[1] = Field(1, alias="schema", description="Version of this message's schema.")
-    device: Name = Field(description="Name of the drone.")
-    sent_at: UtcTime = Field(description="When the message was written, UTC.")
 
     def to_payload(self) -> bytes:
         """UTF-8 JSON without spaces."""
@@ -63,3 +61,10 @@ class Message(MessagePart):
             raise ValueError(
                 f"not a {cls.__name__} message: {where + ': ' if where else ''}{first['msg']}"
             ) from error
+
+
+class Message(Payload):
+    """Base of what a device says: which device, and when it was sent."""
+
+    device: Name = Field(description="Name of the drone.")
+    sent_at: UtcTime = Field(description="When the message was written, UTC.")
