@@ -161,7 +161,7 @@ def _object_evidence(model: _Model, spec: ObjectSet, root: Path) -> Evidence:
         scenes.append(output.embedding)
         centres = _tile_centres(output, fit)
         near = _near(centres, sample, columns, model.stride / fit.scale)
-        inside = _inside(output, fit)
+        inside = fit.holds(output.place_box[0])
         peak = output.place_logit[0]
         owner = peak.argmax(axis=1)
         claimed = inside & (peak.max(axis=1) > NO_PEAK / 2)
@@ -204,15 +204,6 @@ def _tile_centres(output: EngineOutput, fit: Letterbox) -> F32:
     boxes = fit.to_frame(output.place_box[0])
     centres: F32 = ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(np.float32)
     return centres
-
-
-def _inside(output: EngineOutput, fit: Letterbox) -> NDArray[np.bool_]:
-    centre = (output.place_box[0][:, :2] + output.place_box[0][:, 2:]) / 2
-    low = np.array([fit.pad_x, fit.pad_y])
-    inside: NDArray[np.bool_] = np.all(
-        (centre >= low) & (centre < low + np.array([fit.content_width, fit.content_height])), axis=1
-    )
-    return inside
 
 
 def _near(centres: F32, sample: ObjectSample, columns: Sequence[int], cell: float) -> NDArray[np.bool_]:

@@ -68,6 +68,12 @@ class Letterbox:
         """Whether frame pixels are averaged; otherwise they are interpolated."""
         return self.scale <= 1.0
 
+    def holds(self, boxes: Boxes) -> npt.NDArray[np.bool_]:
+        """(N,) whether the centres of boxes (N, 4) in tile pixels lie in the frame, not in the padding."""
+        x, y = (boxes[:, 0] + boxes[:, 2]) * 0.5, (boxes[:, 1] + boxes[:, 3]) * 0.5
+        across = (x >= self.pad_x) & (x < self.pad_x + self.content_width)
+        return np.asarray(across & (y >= self.pad_y) & (y < self.pad_y + self.content_height))
+
     def to_frame(self, boxes: npt.ArrayLike) -> Boxes:
         """Boxes (N, 4) x1 y1 x2 y2 from tile pixels to frame pixels, clipped to the frame; float32."""
         step, offset = self._step_and_offset()

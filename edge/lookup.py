@@ -172,14 +172,10 @@ def _places(
         raise EngineError("the engine gave place logits that are not numbers")
     score = calibration.object_score(raw)
     boxes = output.place_box[index]
-    centre_x, centre_y = (boxes[:, 0] + boxes[:, 2]) * 0.5, (boxes[:, 1] + boxes[:, 3]) * 0.5
     wanted = np.flatnonzero(
         (score >= bank.object_thresholds[owner])
         & (score > 0)  # a threshold of 0 lets every peak through, and still nothing that is none
-        & (centre_x >= letterbox.pad_x)
-        & (centre_x < letterbox.pad_x + letterbox.content_width)
-        & (centre_y >= letterbox.pad_y)
-        & (centre_y < letterbox.pad_y + letterbox.content_height)
+        & letterbox.holds(boxes)
     )
     # By margin: scores near 1 are equal in float32 long before their margins are.
     wanted = wanted[np.argsort(-raw[wanted], kind="stable")]

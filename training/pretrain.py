@@ -23,10 +23,8 @@ from training.checkpoint import (
     SCHEMA,
     ModelSpec,
     load_checkpoint,
-    load_state,
     own_text,
     save_checkpoint,
-    save_state,
 )
 from training.errors import CheckpointError
 from training.loop import CHECKPOINT_FOLDER, STATE_FILE, RunLog, claim_run, progress_bar, warmup_cosine
@@ -37,13 +35,14 @@ from training.objective import LitePretraining, StepLosses
 from training.processes import Processes
 from training.prompts import SentenceBank
 from training.recipe import Recipe, Schedule
+from training.resumable import ResumableRun
 from training.validation import Validation, ValidationScore
 
 ALONE = Processes(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 @dataclass
-class Run:
+class Run(ResumableRun):
     """A run in progress: everything that a resume must restore."""
 
     model: LitePretraining
@@ -52,30 +51,6 @@ class Run:
     step: int = 0
     best: float = -math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
-
-    def save(self, file: Path) -> None:
-        save_state(
-            file,
-            {
-                "model": self.model.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "step": self.step,
-                "best": self.best,
-                "history": self.history,
-            },
-        )
-
-    def restore(self, file: Path) -> None:
-        """Take up the saved run. Raises CheckpointError where the state is damaged or another model's."""
-        state = load_state(file)
-        try:
-            self.model.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.best, self.history = state["step"], state["best"], state["history"]
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{file}: not the state of this model; choose another folder") from error
 
 
 def make_optimizer(model: LitePretraining, schedule: Schedule) -> torch.optim.AdamW:

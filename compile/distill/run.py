@@ -27,22 +27,19 @@ from compile.distill.unlabelled import Unlabelled
 from edge.files import write_atomically
 from firmware_cfg.errors import RemoteclipError, UsageError
 from training.batches import Batches
-from training.checkpoint import load_state, save_state
-from training.errors import CheckpointError
 from training.loop import CHECKPOINT_FOLDER, STATE_FILE, RunLog, claim_run, progress_bar, warmup_cosine
 from training.objective import LitePretraining
 from training.pretrain import ALONE, make_optimizer
 from training.recipe import Recipe
+from training.resumable import ResumableRun
 from training.validation import Validation, ValidationScore
 
 OPTIONS_FILE = "distill.json"
 STORE_FOLDER = "teacher"
-_LEARNT = ("model", "average", "optimizer")
-_PLAIN = ("step", "best", "history")
 
 
 @dataclass
-class DistillRun:
+class DistillRun(ResumableRun):
     """A run in progress: everything that a resume must restore."""
 
     model: Distillation
@@ -51,22 +48,6 @@ class DistillRun:
     step: int = 0
     best: float = -math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
-
-    def save(self, file: Path) -> None:
-        """Write the state; a kill leaves the former one or this one."""
-        learnt = {name: getattr(self, name).state_dict() for name in _LEARNT}
-        save_state(file, learnt | {name: getattr(self, name) for name in _PLAIN})
-
-    def restore(self, file: Path) -> None:
-        """Take up the saved run. Raises CheckpointError where the state is damaged or another model's."""
-        state = load_state(file)
-        try:
-            for name in _LEARNT:
-                getattr(self, name).load_state_dict(state[name])
-            for name in _PLAIN:
-                setattr(self, name, state[name])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{file}: not the state of this model; choose another folder") from error
 
 
 def distill(

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.calibration import Calibration
-from edge.engines.base import F32, EngineOutput, ImageEngine
+from edge.engines.base import F32, ImageEngine
 from edge.frames import RgbImage
-from edge.letterbox import Letterbox, best_image_size, letterbox
+from edge.letterbox import best_image_size, letterbox
 from edge.lookup import lookup, object_margins
 from edge.prompts import LOWEST_DEFAULT, build_prompt_bank, in_memory_list
 from edge.runtime import Runtime
@@ -80,7 +80,7 @@ class Looker:
         tally = Counter(place.prompt for place in found.places)
         counts = {name: tally[name] for name in bank.layout.object_ids}
         margins = object_margins(output.place_logit[0] - bank.bias, bank.layout)
-        claimed = _inside(output, fit) & (margins.max(axis=1) > _CLAIMED)
+        claimed = fit.holds(output.place_box[0]) & (margins.max(axis=1) > _CLAIMED)
         boxes, margins = fit.to_frame(output.place_box[0][claimed]), margins[claimed]
         return Look(
             embedding=output.embedding[0],
@@ -127,10 +127,3 @@ def pair_places(reference: Look, variant: Look) -> Pairs:
     cosine = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
     owner = np.stack([reference.owner[first], variant.owner[second]], axis=1)
     return Pairs(len(sure), cosine.astype(np.float32), owner)
-
-
-def _inside(output: EngineOutput, fit: Letterbox) -> NDArray[np.bool_]:
-    boxes = output.place_box[0]
-    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-    across = (x >= fit.pad_x) & (x < fit.pad_x + fit.content_width)
-    return np.asarray(across & (y >= fit.pad_y) & (y < fit.pad_y + fit.content_height))

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from training.checkpoint import load_state, save_state
 from training.contrastive.recipe import ContrastSchedule
-from training.errors import CheckpointError
+from training.resumable import ResumableRun
 from training.towers.base import Towers
 
 LARGEST_SCALE = math.log(100.0)  # CLIP's bound on the logarithm of its scale
-_LEARNT = ("towers", "optimizer", "scaler")
-_PLAIN = ("step", "best", "seconds", "losses", "history")
 
 
 @dataclass
-class ContrastRun:
+class ContrastRun(ResumableRun):
     """A run in progress: everything that a resume must restore.
 
     losses: of the steps since the last validation; seconds: spent on steps, over all resumes; history: one
@@ -36,22 +32,6 @@ class ContrastRun:
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
-
-    def save(self, file: Path) -> None:
-        """Write the state; a kill leaves the former one or this one."""
-        learnt = {name: getattr(self, name).state_dict() for name in _LEARNT}
-        save_state(file, learnt | {name: getattr(self, name) for name in _PLAIN})
-
-    def restore(self, file: Path) -> None:
-        """Take up the saved run. Raises CheckpointError where the state is damaged or another model's."""
-        state = load_state(file)
-        try:
-            for name in _LEARNT:
-                getattr(self, name).load_state_dict(state[name])
-            for name in _PLAIN:
-                setattr(self, name, state[name])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{file}: not the state of this model; choose another folder") from error
 
 
 def make_optimizer(towers: nn.Module, schedule: ContrastSchedule) -> torch.optim.AdamW:
