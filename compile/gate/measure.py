@@ -12,16 +12,15 @@ from compile.gate.result import GateResult
 from compile.gate.seen import Seen
 from edge.bundle import Bundle
 from edge.calibration import Calibration
-from edge.engines.base import ImageEngine
 from edge.frames import RgbImage
 from edge.manifest import Precision
 from edge.runtime import BundleRuntime, ModelFacts, Runtime
-from edge.text_encoder import SentenceEncoder
 from firmware_cfg.errors import UsageError
 from firmware_cfg.prompt_list import PromptList
 from training.checkpoint import AnyCheckpoint
 from training.evaluation.operating import SUITED, OperatingPoint, choose
 from training.evaluation.subject import CheckpointRuntime, Subject
+from training.evaluation.wrapped_runtime import WrappedRuntime
 from training.pools import read_rgb
 from training.progress import track
 
@@ -114,37 +113,7 @@ def measure(
         }
 
 
-class _Wrapped:
-    """A model of which something is replaced. Satisfies edge.runtime.Runtime."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    @property
-    def facts(self) -> ModelFacts:
-        """See Runtime.facts."""
-        return self._runtime.facts
-
-    @property
-    def calibration(self) -> Calibration:
-        """See Runtime.calibration."""
-        return self._runtime.calibration
-
-    @property
-    def sentences(self) -> SentenceEncoder:
-        """See Runtime.sentences."""
-        return self._runtime.sentences
-
-    def image_engine(self, size: tuple[int, int]) -> ImageEngine:
-        """See Runtime.image_engine."""
-        return self._runtime.image_engine(size)
-
-    def release_sentences(self) -> None:
-        """See Runtime.release_sentences."""
-        self._runtime.release_sentences()
-
-
-class _SameTiles(_Wrapped):
+class _SameTiles(WrappedRuntime):
     """The checkpoint in the tiles that the bundle's graphs take, which may be fewer."""
 
     def __init__(self, runtime: CheckpointRuntime, image_sizes: Sequence[tuple[int, int]]) -> None:
@@ -157,7 +126,7 @@ class _SameTiles(_Wrapped):
         return self._facts
 
 
-class _Calibrated(_Wrapped):
+class _Calibrated(WrappedRuntime):
     """The checkpoint with the bundle's calibration, which it lacks."""
 
     def __init__(self, runtime: Runtime, calibration: Calibration) -> None:

@@ -19,15 +19,14 @@ from edge.letterbox import Letterbox
 from edge.lookup import Place, lookup, object_margins
 from edge.pipeline import FrameResult, Pipeline
 from edge.prompts import in_memory_list
-from edge.runtime import ModelFacts, Runtime
-from edge.text_encoder import SentenceEncoder
+from edge.runtime import Runtime
 from firmware_cfg.prompt_list import PromptList
 from training.evaluation.frames import frame_of
+from training.evaluation.wrapped_runtime import WrappedRuntime
 from training.progress import track
 from training.samples import ObjectSample
 
 if TYPE_CHECKING:
-    from edge.calibration import Calibration
     from training.evaluation.subject import Subject
 
 
@@ -135,32 +134,13 @@ class _ListeningEngine:
         self._engine.close()
 
 
-class _ListeningRuntime:
-    """A runtime whose engines are listened to. Satisfies edge.runtime.Runtime."""
+class _ListeningRuntime(WrappedRuntime):
+    """A runtime whose engines are listened to."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+        super().__init__(runtime)
         self.heard: list[EngineOutput] = []
-
-    @property
-    def facts(self) -> ModelFacts:
-        """See Runtime.facts."""
-        return self._runtime.facts
-
-    @property
-    def calibration(self) -> Calibration:
-        """See Runtime.calibration."""
-        return self._runtime.calibration
-
-    @property
-    def sentences(self) -> SentenceEncoder:
-        """See Runtime.sentences."""
-        return self._runtime.sentences
 
     def image_engine(self, size: tuple[int, int]) -> ImageEngine:
         """See Runtime.image_engine."""
-        return _ListeningEngine(self._runtime.image_engine(size), self.heard)
-
-    def release_sentences(self) -> None:
-        """See Runtime.release_sentences."""
-        self._runtime.release_sentences()
+        return _ListeningEngine(super().image_engine(size), self.heard)
