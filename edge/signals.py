@@ -1,11 +1,11 @@
-"""SIGINT and SIGTERM as a request to end well; the second one ends at once."""
+"""SIGINT and SIGTERM as a request to end well, the second one ends at once; SIGHUP as one to reload."""
 
 from __future__ import annotations
 
 import ctypes
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -15,27 +15,35 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stopped_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
+def stopped_by_signals(
+    stop: Callable[[str], None], reload: Callable[[], None] | None = None
+) -> Iterator[None]:
     """Inside, the first SIGINT or SIGTERM calls `stop(its name)`; a second one does what it did before.
 
-    `stop` runs in the main thread between two of its instructions, so it must not wait for a lock.
+    Every SIGHUP calls `reload`, also while the end is under way; without `reload` it stays as it was. Both
+    run in the main thread between two of its instructions, so they must not wait for a lock.
     """
-    previous = {number: signal.getsignal(number) for number in STOPPING}
+    handled = STOPPING if reload is None else (*STOPPING, signal.SIGHUP)
+    previous = {number: signal.getsignal(number) for number in handled}
 
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    def restore(numbers: Iterable[signal.Signals]) -> None:
+        for number in numbers:
+            signal.signal(number, previous[number])
 
     def handle(number: int, frame: FrameType | None) -> None:
-        restore()
+        restore(STOPPING)
         stop(signal.Signals(number).name)
 
-    for number in STOPPING:
-        signal.signal(number, handle)
+    def handle_hangup(number: int, frame: FrameType | None) -> None:
+        if reload is not None:
+            reload()
+
+    for number in handled:
+        signal.signal(number, handle_hangup if number == signal.SIGHUP else handle)
     try:
         yield
     finally:
-        restore()
+        restore(handled)
 
 
 class _AlternateStack(ctypes.Structure):

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks to end, the second ends. Each in a process of its own."""
+"""SIGINT and SIGTERM: the first asks to end, the second ends; SIGHUP reloads. In processes of their own."""
 
 from __future__ import annotations
 
@@ -31,6 +31,21 @@ assert signal.getsignal(number) is before
 print("as wanted")
 """
 
+RELOADING = """
+import signal
+from edge.signals import stopped_by_signals
+asked = []
+before = signal.getsignal(signal.SIGHUP)
+with stopped_by_signals(asked.append):
+    assert signal.getsignal(signal.SIGHUP) is before
+with stopped_by_signals(asked.append, lambda: asked.append("reload")):
+    for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+        signal.raise_signal(number)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+assert signal.getsignal(signal.SIGHUP) is before
+print(*asked)
+"""
+
 
 @pytest.mark.parametrize("number", STOPPING)
 def test_the_first_signal_asks_the_second_has_its_old_meaning_and_afterwards_all_is_as_before(
@@ -39,6 +54,13 @@ def test_the_first_signal_asks_the_second_has_its_old_meaning_and_afterwards_all
     command = [sys.executable, "-c", PROGRAM, str(int(number))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "as wanted\n"), done.stderr
+
+
+def test_every_hangup_asks_for_a_reload_also_when_the_end_is_near() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RELOADING], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "reload reload SIGTERM reload\n"), done.stderr
 
 
 def test_an_engine_leaves_signals_their_ordinary_stack(bundle_copy: Path) -> None:
