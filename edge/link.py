@@ -10,9 +10,18 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from edge.broker_settings import BrokerSettings
-from edge.mqtt import Acknowledged, Closed, Connection, Dialer, Event, OutgoingMessage
+from edge.mqtt import (
+    Acknowledged,
+    Closed,
+    Connection,
+    ConnectionEvent,
+    Dialer,
+    IncomingMessage,
+    OutgoingMessage,
+)
 from edge.outbox import Outbox, QueuedMessage
 from edge.reconnect import Backoff, KeptConnection
+from edge.subscriptions import SWEEP_TIME, Subscriptions
 from firmware_cfg.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -28,8 +37,10 @@ class MqttLink(KeptConnection):
 
     `status` makes the body of the retained status: "online" is sent first on every connection, before the
     backlog, "offline" is the last will, "stopped" the goodbye. `stamp` may replace a payload at the moment of
-    sending (to set `sent_at`). The client id follows from the device, so that a drone that returns takes over
-    from its own half-open connection, and the will of that one comes before the new "online".
+    sending (to set `sent_at`). `on_request` gets what is asked of this device, and once for each connection
+    the retained alerts and counts that an earlier run left with the broker; it is called in the network's
+    thread and must not wait for anything. The client id follows from the device, so that a drone that returns
+    takes over from its own half-open connection, and the will of that one comes before the new "online".
     """
 
     def __init__(
@@ -40,8 +51,10 @@ class MqttLink(KeptConnection):
         device: str,
         status: Callable[[StatusState], bytes | str],
         stamp: Callable[[QueuedMessage], bytes] | None = None,
+        on_request: Callable[[IncomingMessage], None] | None = None,
         backoff: Backoff | None = None,
         ack_timeout: float = ACK_TIMEOUT,
+        sweep_time: float = SWEEP_TIME,
     ) -> None:
         super().__init__(
             "mqtt-link", backoff=backoff, meanwhile="alerts are kept in the outbox; trying again"
@@ -50,8 +63,11 @@ class MqttLink(KeptConnection):
         self._status = status
         self._stamp = stamp
         self._ack_timeout = ack_timeout
-        self._status_topic = Topics(device).status
-        self._events: queue.SimpleQueue[tuple[Connection, Event] | None] = queue.SimpleQueue()
+        self._topics = Topics(device)
+        self._on_request = on_request
+        self._sweep_time = sweep_time
+        self._deaf_to: set[str] = set()
+        self._events: queue.SimpleQueue[tuple[Connection, ConnectionEvent] | None] = queue.SimpleQueue()
         self._woken = threading.Event()
         self._deadline = 0.0
         self._dialer = Dialer(
@@ -59,6 +75,7 @@ class MqttLink(KeptConnection):
             client_id=f"remoteclip-{device}",
             post=lambda connection, event: self._events.put((connection, event)),
             will=lambda: self._status_message("offline"),
+            on_message=self._hear if on_request is not None else None,
         )
         outbox.on_put = self._wake
 
@@ -99,18 +116,24 @@ class MqttLink(KeptConnection):
     def _drain(self, connection: Connection) -> str:
         address = self._dialer.settings.address
         drain = _Drain(connection, self._outbox, self._stamp)
+        subscriptions = Subscriptions(connection, self._topics, self._sweep_time, self._deaf_to)
         drain.say(self._status_message("online"))
+        born = False
         while True:
             if self._stopping.is_set() and (drain.idle or time.monotonic() > self._deadline):
-                self._say_goodbye(connection, drain)
+                self._say_goodbye(connection, drain, subscriptions)
                 return ""
-            closed = self._settle(connection, drain)
+            closed = self._settle(connection, drain, subscriptions)
             if closed is not None:
                 return f"{address}: {self._why(closed)}"
-            if drain.greeted and self.state != "online":
+            if drain.greeted and not born:
+                born = True
                 queued = self._outbox.counts().queued
                 log.info("%s: connected with MQTT %s, %d messages wait", address, connection.version, queued)
                 self._change("online", "")
+                if self._on_request is not None:
+                    subscriptions.ask()
+            subscriptions.tick()
             if drain.stalled(self._ack_timeout):
                 connection.abort()
                 return f"{address}: the broker acknowledges nothing"
@@ -121,12 +144,15 @@ class MqttLink(KeptConnection):
             return "the connection was taken away (is the device id used twice?)"
         return "the connection was lost" if closed.reason == "Unspecified error" else closed.reason.lower()
 
-    def _settle(self, connection: Connection, drain: _Drain) -> Closed | None:
+    def _settle(self, connection: Connection, drain: _Drain, subscriptions: Subscriptions) -> Closed | None:
         """Sends what fits, waits until something happens, books it. Returns the connection's end, if any."""
         self._woken.clear()  # first: what is put from here on wakes us again
         drain.fill()
         # An idle link sleeps until it is woken. `stop` is looked for after the clear, so it cannot be missed.
-        wait = min(1.0, self._ack_timeout) if drain.busy or self._stopping.is_set() else None
+        waits = [subscriptions.wait()]
+        if drain.busy or self._stopping.is_set():
+            waits.append(min(1.0, self._ack_timeout))
+        wait = min((each for each in waits if each is not None), default=None)
         acknowledged: list[Acknowledged] = []
         closed: Closed | None = None
         for event in self._take(connection, wait):
@@ -135,9 +161,17 @@ class MqttLink(KeptConnection):
             else:
                 acknowledged.append(event)
         drain.book(acknowledged)
+        subscriptions.book(acknowledged)
         return closed
 
-    def _take(self, connection: Connection, wait: float | None) -> Iterator[Event]:
+    def _hear(self, message: IncomingMessage) -> None:
+        topic = Topics.parse(message.topic)
+        # What we publish while the sweep lasts comes back to us: only what the broker had kept matters.
+        echo = topic is not None and topic.channel in ("alerts", "counts") and not message.retained
+        if self._on_request is not None and not echo:
+            self._on_request(message)
+
+    def _take(self, connection: Connection, wait: float | None) -> Iterator[ConnectionEvent]:
         """Waits for an event, then yields all that are there. Those of earlier connections are dropped."""
         try:
             item = self._events.get(timeout=wait)
@@ -148,18 +182,18 @@ class MqttLink(KeptConnection):
         except queue.Empty:
             return
 
-    def _say_goodbye(self, connection: Connection, drain: _Drain) -> None:
+    def _say_goodbye(self, connection: Connection, drain: _Drain, subscriptions: Subscriptions) -> None:
         drain.say(self._status_message("stopped"))
         deadline = max(self._deadline, time.monotonic() + GOODBYE_TIME)
         while not drain.greeted and time.monotonic() < deadline:
-            if self._settle(connection, drain) is not None:
+            if self._settle(connection, drain, subscriptions) is not None:
                 return
         connection.close()
 
     def _status_message(self, state: StatusState) -> OutgoingMessage:
         body = self._status(state)
         return OutgoingMessage(
-            self._status_topic, body.encode() if isinstance(body, str) else body, retain=True
+            self._topics.status, body.encode() if isinstance(body, str) else body, retain=True
         )
 
     def _wake(self) -> None:

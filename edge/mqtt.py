@@ -20,9 +20,30 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.broker_settings import BrokerSettings, Version
-from firmware_cfg.errors import BrokerError
+from edge.mqtt_messages import (
+    Acknowledged,
+    Closed,
+    ConnectionEvent,
+    DialError,
+    IncomingMessage,
+    MessageHandler,
+    OutgoingMessage,
+)
+
+__all__ = [
+    "Acknowledged",
+    "Closed",
+    "Connection",
+    "ConnectionEvent",
+    "DialError",
+    "Dialer",
+    "IncomingMessage",
+    "MessageHandler",
+    "OutgoingMessage",
+]
 
 log = logging.getLogger(__name__)
 
@@ -32,42 +53,12 @@ _PROTOCOLS: dict[Version, MQTTProtocolVersion] = {
 }
 
 CONNECT_TIMEOUT = 5.0  # seconds, for the TCP and TLS handshakes and again for the broker's CONNACK
+MAX_INCOMING = (
+    512 * 1024
+)  # bytes; far above any prompt list or request. The broker is told, and it is checked
 MAX_IN_FLIGHT = 20  # messages sent and not yet acknowledged; a broker may ask for fewer
 _PACKET_OVERHEAD = 10  # bytes of a PUBLISH beside topic and payload: header, lengths, id, empty properties
 SESSION_EXPIRY = 7 * 24 * 3600  # seconds for which a broker keeps messages for a subscriber that is away
-
-
-@dataclass(frozen=True, slots=True)
-class OutgoingMessage:
-    """What is published: also the form of a last will."""
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The broker's PUBACK (or SUBACK) for packet `mid`; `problem` is None unless it refused."""
-
-    mid: int
-    problem: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The connection ended, whoever ended it."""
-
-    reason: str
-
-
-Event = Acknowledged | Closed
-MessageHandler = Callable[[str, bytes, bool], None]
-
-
-class DialError(BrokerError):
-    """A connection could not be made; trying again may help."""
 
 
 class _VersionError(DialError):
@@ -93,6 +84,7 @@ class Connection:
         self._answered = threading.Event()
         self._ended = threading.Event()
         self._refusal: ReasonCode | None = None
+        self._giant_seen = False
         self._client = self._make_client()
 
     def open(self) -> None:
@@ -104,9 +96,11 @@ class Connection:
         if context is not None:
             client.tls_set_context(context)
         properties = None
-        if self.version == "5" and self._plan.persistent:
+        if self.version == "5":
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = SESSION_EXPIRY
+            properties.MaximumPacketSize = MAX_INCOMING
+            if self._plan.persistent:
+                properties.SessionExpiryInterval = SESSION_EXPIRY
         address = settings.address
         try:
             client.connect(
@@ -135,14 +129,32 @@ class Connection:
         Raises ValueError for a topic that MQTT cannot carry, or a size at which this broker would hang up.
         """
         size = len(message.topic.encode()) + len(message.payload) + _PACKET_OVERHEAD
+        size += len(message.correlation or b"")
         if 0 < self._max_packet < size:
             raise ValueError(f"{size} bytes are more than the {self._max_packet} that the broker takes")
-        return self._client.publish(message.topic, message.payload, message.qos, message.retain).mid
+        properties = None
+        if self.version == "5" and message.correlation is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.CorrelationData = message.correlation
+        return self._client.publish(
+            message.topic, message.payload, message.qos, message.retain, properties
+        ).mid
 
-    def subscribe(self, filters: Sequence[str]) -> int:
-        """Subscribes with QoS 1; returns the `mid` of its `Acknowledged`, 0 if the connection is gone."""
-        _, mid = self._client.subscribe([(each, 1) for each in filters])
+    def subscribe(self, filters: Sequence[str], *, own: bool = True) -> int:
+        """Subscribes with QoS 1; returns the `mid` of its `Acknowledged`, 0 if the connection is gone.
+
+        Without `own` messages, an MQTT 5 broker leaves out what this client itself publishes.
+        """
+        if self.version == "5":
+            options = SubscribeOptions(qos=1, noLocal=not own)
+            _, mid = self._client.subscribe([(each, options) for each in filters])
+        else:
+            _, mid = self._client.subscribe([(each, 1) for each in filters])
         return mid or 0
+
+    def unsubscribe(self, filters: Sequence[str]) -> None:
+        """Ends subscriptions; what the broker sent before it may still come."""
+        self._client.unsubscribe(list(filters))
 
     def close(self) -> None:
         """Says goodbye, so that the last will is not sent, and waits until the connection has ended."""
@@ -234,9 +246,20 @@ class Connection:
         if self._plan.on_message is None:
             return
         try:
-            self._plan.on_message(message.topic, bytes(message.payload), message.retain)
+            if len(message.payload) > MAX_INCOMING:
+                self._refuse_giant(message)
+            else:
+                self._plan.on_message(_incoming(message))
         except Exception:  # a handler's mistake must not end the connection that feeds it
-            log.exception("a message on %r could not be handled", message.topic)
+            log.exception("a message could not be handled")
+
+    def _refuse_giant(self, message: paho.MQTTMessage) -> None:
+        if not self._giant_seen:  # one line a connection: a hostile publisher must not fill the log
+            self._giant_seen = True
+            log.warning(
+                "%s: a message of %d bytes is dropped, at most %d are taken",
+                *(message.topic, len(message.payload), MAX_INCOMING),
+            )
 
 
 @dataclass(slots=True)
@@ -249,7 +272,7 @@ class Dialer:
 
     settings: BrokerSettings
     client_id: str
-    post: Callable[[Connection, Event], None]
+    post: Callable[[Connection, ConnectionEvent], None]
     will: Callable[[], OutgoingMessage] | None = None
     on_message: MessageHandler | None = None
     persistent: bool = False
@@ -277,6 +300,17 @@ class Dialer:
         connection = Connection(self.settings, version, self)
         connection.open()
         return connection
+
+
+def _incoming(message: paho.MQTTMessage) -> IncomingMessage:
+    asked = message.properties
+    return IncomingMessage(
+        message.topic,
+        bytes(message.payload),
+        message.retain,
+        getattr(asked, "ResponseTopic", None),
+        getattr(asked, "CorrelationData", None),
+    )
 
 
 def _network_problem(error: OSError) -> str:

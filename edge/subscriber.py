@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 
 from edge.broker_settings import BrokerSettings
-from edge.mqtt import Closed, Connection, Dialer, Event, MessageHandler
+from edge.mqtt import Closed, Connection, ConnectionEvent, Dialer
 from edge.reconnect import Backoff, KeptConnection
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Subscriber(KeptConnection):
         self,
         broker: BrokerSettings,
         filters: Sequence[str],
-        on_message: MessageHandler,
+        on_message: Callable[[str, bytes, bool], None],
         *,
         client_id: str | None = None,
         on_connect: Callable[[], None] | None = None,
@@ -36,12 +36,12 @@ class Subscriber(KeptConnection):
         super().__init__("mqtt-subscriber", backoff=backoff)
         self._filters = tuple(filters)
         self._on_connect = on_connect
-        self._events: queue.SimpleQueue[tuple[Connection, Event] | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[Connection, ConnectionEvent] | None] = queue.SimpleQueue()
         self._dialer = Dialer(
             broker,
             client_id=client_id or f"remoteclip-subscriber-{uuid.uuid4().hex[:12]}",
             post=lambda connection, event: self._events.put((connection, event)),
-            on_message=on_message,
+            on_message=lambda message: on_message(message.topic, message.payload, message.retained),
             persistent=client_id is not None,
         )
 

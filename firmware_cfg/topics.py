@@ -15,8 +15,12 @@ Channel = Literal[
     "status",
     "counts",
     "events",
+    "events/replay",
+    "events/replayed",
     "alerts",
     "health",
+    "evidence",
+    "evidence/get",
     "prompts/desired",
     "prompts/set",
     "prompts/ack",
@@ -25,18 +29,21 @@ Channel = Literal[
 _PLAIN: tuple[Channel, ...] = (
     "status",
     "events",
+    "events/replay",
+    "events/replayed",
     "health",
+    "evidence/get",
     "prompts/desired",
     "prompts/set",
     "prompts/ack",
     "prompts/state",
 )
-_WITH_ITEM: tuple[Channel, ...] = ("counts", "alerts")
+_WITH_ITEM: tuple[Channel, ...] = ("counts", "alerts", "evidence")
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedTopic:
-    """`item` is the prompt of `counts`, the alert of `alerts`, and None elsewhere."""
+    """`item` is the prompt of `counts`, the alert of `alerts`, the hash of `evidence`, and None elsewhere."""
 
     device: str
     channel: Channel
@@ -74,6 +81,16 @@ class Topics:
         """Every raise, update and clear; append-only, not retained."""
         return f"{self.root}/events"
 
+    @property
+    def events_replay(self) -> str:
+        """Asks for events that a subscriber missed; answered on `events_replayed`."""
+        return f"{self.root}/events/replay"
+
+    @property
+    def events_replayed(self) -> str:
+        """What became of a request on `events_replay`."""
+        return f"{self.root}/events/replayed"
+
     def alert(self, alert_id: str) -> str:
         """Retained while the alert is active, emptied on clear."""
         return f"{self.root}/alerts/{_level('alert', alert_id)}"
@@ -102,6 +119,25 @@ class Topics:
     def prompts_state(self) -> str:
         """Retained: the list that is in use."""
         return f"{self.root}/prompts/state"
+
+    @property
+    def evidence_get(self) -> str:
+        """Asks for one piece of evidence; answered on `evidence`."""
+        return f"{self.root}/evidence/get"
+
+    def evidence(self, sha256: str) -> str:
+        """A JPEG, named by its hash."""
+        return f"{self.root}/evidence/{_level('evidence', sha256)}"
+
+    @property
+    def requests(self) -> tuple[str, ...]:
+        """Filters of all that is asked of this device."""
+        return (self.prompts_set, self.prompts_desired, self.events_replay, self.evidence_get)
+
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """Filters of what the broker may have kept of an earlier run of this device and is true no more."""
+        return (f"{self.root}/alerts/+", f"{self.root}/counts/+")
 
     @property
     def everything(self) -> str:

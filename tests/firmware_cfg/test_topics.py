@@ -17,6 +17,10 @@ def test_topics_of_a_device() -> None:
     assert topics.status == "remoteclip/1/drone-1/status"
     assert topics.counts("boat") == "remoteclip/1/drone-1/counts/boat"
     assert topics.events == "remoteclip/1/drone-1/events"
+    assert topics.events_replay == "remoteclip/1/drone-1/events/replay"
+    assert topics.events_replayed == "remoteclip/1/drone-1/events/replayed"
+    assert topics.evidence_get == "remoteclip/1/drone-1/evidence/get"
+    assert topics.evidence("9f00") == "remoteclip/1/drone-1/evidence/9f00"
     assert topics.alert("4f00") == "remoteclip/1/drone-1/alerts/4f00"
     assert topics.health == "remoteclip/1/drone-1/health"
     assert topics.prompts_desired == "remoteclip/1/drone-1/prompts/desired"
@@ -37,8 +41,27 @@ def test_every_topic_is_told_apart_again(device: str, item: str) -> None:
     assert Topics.parse(topics.prompts_set) == ParsedTopic(device, "prompts/set")
     assert Topics.parse(topics.prompts_ack) == ParsedTopic(device, "prompts/ack")
     assert Topics.parse(topics.prompts_state) == ParsedTopic(device, "prompts/state")
+    assert Topics.parse(topics.events_replay) == ParsedTopic(device, "events/replay")
+    assert Topics.parse(topics.events_replayed) == ParsedTopic(device, "events/replayed")
+    assert Topics.parse(topics.evidence_get) == ParsedTopic(device, "evidence/get")
     assert Topics.parse(topics.counts(item)) == ParsedTopic(device, "counts", item)
     assert Topics.parse(topics.alert(item)) == ParsedTopic(device, "alerts", item)
+
+
+def test_evidence_is_named_by_its_hash_and_a_request_for_it_is_no_piece_of_it() -> None:
+    topics, sha256 = Topics("drone-1"), "0f" * 32
+    assert Topics.parse(topics.evidence(sha256)) == ParsedTopic("drone-1", "evidence", sha256)
+    assert Topics.parse(topics.evidence_get) == ParsedTopic("drone-1", "evidence/get")
+
+
+def test_what_a_device_listens_to_stays_among_its_own_topics() -> None:
+    topics = Topics("drone-1")
+    assert len(topics.requests) == 4
+    assert topics.left_behind == ("remoteclip/1/drone-1/alerts/+", "remoteclip/1/drone-1/counts/+")
+    for each in topics.requests:
+        parsed = Topics.parse(each)
+        assert parsed is not None
+        assert parsed.device == "drone-1"
 
 
 @pytest.mark.parametrize("name", ["", "+", "#", "a/b", "../x", "a\0", "a\n", "A", "a" * 65])
