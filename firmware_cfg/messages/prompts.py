@@ -1,4 +1,4 @@
-"""`prompts/state` (retained) and `prompts/ack` (the answer to `prompts/set`)."""
+"""`prompts/state` (retained) and `prompts/ack` (the answer to `prompts/set` and `prompts/desired`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt
 
 from firmware_cfg.messages.base import Message, MessagePart, Name, Sha256, Unit, UtcTime
+
+PromptSource = Literal["file", "mqtt", "rollback"]
+MOST_ERRORS = 100
+"""Errors that one answer names; a list with more is no list that somebody mistyped."""
 
 
 class PromptInUse(MessagePart):
@@ -26,7 +30,9 @@ class PromptsState(Message):
 
     sha256: Sha256 = Field(description="Of the bytes of the list.")
     applied_at: UtcTime = Field(description="When it came into force, UTC.")
-    source: Literal["file", "mqtt"] = Field(description="Whether it was flashed or sent.")
+    source: PromptSource = Field(
+        description="Whether it was flashed, sent, or called back with `remoteclip prompts rollback`."
+    )
     prompts: tuple[PromptInUse, ...] = Field(description="In the order of the list.")
     background: NonNegativeInt = Field(0, description="Number of background sentences.")
 
@@ -46,6 +52,13 @@ class PromptsAck(Message):
     applied: bool = Field(description="Whether the list that was sent is now in force.")
     received_sha256: Sha256 = Field(description="Of the bytes that were sent.")
     sha256: Sha256 = Field(description="Of the list that is in force now.")
-    errors: tuple[PromptsProblem, ...] = Field(
-        (), description="In the order of the list; empty when applied."
+    kept: bool = Field(
+        True,
+        description="Whether the list in force is on disk; one that is not is lost with the next restart.",
     )
+    errors: tuple[PromptsProblem, ...] = Field(
+        (),
+        max_length=MOST_ERRORS,
+        description=f"In the order of the list, at most {MOST_ERRORS}; empty when applied.",
+    )
+    more_errors: NonNegativeInt = Field(0, description="Errors that there are beside those.")
