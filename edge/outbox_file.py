@@ -5,27 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from edge.outbox_schema import APPLICATION_ID, SCHEMA_VERSION, create, migrate_from_1
 from firmware_cfg.errors import OutboxError
 
 log = logging.getLogger(__name__)
-
-_APPLICATION_ID = 0x72636C70  # "rclp": tells an outbox from somebody else's database
-_SCHEMA_VERSION = 1
-_SCHEMA = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL,"
-    " qos INTEGER NOT NULL, retain INTEGER NOT NULL, kind TEXT NOT NULL, event_id TEXT,"
-    " created REAL NOT NULL, size INTEGER NOT NULL)",
-    "CREATE INDEX messages_by_kind ON messages (kind, id)",
-    "CREATE INDEX messages_by_topic ON messages (topic)",
-    "CREATE TABLE alerts (alert_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
-    "INSERT INTO meta VALUES ('seq', 0)",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {_SCHEMA_VERSION}",
-)
 
 
 class _NotAnOutboxError(Exception):
@@ -56,6 +46,89 @@ def open_outbox_file(path: Path) -> sqlite3.Connection:
         return _open(path)
     except sqlite3.Error as error:
         raise cannot(path, error) from error
+
+
+class OutboxFile:
+    """The open database at `path`: statements that fail as OutboxError, transactions that join. Thread-safe.
+
+    Raises OutboxError as `open_outbox_file` does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = threading.RLock()
+        self.in_transaction = False
+        self._db = open_outbox_file(path)
+        self._durable = True
+
+    @contextmanager
+    def transaction(self, *, durable: bool) -> Iterator[None]:
+        """Commits what the body ran, or rolls all of it back; not to be nested.
+
+        A durable commit outlives a power cut. One that is not outlives the death of this process, but a power
+        cut may take it back; it waits for no disk.
+        """
+        with self.lock:
+            if durable is not self._durable:
+                self.run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
+            self._begin()
+            self.in_transaction = True
+            try:
+                yield
+                self.run("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                self.in_transaction = False
+
+    @property
+    def durable(self) -> bool:
+        """Whether the transaction that runs now waits for the disk."""
+        return self._durable
+
+    def run(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Executes one statement."""
+        with self.lock:
+            try:
+                return self._db.execute(statement, values)
+            except sqlite3.Error as error:
+                raise cannot(self.path, error) from error
+
+    def all(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Every row of a query."""
+        with self.lock:
+            try:
+                return self._db.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                raise cannot(self.path, error) from error
+
+    def one(self, statement: str, *values: Any) -> Any:
+        """The first column of a query's first row; None where it has none."""
+        rows = self.all(statement, *values)
+        return rows[0][0] if rows else None
+
+    def close(self) -> None:
+        """May be called twice."""
+        with self.lock:
+            self._db.close()
+
+    def _begin(self) -> None:
+        try:
+            if self._db.in_transaction:  # a rollback that failed: what it should have undone is undone now
+                self._db.execute("ROLLBACK")
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise cannot(self.path, error) from error
+
+    def _roll_back(self) -> None:
+        try:
+            # After some errors, such as a full disk, SQLite has rolled back by itself.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            log.error("outbox %s: cannot roll back: %s", self.path, error)
 
 
 def cannot(path: Path, error: sqlite3.Error) -> OutboxError:
@@ -92,17 +165,18 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _check_or_make(db: sqlite3.Connection) -> None:
     if db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
-        for statement in _SCHEMA:
-            db.execute(statement)
+        create(db)
         return
-    if db.execute("PRAGMA application_id").fetchone() != (_APPLICATION_ID,):
+    if db.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
         raise _NotAnOutboxError("is a database, but not an outbox")
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version != _SCHEMA_VERSION:
+    if version not in (1, SCHEMA_VERSION):
         raise _NotAnOutboxError(f"was written by another version of remoteclip (schema {version})")
     (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
+    if version == 1:
+        migrate_from_1(db)
 
 
 def _move_aside(path: Path, error: sqlite3.DatabaseError) -> None:

@@ -44,8 +44,8 @@ def test_messages_come_back_oldest_first_with_all_their_parts(path: Path) -> Non
             True,
             None,
         )
-        assert outbox.pending(1) == [one]
-        assert outbox.pending(after=first) == [two]
+        assert [message.id for message in outbox.pending(1)] == [first]
+        assert [message.id for message in outbox.pending(after=first)] == [second]
 
 
 def test_only_done_removes_and_an_unknown_id_is_no_error(path: Path) -> None:
@@ -236,10 +236,10 @@ def test_an_outbox_of_a_newer_version_is_left_alone(path: Path) -> None:
 def test_a_full_disk_is_one_line_and_the_queue_stays_sound(path: Path) -> None:
     with Outbox(path) as outbox:
         outbox.put("t", "before", kind="alert")
-        outbox._db.execute("PRAGMA max_page_count = 1")  # SQLite's own "disk": it cannot grow any more
+        outbox._file.run("PRAGMA max_page_count = 1")  # SQLite's own "disk": it cannot grow any more
         with pytest.raises(OutboxError, match=r"full \(make room on the disk\)"):
             outbox.put("t", bytes(1_000_000), kind="alert")
-        outbox._db.execute("PRAGMA max_page_count = 1000000")
+        outbox._file.run("PRAGMA max_page_count = 1000000")
         outbox.put("t", "after", kind="alert")
         assert payloads(outbox) == [b"before", b"after"]
 
@@ -281,16 +281,26 @@ def test_many_threads_may_put_at_once(path: Path) -> None:
 
 
 class OutboxMachine(RuleBasedStateMachine):
-    """Against a plain list: nothing is lost but by `done`, replacement and the order of shedding."""
+    """Against plain lists: nothing is lost but by `done`, replacement and the order of shedding.
+
+    Every event that leaves the queue is in the history, but the oldest beyond its bound.
+    """
 
     LIMIT = 8 * (ROW_BYTES + 20)
+    HISTORY = 4 * (ROW_BYTES + 20)
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name, "outbox.sqlite3")
-        self.outbox = Outbox(self.path, max_bytes=self.LIMIT)
+        self.outbox = self.open()
         self.expected: list[tuple[int, str, bytes, Kind, bool]] = []
+        self.events: dict[int, tuple[str, int, int]] = {}  # by message id: boot id, seq, size
+        self.kept: dict[int, tuple[str, int, int]] = {}
+        self.seq = 0
+
+    def open(self) -> Outbox:
+        return Outbox(self.path, max_bytes=self.LIMIT, history_bytes=self.HISTORY)
 
     def teardown(self) -> None:
         self.outbox.close()
@@ -298,6 +308,19 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def size(self) -> int:
         return sum(len(topic) + len(body) + ROW_BYTES for _, topic, body, _, _ in self.expected)
+
+    def leaves(self, message: tuple[int, str, bytes, Kind, bool]) -> None:
+        self.expected.remove(message)
+        if message[0] in self.events:
+            self.kept[message[0]] = self.events.pop(message[0])
+        while sum(size for _, _, size in self.kept.values()) > self.HISTORY:
+            del self.kept[min(self.kept)]
+
+    def taken_over(self, message: tuple[int, str, bytes, Kind, bool]) -> None:
+        self.expected.append(message)
+        for shed in ("telemetry", "update"):
+            while self.size() > self.LIMIT and any(m[3] == shed for m in self.expected):
+                self.leaves(next(m for m in self.expected if m[3] == shed))
 
     @rule(
         topic=st.sampled_from("abc"),
@@ -308,29 +331,61 @@ class OutboxMachine(RuleBasedStateMachine):
     def put(self, topic: str, body: bytes, kind: Kind, retain: bool) -> None:
         message_id = self.outbox.put(topic, body, kind=kind, retain=retain)
         if retain and kind != "alert":
-            self.expected = [m for m in self.expected if (m[1], m[3], m[4]) != (topic, kind, True)]
-        self.expected.append((message_id, topic, body, kind, retain))
-        for shed in ("telemetry", "update"):
-            while self.size() > self.LIMIT and any(m[3] == shed for m in self.expected):
-                self.expected.remove(next(m for m in self.expected if m[3] == shed))
+            for older in [m for m in self.expected if (m[1], m[3], m[4]) == (topic, kind, True)]:
+                self.leaves(older)
+        self.taken_over((message_id, topic, body, kind, retain))
+
+    @rule(body=st.binary(max_size=200), kind=st.sampled_from(["alert", "update"]))
+    def put_event(self, body: bytes, kind: Kind) -> None:
+        self.seq += 1
+        with self.outbox.transaction():
+            assert self.outbox.next_seq() == self.seq
+            message_id = self.outbox.put("events", body, kind=kind, event_id=f"e{self.seq}", seq=self.seq)
+        self.events[message_id] = (self.outbox.boot_id, self.seq, len("events") + len(body) + ROW_BYTES)
+        self.taken_over((message_id, "events", body, kind, False))
 
     @precondition(lambda self: self.expected)
     @rule(data=st.data())
     def acknowledge(self, data: st.DataObject) -> None:
         chosen = data.draw(st.sampled_from(self.expected))
         self.outbox.done(chosen[0])
-        self.expected.remove(chosen)
+        self.leaves(chosen)
+
+    @precondition(lambda self: self.expected)
+    @rule(data=st.data())
+    def acknowledge_on_a_disk_that_refuses(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(self.expected))
+        self.outbox._file.run("PRAGMA query_only = 1")
+        self.outbox.done(chosen[0])
+        assert chosen[0] not in [m.id for m in self.outbox.pending(1000)]
+        self.outbox._file.run("PRAGMA query_only = 0")
+        self.outbox.done(0)  # whatever comes next takes it along
+        self.leaves(chosen)
+
+    @rule()
+    def change_its_mind(self) -> None:
+        with pytest.raises(RuntimeError, match="changed its mind"):
+            put_and_fail(self.outbox)
 
     @rule()
     def restart(self) -> None:
         self.outbox.close()
-        self.outbox = Outbox(self.path, max_bytes=self.LIMIT)
+        self.outbox = self.open()
 
     @invariant()
     def holds_what_is_expected(self) -> None:
         held = [(m.id, m.topic, m.payload, m.kind, m.retain) for m in self.outbox.pending(1000)]
         assert held == self.expected
         assert self.outbox.counts().bytes == self.size()
+
+    @invariant()
+    def remembers_the_newest_events(self) -> None:
+        boots = {boot for boot, _, _ in (*self.events.values(), *self.kept.values())}
+        found = [(e.boot_id, e.seq, e.sent) for boot in boots for e in self.outbox.history(boot, 0, self.seq)]
+        assert sorted(found) == sorted(
+            [(boot, seq, False) for boot, seq, _ in self.events.values()]
+            + [(boot, seq, True) for boot, seq, _ in self.kept.values()]
+        )
 
 
 OutboxMachine.TestCase.settings = hypothesis_settings(max_examples=15, stateful_step_count=20)
