@@ -6,8 +6,6 @@ without torch still has the whole command.
 
 from __future__ import annotations
 
-import logging
-import sys
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Annotated, Any
 
@@ -15,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from edge.commands import bundle, check, count, demo, engine, run, watch
+from edge.logs import LogFormat, configure, report_error
 from firmware_cfg.errors import RemoteclipError
 
 GROUP = "remoteclip.commands"
@@ -41,7 +40,7 @@ class RootGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except RemoteclipError as error:
-            print(error, file=sys.stderr)
+            report_error(error)
             raise typer.Exit(error.exit_code) from error
 
 
@@ -109,13 +108,12 @@ def root(
     show_version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option("--log-format", help="How the log looks; auto: the journal's under systemd, else text."),
+    ] = LogFormat.auto,
 ) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
-        stream=sys.stderr,
-    )
+    configure(log_format, verbose=verbose)
 
 
 def main() -> None:

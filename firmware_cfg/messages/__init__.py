@@ -8,6 +8,7 @@ from __future__ import annotations
 from firmware_cfg.messages.base import Box, Message
 from firmware_cfg.messages.counts import Counts, Crossings
 from firmware_cfg.messages.events import Alert, Event, GeoPoint, Pose
+from firmware_cfg.messages.evidence import EvidenceRequest
 from firmware_cfg.messages.health import Health, LatencyMs, Queued
 from firmware_cfg.messages.prompts import PromptInUse, PromptsAck, PromptsProblem, PromptsState
 from firmware_cfg.messages.status import Status
@@ -18,6 +19,7 @@ __all__ = [
     "Counts",
     "Crossings",
     "Event",
+    "EvidenceRequest",
     "GeoPoint",
     "Health",
     "LatencyMs",

@@ -12,7 +12,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from firmware_cfg.device import DeviceFile
-from firmware_cfg.messages import Alert, Counts, Event, Health, PromptsAck, PromptsState, Status
+from firmware_cfg.messages import (
+    Alert,
+    Counts,
+    Event,
+    EvidenceRequest,
+    Health,
+    PromptsAck,
+    PromptsState,
+    Status,
+)
 from firmware_cfg.prompt_list import PromptList
 
 SCHEMA_DIR = Path(__file__).parent
@@ -27,6 +36,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "prompts_state": PromptsState,
     "prompts_ack": PromptsAck,
     "health": Health,
+    "evidence_request": EvidenceRequest,
     "prompt_list": PromptList,
     "device": DeviceFile,
 }
