@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from edge.meter import Reading
 from edge.native import LETTERBOX
 from edge.outbox import OutboxCounts
 from edge.pipeline import FrameResult
+from edge.sensors import SensorReading
 from firmware_cfg.messages import Health, Queued
 
 _STATM = Path("/proc/self/statm")
@@ -29,11 +31,19 @@ def health(
     dropped: int,
     skipped: Mapping[str, int],
     now: datetime,
+    alerts_active: int = 0,
+    unwritten: int = 0,
+    sensors: SensorReading | None = None,
 ) -> Health:
     """The health message of this moment.
 
-    `latest` is the newest frame's result; before the first one `engine` and `precision` are those asked for.
+    Args:
+        latest: the newest frame's result; before the first one `engine` and `precision` are those asked for.
+        alerts_active: alerts that are raised and not cleared.
+        unwritten: steps of alerts that the outbox could not take yet.
+        sensors: of the device, see `read_sensors`.
     """
+    sensors = sensors or SensorReading()
     return Health(
         device=session.device,
         sent_at=now,
@@ -41,14 +51,17 @@ def health(
         frames=reading.frames,
         fps=reading.fps,
         latency_ms=reading.latency_ms,
+        frame_age_s=None if latest is None else frame_age_s(latest),
         dropped=dropped,
         skipped=dict(skipped),
+        alerts_active=alerts_active,
         queued=Queued(
             alert=queued.alert,
             update=queued.update,
             telemetry=queued.telemetry,
             bytes=queued.bytes,
             shed=queued.shed_update + queued.shed_telemetry,
+            unwritten=unwritten,
         ),
         engine=engine if latest is None else latest.engine,
         precision=precision if latest is None else latest.precision,
@@ -56,8 +69,16 @@ def health(
         bundle_sha256=session.bundle_sha256,
         native=LETTERBOX is not None,
         clock_synced=clock_is_synced(),
+        temperature_c=sensors.hottest_c,
+        power_w=sensors.total_power_w,
+        throttled=sensors.throttled,
         memory_mib=resident_mib(),
     )
+
+
+def frame_age_s(latest: FrameResult) -> float:
+    """Seconds since the newest frame came out of its source."""
+    return max(0.0, round((time.monotonic_ns() - latest.frame.mono_ns) / 1e9, 3))
 
 
 def resident_mib(statm: Path = _STATM) -> float | None:

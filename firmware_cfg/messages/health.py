@@ -23,6 +23,9 @@ class Queued(MessagePart):
     telemetry: NonNegativeInt = Field(0, description="Counts and health.")
     bytes: NonNegativeInt = Field(0, description="Size of all of them.")
     shed: NonNegativeInt = Field(0, description="Messages dropped for lack of room since the session began.")
+    unwritten: NonNegativeInt = Field(
+        0, description="Raises, updates and clears in memory only: the disk is full or read-only."
+    )
 
 
 class Health(Message):
@@ -32,8 +35,12 @@ class Health(Message):
     frames: NonNegativeInt = Field(description="Frames processed since the session began.")
     fps: NonNegativeFloat = Field(description="Frames per second over the last interval.")
     latency_ms: LatencyMs | None = Field(None, description="None until a frame was processed.")
+    frame_age_s: NonNegativeFloat | None = Field(
+        None, description="Since the newest frame came from the source; None until one was processed."
+    )
     dropped: NonNegativeInt = Field(0, description="Frames left out because the model was too slow.")
     skipped: dict[str, NonNegativeInt] = Field({}, description="Frames that could not be read, by cause.")
+    alerts_active: NonNegativeInt = Field(0, description="Alerts that are raised and not cleared.")
     queued: Queued = Field(Queued(), description="The outbox.")
     engine: str = Field(description="Inference engine, such as openvino.")
     precision: str = Field(description="Variant of the model that runs, such as fp32.")
@@ -42,4 +49,6 @@ class Health(Message):
     native: bool = Field(description="Whether the native letterbox is in use.")
     clock_synced: bool = Field(description="Whether the device's clock is known to be right.")
     temperature_c: float | None = Field(None, description="Hottest sensor of the device.")
+    power_w: NonNegativeFloat | None = Field(None, description="What the device takes, where it is measured.")
+    throttled: bool | None = Field(None, description="Whether heat slows a processor down just now.")
     memory_mib: NonNegativeFloat | None = Field(None, description="Resident memory of the daemon.")

@@ -1,13 +1,21 @@
-"""The memory that health reports."""
+"""The health message: what the device's own sensors and the process tell."""
 
 from __future__ import annotations
 
 import os
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-from edge.health import resident_mib
+from edge.events import Session
+from edge.health import health, resident_mib
+from edge.meter import Reading
+from edge.outbox import OutboxCounts
+from edge.sensors import SensorReading
+from firmware_cfg.messages import Health
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 
 
 def test_resident_memory_is_pages_in_mib(tmp_path: Path) -> None:
@@ -22,3 +30,25 @@ def test_a_system_that_does_not_tell_gives_none(tmp_path: Path, text: str | None
     if text is not None:
         statm.write_text(text)
     assert resident_mib(statm) is None
+
+
+def test_health_carries_what_the_sensors_and_the_alerts_tell() -> None:
+    session = Session("drone-1", "s", NOON, "b", "a" * 64, "1.0")
+    message = health(
+        session,
+        Reading(0, 0.0, None),
+        None,
+        OutboxCounts(1, 2, 3, 400, 5, 6),
+        engine="openvino",
+        precision="auto",
+        dropped=0,
+        skipped={},
+        now=NOON,
+        alerts_active=4,
+        unwritten=7,
+        sensors=SensorReading({"cpu": 40.0, "gpu": 50.5}, {"VDD_IN": 7.5, "VDD_SOC": 2.0}, throttled=True),
+    )
+    assert (message.temperature_c, message.power_w, message.throttled) == (50.5, 7.5, True)
+    assert (message.alerts_active, message.queued.unwritten, message.queued.shed) == (4, 7, 11)
+    assert message.frame_age_s is None
+    assert Health.from_payload(message.to_payload()) == message
