@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from edge.bundle import Bundle
 from edge.counting import Counter, FrameCounts
-from edge.engines.base import ImageEngine
+from edge.engine_pool import EnginePool
 from edge.letterbox import best_image_size, letterbox
 from edge.lookup import FrameScores, lookup
 from edge.prompt_bank import PromptBank, PromptStore
 from edge.prompts import build_prompt_bank
 from edge.runtime import BundleRuntime, Runtime
+from edge.text_encoder import TextEncoder
 from edge.tracking import TrackedPlace, Tracker, TrackerSettings
 from firmware_cfg.errors import EngineError
 
 if TYPE_CHECKING:
     from edge.frames import Frame
+    from firmware_cfg.messages.prompts import PromptSource
     from firmware_cfg.prompt_list import LoadedPromptList
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +83,8 @@ class Pipeline:
         independent: bool = False,
         text_cache: Path | None = None,
         workspace_mib: int | None = None,
+        prompts_source: PromptSource = "file",
+        keep_text_tower: bool = False,
     ) -> None:
         """Encode the prompt list; image engines are loaded when the size of the frames is known.
 
@@ -96,6 +97,8 @@ class Pipeline:
             independent: the frames are unrelated images: nothing is tracked from one to the next, every place
                 is a thing of its own, and unique counts begin anew with each image.
             text_cache: of a bundle, see TextEncoder.
+            prompts_source: where the list came from.
+            keep_text_tower: between lists, too: another list is in use a tower's loading sooner.
 
         Raises:
             UsageError, ConfigErrors: the list does not fit the bundle (see `build_prompt_bank`).
@@ -106,10 +109,15 @@ class Pipeline:
         self._runtime: Runtime = model
         self._image_size = image_size
         self._independent = independent
+        self._keep_text_tower = keep_text_tower
         self._encoding = threading.Lock()
-        self._engines: dict[tuple[int, int], ImageEngine] = {}
-        self._closed = False
-        self._store = PromptStore(self._build(prompt_list))
+        self._engines = EnginePool(model)
+        self._frame_size: tuple[int, int] | None = None
+        with self._encoding:
+            try:
+                self._store = PromptStore(self._build(prompt_list, prompts_source, None))
+            finally:
+                self._release_sentences()
         self._tracker = Tracker(TrackerSettings(confirm_hits=1) if independent else None)
         self._counted_bank = self._store.current
         self._counter = Counter(self._counted_bank.prompt_list)
@@ -119,23 +127,50 @@ class Pipeline:
         """The prompt bank that the next frame will be looked up with."""
         return self._store.current
 
-    def set_prompts(self, prompt_list: LoadedPromptList) -> PromptBank:
+    def set_prompts(
+        self, prompt_list: LoadedPromptList, *, source: PromptSource = "file", data: bytes | None = None
+    ) -> PromptBank:
         """Put another list in use from the next frame on; returns its bank. Unique counts begin anew.
+
+        All that takes time happens here, in the caller's thread: no frame waits for a sentence, nor for the
+        engine of an image size that only the new list asks for.
+
+        Args:
+            source, data: where the list came from and its bytes, see `build_prompt_bank`.
 
         Raises:
             UsageError, ConfigErrors, EngineError, MissingExtra: as above; the old list stays in use.
         """
-        bank = self._build(prompt_list)
-        self._store.swap(bank)
+        with self._encoding:
+            try:
+                self._refuse_if_closed()
+                bank = self._build(prompt_list, source, data)
+                if size := self._size_for(self._frame_size, bank):
+                    self._engines.load(size)
+                self._store.swap(bank)
+            finally:
+                self._release_sentences()
         return bank
+
+    def load_text_tower(self) -> None:
+        """Load it now, where it is to be kept, so that the first change of the list does not wait for it.
+
+        Raises EngineError, MissingExtra.
+        """
+        sentences = self._runtime.sentences
+        if self._keep_text_tower and isinstance(sentences, TextEncoder):
+            with self._encoding:
+                self._refuse_if_closed()
+                sentences.load()
 
     def process(self, frame: Frame) -> FrameResult:
         """Find, track and count in one frame. Raises EngineError, MissingExtra."""
         bank = self._store.current
         if bank is not self._counted_bank:
             self._counted_bank, self._counter = bank, Counter(bank.prompt_list)
-        width, height = size = self._size_for(frame, bank)
-        engine = self._engine(size)
+        self._frame_size = (frame.width, frame.height)
+        width, height = size = self._size_for(self._frame_size, bank)
+        engine = self._engines.get(size)
         began = time.perf_counter()
         tile, fit = letterbox(frame.image, width, height)
         boxed = time.perf_counter()
@@ -166,10 +201,13 @@ class Pipeline:
 
     def close(self) -> None:
         """Free every engine. May be called twice."""
-        self._closed = True
-        for engine in self._engines.values():
-            engine.close()
-        self._engines.clear()
+        self._engines.close()
+        # Who is encoding at this moment frees the tower when done. That may take long: nobody waits for it.
+        if self._encoding.acquire(blocking=False):
+            try:
+                self._runtime.release_sentences()
+            finally:
+                self._encoding.release()
 
     def __enter__(self) -> Pipeline:
         return self
@@ -179,26 +217,30 @@ class Pipeline:
     ) -> None:
         self.close()
 
-    def _build(self, prompt_list: LoadedPromptList) -> PromptBank:
-        with self._encoding:
-            try:
-                runtime = self._runtime
-                return build_prompt_bank(prompt_list, runtime.sentences, runtime.facts, runtime.calibration)
-            finally:
-                # Lists change rarely and a drone's memory is small: the text tower does not stay loaded.
-                runtime.release_sentences()
+    def _build(self, prompt_list: LoadedPromptList, source: PromptSource, data: bytes | None) -> PromptBank:
+        runtime = self._runtime
+        return build_prompt_bank(
+            prompt_list, runtime.sentences, runtime.facts, runtime.calibration, source=source, data=data
+        )
 
-    def _size_for(self, frame: Frame, bank: PromptBank) -> tuple[int, int]:
-        wanted = self._image_size or bank.prompt_list.image_size
-        if wanted is not None:
-            return wanted
-        return best_image_size(frame.width, frame.height, self._runtime.facts.image_sizes)
-
-    def _engine(self, size: tuple[int, int]) -> ImageEngine:
-        if self._closed:
+    def _refuse_if_closed(self) -> None:
+        if self._engines.closed:
             raise EngineError("this pipeline is closed")
-        if size not in self._engines:
-            engine = self._runtime.image_engine(size)
-            _log.info("%s %s at %dx%d", engine.name, engine.precision, *size)
-            self._engines[size] = engine
-        return self._engines[size]
+
+    def _release_sentences(self) -> None:
+        # Where lists change rarely and memory is small, the text tower does not stay loaded.
+        if not self._keep_text_tower or self._engines.closed:
+            self._runtime.release_sentences()
+
+    @overload
+    def _size_for(self, frame_size: tuple[int, int], bank: PromptBank) -> tuple[int, int]: ...
+
+    @overload
+    def _size_for(self, frame_size: None, bank: PromptBank) -> tuple[int, int] | None: ...
+
+    def _size_for(self, frame_size: tuple[int, int] | None, bank: PromptBank) -> tuple[int, int] | None:
+        """The model's image size; None where it depends on a frame and none has been seen."""
+        wanted = self._image_size or bank.prompt_list.image_size
+        if wanted is not None or frame_size is None:
+            return wanted
+        return best_image_size(*frame_size, self._runtime.facts.image_sizes)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.engines.base import F32
+from firmware_cfg.messages.prompts import PromptSource
 from firmware_cfg.prompt_list import PromptList
 
 # Rows that must create no place of their own: far below any logit, far above the smallest float16.
@@ -49,6 +50,7 @@ class PromptBank:
         review_below: by id, the score below which an alert is only "possible"; None where the list sets none.
         object_thresholds: (n,) float64, the thresholds in the order of `layout.object_ids`.
         layout: where the rows lie.
+        source: where the list came from.
     """
 
     prompt_list: PromptList
@@ -60,6 +62,7 @@ class PromptBank:
     review_below: Mapping[str, float | None]
     object_thresholds: NDArray[np.float64]
     layout: RowLayout
+    source: PromptSource = "file"
 
 
 class PromptStore:

@@ -8,13 +8,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.engines.base import F32
 from edge.lookup import object_margins, scene_cosines
 from edge.prompt_bank import BACKGROUND_BIAS, BACKGROUND_OWNER, PromptBank, RowLayout
 from edge.text_encoder import SentenceEncoder, TextTooLong, too_long_problem
-from firmware_cfg.errors import ConfigError, ConfigErrors, EngineError, UsageError
-from firmware_cfg.located_yaml import parse_located_yaml, read_config_bytes
+from firmware_cfg.errors import ConfigError, ConfigErrors, UsageError
+from firmware_cfg.located_yaml import LocatedYaml, parse_located_yaml, read_config_bytes
+from firmware_cfg.messages.prompts import PromptSource
 from firmware_cfg.prompt_list import LoadedPromptList, Prompt, PromptList
 
 if TYPE_CHECKING:
@@ -33,16 +35,27 @@ def in_memory_list(prompt_list: PromptList, name: str = "prompt list") -> Loaded
 
 
 def build_prompt_bank(
-    loaded: LoadedPromptList, encoder: SentenceEncoder, facts: ModelFacts, calibration: Calibration
+    loaded: LoadedPromptList,
+    encoder: SentenceEncoder,
+    facts: ModelFacts,
+    calibration: Calibration,
+    *,
+    source: PromptSource = "file",
+    data: bytes | None = None,
 ) -> PromptBank:
     """Encode a list's sentences and lay them out as rows.
 
     `match: mean` makes one row of a prompt's texts, their mean made unit; `any` a row each. A threshold that
     the list leaves out is set so that the stated share of the null bank reaches it.
 
+    Args:
+        source: where the list came from.
+        data: its bytes, so that errors name lines; default: those of its file, if it still has them.
+
     Raises:
         UsageError: more than MAX_ROWS rows.
-        ConfigErrors: every sentence that is too long for the text tower, with its line in the file.
+        ConfigErrors: every sentence that is too long for the text tower, with its line; or texts of one
+            prompt that cancel each other out.
         EngineError, MissingExtra: the text tower failed.
     """
     prompts = loaded.model.prompts
@@ -59,38 +72,47 @@ def build_prompt_bank(
     try:
         encoded = encoder.encode(texts)
     except TextTooLong as error:
-        raise _located(loaded, error) from error
+        raise _located(loaded, data, error) from error
 
     rows = np.zeros((count, facts.row_width), np.float32)
     row_owner = np.full(count, BACKGROUND_OWNER, np.int64)
     starts: list[int] = []
     row = taken = 0
     for number in (*objects, *scenes):
-        prompt = prompts[number]
-        block = encoded[taken : taken + len(prompt.text)]
-        taken += len(prompt.text)
-        if prompt.match == "mean":
-            block = _unit_mean(block, prompt.id)
+        block = encoded[taken : taken + len(prompts[number].text)]
+        taken += len(block)
+        if prompts[number].match == "mean":
+            block = _unit_mean(block, loaded, data, number)
         rows[row : row + len(block), : facts.embedding_width] = block
         row_owner[row : row + len(block)] = number
         starts.append(row)
         row += len(block)
     rows[row:, : facts.embedding_width] = encoded[taken:]
-
-    scene_begin = sum(_row_count(prompts[number]) for number in objects)
     layout = RowLayout(
         object_ids=tuple(prompts[number].id for number in objects),
         object_starts=np.array(starts[: len(objects)], np.int64),
         scene_ids=tuple(prompts[number].id for number in scenes),
         scene_starts=np.array(starts[len(objects) :], np.int64),
-        scene_begin=scene_begin,
+        scene_begin=sum(_row_count(prompts[number]) for number in objects),
         background_begin=row,
         end=count,
     )
-    bias = np.zeros(count, np.float32)
-    bias[scene_begin:] = BACKGROUND_BIAS
-    thresholds = _default_thresholds(rows, layout, facts, calibration)
-    thresholds |= {prompt.id: prompt.threshold for prompt in prompts if prompt.threshold is not None}
+    return _bank(
+        loaded, rows, row_owner, layout, _thresholds(loaded.model, rows, layout, facts, calibration), source
+    )
+
+
+def _bank(
+    loaded: LoadedPromptList,
+    rows: F32,
+    row_owner: NDArray[np.int64],
+    layout: RowLayout,
+    thresholds: dict[str, float],
+    source: PromptSource,
+) -> PromptBank:
+    """All of it together; nothing in it can be changed any more."""
+    bias = np.zeros(layout.end, np.float32)
+    bias[layout.scene_begin :] = BACKGROUND_BIAS
     object_thresholds = np.array([thresholds[name] for name in layout.object_ids], np.float64)
     for array in (rows, bias, row_owner, object_thresholds, layout.object_starts, layout.scene_starts):
         array.setflags(write=False)
@@ -100,10 +122,11 @@ def build_prompt_bank(
         rows=rows,
         bias=bias,
         row_owner=row_owner,
-        thresholds=MappingProxyType({prompt.id: thresholds[prompt.id] for prompt in prompts}),
-        review_below=MappingProxyType({prompt.id: prompt.review_below for prompt in prompts}),
+        thresholds=MappingProxyType(thresholds),
+        review_below=MappingProxyType({prompt.id: prompt.review_below for prompt in loaded.model.prompts}),
         object_thresholds=object_thresholds,
         layout=layout,
+        source=source,
     )
 
 
@@ -111,13 +134,26 @@ def _row_count(prompt: Prompt) -> int:
     return len(prompt.text) if prompt.match == "any" else 1
 
 
-def _unit_mean(block: F32, prompt_id: str) -> F32:
+def _unit_mean(block: F32, loaded: LoadedPromptList, data: bytes | None, number: int) -> F32:
     mean = block.mean(axis=0, keepdims=True)
     length = float(np.linalg.norm(mean))
     if length < 1e-3:
-        raise EngineError(f"the texts of prompt {prompt_id} cancel each other out (use match: any)")
+        line, column = _place_of(_where(loaded, data), ("prompts", number, "text"))
+        problem = f"the texts of prompt {loaded.model.prompts[number].id} cancel each other out"
+        raise ConfigErrors([ConfigError(loaded.path, line, column, problem, "use match: any")])
     unit: F32 = (mean / np.float32(length)).astype(np.float32)
     return unit
+
+
+def _thresholds(
+    prompt_list: PromptList, rows: F32, layout: RowLayout, facts: ModelFacts, calibration: Calibration
+) -> dict[str, float]:
+    """What the list says, and the model where it says nothing, in the order of the list."""
+    defaults = _default_thresholds(rows, layout, facts, calibration)
+    return {
+        prompt.id: defaults[prompt.id] if prompt.threshold is None else prompt.threshold
+        for prompt in prompt_list.prompts
+    }
 
 
 def _default_thresholds(
@@ -143,13 +179,14 @@ def _default_thresholds(
     return thresholds
 
 
-def _located(loaded: LoadedPromptList, error: TextTooLong) -> ConfigErrors:
-    """The error at the places in the file where its sentences stand."""
+def _located(loaded: LoadedPromptList, data: bytes | None, error: TextTooLong) -> ConfigErrors:
+    """The error at the places in the list where its sentences stand."""
     tokens = dict(error.texts)
+    located = _where(loaded, data)
     errors = []
     for key, name, text in _sentences(loaded.model):
         if text in tokens:
-            line, column = _place_of(loaded, key)
+            line, column = _place_of(located, key)
             problem = f"{name}: {too_long_problem(text, tokens[text], error.limit)}"
             mend = "shorten it, or split it into several"
             errors.append(ConfigError(loaded.path, line, column, problem, mend))
@@ -167,16 +204,23 @@ def _sentences(prompt_list: PromptList) -> list[tuple[tuple[str | int, ...], str
     return found
 
 
-def _place_of(loaded: LoadedPromptList, key: tuple[str | int, ...]) -> tuple[int, int]:
-    """Line and column of a value, or (0, 0) where the list is from elsewhere or its file has changed."""
-    if not Path(loaded.path).is_file():
-        return 0, 0
+def _where(loaded: LoadedPromptList, data: bytes | None) -> LocatedYaml | None:
+    """The list with its places; None where it is not from a file, or its file has changed since."""
     try:
-        data = read_config_bytes(loaded.path)
+        if data is None:
+            if not Path(loaded.path).is_file():
+                return None
+            data = read_config_bytes(loaded.path)
         if hashlib.sha256(data).hexdigest() != loaded.sha256:
-            return 0, 0
-        located = parse_located_yaml(data, loaded.path)
+            return None
+        return parse_located_yaml(data, loaded.path)
     except ConfigErrors:  # gone or rewritten between the two looks at it
+        return None
+
+
+def _place_of(located: LocatedYaml | None, key: tuple[str | int, ...]) -> tuple[int, int]:
+    """Line and column of a value, (0, 0) where they are not known."""
+    if located is None:
         return 0, 0
     # One text may stand there without a list around it.
     place = located.value_place(key if located.has(key) else key[:-1])

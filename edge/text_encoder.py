@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
+import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,7 +17,7 @@ from tokenizers import Tokenizer
 
 from edge.engines import create_text_engine
 from edge.engines.base import F32, TextEngine
-from edge.files import cache_folder, write_atomically
+from edge.files import cache_folder
 from edge.manifest import TOKENIZER_NAME
 from firmware_cfg.errors import BundleError, EngineError, RemoteclipError
 
@@ -113,6 +116,18 @@ class TextEncoder:
             rows[row] = found[text]
         return rows
 
+    def load(self) -> None:
+        """Load the engine now, so that the next new sentence does not wait for it.
+
+        Raises EngineError, MissingExtra.
+        """
+        if self._engine is None:
+            self._engine = create_text_engine(self._bundle, self._engine_name, self._threads)
+            # A runtime plans its work at the first sentence; that one then takes as long as three.
+            ids = np.array([self._tokenizer.encode("a sentence").ids], np.int64)
+            if ids.size:
+                self._engine.encode(ids, np.ones_like(ids))
+
     def close(self) -> None:
         """Free the engine's memory. May be called twice."""
         if self._engine is not None:
@@ -164,7 +179,12 @@ class TextEncoder:
 
     def _write(self, path: Path, embedding: F32) -> None:
         payload = embedding.astype("<f4").tobytes()
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
         try:
-            write_atomically(path, payload + hashlib.sha256(payload).digest())
+            # Without waiting for the disk: a list is waiting, and what a power cut spoils the digest tells.
+            temporary.write_bytes(payload + hashlib.sha256(payload).digest())
+            os.replace(temporary, path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             _log.warning("%s: the text's embedding is not kept: %s", path, error.strerror)

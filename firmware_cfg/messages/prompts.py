@@ -54,7 +54,7 @@ class PromptsAck(Message):
     sha256: Sha256 = Field(description="Of the list that is in force now.")
     kept: bool = Field(
         True,
-        description="Whether the list in force is on disk; one that is not is lost with the next restart.",
+        description="Whether the list in force is on disk; one that is not ends with the next restart.",
     )
     errors: tuple[PromptsProblem, ...] = Field(
         (),

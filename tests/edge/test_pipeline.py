@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from edge import text_encoder
 from edge.bundle import Bundle
+from edge.engines.base import ImageEngine
 from edge.frames import Frame, I420Image, RgbImage
 from edge.pipeline import FrameResult, Pipeline
+from edge.runtime import BundleRuntime
 from firmware_cfg.errors import ConfigErrors, EngineError, UsageError
 from firmware_cfg.prompt_list import LoadedPromptList, load_prompt_bytes
 
@@ -180,6 +184,83 @@ def test_lists_change_from_another_thread_while_frames_run(tiny_bundle: Bundle) 
             number += 1
         other.join()
     assert failures == []
+
+
+class WatchedRuntime(BundleRuntime):
+    """Notes which thread asked for which image engine."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle)
+        self.loads: list[tuple[tuple[int, int], str]] = []
+
+    def image_engine(self, size: tuple[int, int]) -> ImageEngine:
+        self.loads.append((size, threading.current_thread().name))
+        return super().image_engine(size)
+
+
+def test_no_frame_waits_for_the_engine_of_another_image_size(tiny_bundle: Bundle) -> None:
+    runtime = WatchedRuntime(tiny_bundle)
+    small = load_prompt_bytes(b"prompts: [{id: red, text: red}]\nimage_size: [64, 64]", "small.yaml")
+    with Pipeline(runtime, colour_list("red")) as pipeline:
+        pipeline.process(frame_with())
+        other = threading.Thread(target=pipeline.set_prompts, args=(small,), name="other")
+        other.start()
+        other.join()
+        assert pipeline.process(frame_with(number=1)).image_size == (64, 64)
+        pipeline.set_prompts(colour_list("blue"))
+        assert pipeline.process(frame_with(number=2)).image_size == (128, 64)
+    assert runtime.loads == [((128, 64), "MainThread"), ((64, 64), "other")]
+
+
+def test_a_list_whose_image_size_cannot_run_is_refused(tiny_bundle: Bundle) -> None:
+    wanted = load_prompt_bytes(b"prompts: [{id: red, text: red}]\nimage_size: [96, 64]", "wide.yaml")
+    runtime = WatchedRuntime(tiny_bundle)
+
+    def fail(size: tuple[int, int]) -> ImageEngine:
+        raise EngineError(f"no tiles of {size[0]}x{size[1]}")
+
+    with Pipeline(runtime, colour_list("red")) as pipeline:
+        before = pipeline.bank
+        pipeline.process(frame_with())
+        runtime.image_engine = fail  # type: ignore[method-assign]
+        with pytest.raises(EngineError, match="no tiles of 96x64"):
+            pipeline.set_prompts(wanted)
+        assert pipeline.bank is before
+        assert pipeline.process(frame_with(number=1)).image_size == (128, 64)
+
+
+def test_a_bank_says_where_its_list_came_from(tiny_bundle: Bundle) -> None:
+    with Pipeline(tiny_bundle, colour_list("red"), prompts_source="rollback") as pipeline:
+        assert pipeline.bank.source == "rollback"
+        assert pipeline.set_prompts(colour_list("blue"), source="mqtt").source == "mqtt"
+
+
+@pytest.mark.parametrize(("keep", "loads"), [(True, 1), (False, 3)])
+def test_a_text_tower_that_is_kept_is_loaded_once(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool, loads: int
+) -> None:
+    create = text_encoder.create_text_engine
+    loaded = []
+
+    def noted(*args: Any) -> Any:
+        loaded.append(args)
+        return create(*args)
+
+    monkeypatch.setattr(text_encoder, "create_text_engine", noted)
+    with Pipeline(tiny_bundle, colour_list("red"), text_cache=tmp_path, keep_text_tower=keep) as pipeline:
+        pipeline.load_text_tower()
+        for words in (["green"], ["blue"]):
+            pipeline.set_prompts(colour_list(*words))
+    assert len(loaded) == loads
+
+
+def test_a_list_that_comes_after_the_end_is_refused(tiny_bundle: Bundle) -> None:
+    pipeline = Pipeline(tiny_bundle, colour_list("red"), keep_text_tower=True)
+    pipeline.close()
+    with pytest.raises(EngineError, match="this pipeline is closed"):
+        pipeline.set_prompts(colour_list("blue"))
+    with pytest.raises(EngineError, match="this pipeline is closed"):
+        pipeline.load_text_tower()
 
 
 def test_a_closed_pipeline_says_so(tiny_bundle: Bundle) -> None:

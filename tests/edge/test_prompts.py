@@ -14,7 +14,7 @@ from edge.lookup import object_margins
 from edge.prompt_bank import BACKGROUND_BIAS, PromptBank, PromptStore
 from edge.prompts import LOWEST_DEFAULT, build_prompt_bank, in_memory_list
 from edge.text_encoder import TextEncoder
-from firmware_cfg.errors import ConfigErrors, EngineError, UsageError
+from firmware_cfg.errors import ConfigErrors, UsageError
 from firmware_cfg.prompt_list import LoadedPromptList, PromptList, load_prompt_bytes, load_prompt_list
 
 COLOURS = b"""
@@ -162,9 +162,20 @@ def test_texts_that_cancel_out_are_an_error(tiny_bundle: Bundle) -> None:
             row = np.full(6, 6**-0.5, np.float32)
             return np.stack([row, -row])
 
-    loaded = load_prompt_bytes(b"prompts: [{id: warm, text: [red, blue]}]", "list.yaml")
-    with pytest.raises(EngineError, match="texts of prompt warm cancel each other out"):
-        build_prompt_bank(loaded, Opposites(), tiny_bundle.manifest, tiny_bundle.calibration)
+    data = b"prompts:\n  - {id: warm, text: [red, blue]}"
+    loaded = load_prompt_bytes(data, "list.yaml")
+    with pytest.raises(
+        ConfigErrors, match=r"^list\.yaml:2:22: the texts of prompt warm cancel each other out"
+    ):
+        build_prompt_bank(loaded, Opposites(), tiny_bundle.manifest, tiny_bundle.calibration, data=data)
+
+
+def test_lines_of_a_list_without_a_file_come_from_its_bytes(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    data = f"prompts:\n  - id: warm\n    text: {'red ' * 9}\n".encode()
+    loaded = load_prompt_bytes(data, "prompts/set")
+    encoder = TextEncoder(tiny_bundle, cache=tmp_path)
+    with pytest.raises(ConfigErrors, match=r"^prompts/set:3:11: prompt warm: text .* has 9 tokens"):
+        build_prompt_bank(loaded, encoder, tiny_bundle.manifest, tiny_bundle.calibration, data=data)
 
 
 def test_equal_lists_have_equal_hashes_and_others_do_not() -> None:
