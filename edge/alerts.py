@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
+
+from edge.alert_state import ActiveAlert, Box, Certainty, Kind, Transition, rule_identity
 
 if TYPE_CHECKING:
     from edge.counting import FrameCounts
@@ -13,11 +15,7 @@ if TYPE_CHECKING:
     from firmware_cfg.prompt_list import AlertRule, Prompt, PromptList
     from firmware_cfg.rules import Rule, Term
 
-Kind: TypeAlias = Literal["raise", "update", "clear"]
-Severity: TypeAlias = Literal["info", "warning", "critical"]
-Certainty: TypeAlias = Literal["observed", "likely", "possible"]
-CountKind: TypeAlias = Literal["count", "unique", "score", "count_in", "crossing"]
-Box: TypeAlias = tuple[float, float, float, float]
+__all__ = ["MAX_BOXES", "AlertMachine", "Box", "Transition"]
 
 UPDATE_INTERVAL_S = 1.0
 """An active alert whose value changes is reported at most this often."""
@@ -29,41 +27,9 @@ _TIME_TOLERANCE_S = 1e-6  # thirty frames of 0.1 s are three seconds, whatever t
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
-    """One step in an alert's life; raise, updates and clear of one alert share its `alert_id`.
-
-    rule_index  position in the prompt's `alerts`
-    value       of the first term of the clause that raised the alert, in the unit of `count_kind`
-    score, raw  of the best place that the rule looks at, or of the scene: calibrated 0..1, and before that
-    threshold   in force, on the calibrated score; None where nobody gave one
-    certainty   possible: the score is below the prompt's review_below; observed: the best place is a
-                confirmed track; likely: everything else
-    boxes       x1, y1, x2, y2 in pixels of the frame, best first, at most MAX_BOXES
-    track_ids   in the order of the boxes
-    reason      the rule that held, or why the alert was closed
-    """
-
-    kind: Kind
-    alert_id: str
-    prompt_id: str
-    rule_index: int
-    severity: Severity
-    value: float
-    count_kind: CountKind
-    score: float
-    raw: float
-    threshold: float | None
-    certainty: Certainty
-    boxes: tuple[Box, ...]
-    track_ids: tuple[int, ...]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Active:
-    """A raised alert: the term that it reports, its latest transition, and when that was."""
+    """A raised alert: its latest transition, and when that was."""
 
-    term: Term
     latest: Transition
     reported_s: float
 
@@ -79,12 +45,21 @@ class _Watch:
     quiet_until_s: float = 0.0
     active: _Active | None = None
 
+    @property
+    def identity(self) -> str:
+        return rule_identity(self.prompt, self.rule)
+
 
 class AlertMachine:
     """Turns the counts of one frame after another into transitions. Not thread-safe.
 
-    `thresholds` are those in force, by prompt id; without one the list's own is reported. `new_id` makes
-    alert ids. Time that runs backwards (another recording) stands still, so no hold or cooldown is cut short.
+    Time that runs backwards (another recording) stands still, so no hold or cooldown is cut short.
+
+    Args:
+        thresholds: those in force, by prompt id; without one the list's own is reported.
+        resume: alerts of an earlier run: where the list still has the rule, `active` starts with the alert,
+            whose next step is an update or its clear. The others are for the caller to end.
+        new_id: makes alert ids.
     """
 
     def __init__(
@@ -92,17 +67,24 @@ class AlertMachine:
         prompt_list: PromptList,
         *,
         thresholds: Mapping[str, float] | None = None,
+        resume: Sequence[ActiveAlert] = (),
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._thresholds = dict(thresholds or {})
         self._new_id = new_id
-        self._watches = [
-            _Watch(prompt, index, rule)
-            for prompt in prompt_list.prompts
-            for index, rule in enumerate(prompt.alerts)
-        ]
+        self._watches = _watches(prompt_list)
         self._now_s = 0.0
         self._time_s: float | None = None
+        for alert in resume:
+            for watch in self._watches:
+                # By the prompt first: what a rule is takes longer to write down.
+                if (
+                    watch.prompt.id == alert.latest.prompt_id
+                    and watch.active is None
+                    and watch.identity == alert.rule
+                ):
+                    watch.active = _Active(replace(alert.latest, rule_index=watch.index), self._now_s)
+                    break
 
     @property
     def active(self) -> tuple[Transition, ...]:
@@ -117,8 +99,40 @@ class AlertMachine:
         found = (self._step(watch, counts, tracked) for watch in self._watches)
         return [transition for transition in found if transition is not None]
 
+    def adopt(self, prompt_list: PromptList, thresholds: Mapping[str, float]) -> list[Transition]:
+        """Another prompt list takes over, before the first frame that was counted with it.
+
+        Rules that both lists have go on with their alerts, hold times and cooldowns. Returns the clears of
+        the other alerts; they are about the old list's prompts.
+        """
+        under_way: dict[str, list[_Watch]] = {}
+        for watch in self._watches:
+            if (
+                watch.active is not None
+                or watch.held_since_s is not None
+                or watch.quiet_until_s > self._now_s
+            ):
+                under_way.setdefault(watch.identity, []).append(watch)
+        concerned = {watch.prompt.id for watches in under_way.values() for watch in watches}
+        self._watches = _watches(prompt_list)
+        self._thresholds = dict(thresholds)
+        for watch in self._watches:
+            if watch.prompt.id not in concerned or not (same := under_way.get(watch.identity)):
+                continue
+            before = same.pop(0)
+            watch.held_since_s, watch.quiet_until_s = before.held_since_s, before.quiet_until_s
+            if before.active is not None:
+                latest = replace(before.active.latest, rule_index=watch.index)
+                watch.active = replace(before.active, latest=latest)
+        return [
+            replace(watch.active.latest, kind="clear", reason="prompts changed")
+            for left in under_way.values()
+            for watch in left
+            if watch.active is not None
+        ]
+
     def close(self, reason: str) -> list[Transition]:
-        """Clears every active alert, as when the daemon stops or another prompt list takes over."""
+        """Clears every active alert, as when the daemon stops."""
         closed = [replace(latest, kind="clear", reason=reason) for latest in self.active]
         for watch in self._watches:
             watch.active = watch.held_since_s = None
@@ -142,7 +156,7 @@ class AlertMachine:
             return None
         term = _leading_term(when, read)
         raised = self._transition(watch, "raise", self._new_id(), term, counts, tracked)
-        watch.active = _Active(term, raised, self._now_s)
+        watch.active = _Active(raised, self._now_s)
         return raised
 
     def _step_active(
@@ -156,7 +170,7 @@ class AlertMachine:
     ) -> Transition | None:
         latest = active.latest
         kind: Kind = "clear" if cleared else "update"
-        now = self._transition(watch, kind, latest.alert_id, active.term, counts, tracked)
+        now = self._transition(watch, kind, latest.alert_id, latest.term, counts, tracked)
         if cleared:
             watch.active = watch.held_since_s = None
             watch.quiet_until_s = self._now_s + watch.rule.cooldown
@@ -167,7 +181,7 @@ class AlertMachine:
         due_s = active.reported_s + UPDATE_INTERVAL_S - _TIME_TOLERANCE_S
         if change == 0 or change < step or self._now_s < due_s:
             return None
-        watch.active = _Active(active.term, now, self._now_s)
+        watch.active = _Active(now, self._now_s)
         return now
 
     def _transition(
@@ -197,7 +211,7 @@ class AlertMachine:
             rule_index=watch.index,
             severity=rule.severity,
             value=counts.value(prompt.id, term, rule.zones),
-            count_kind=term.kind,
+            term=term,
             score=score,
             raw=raw,
             threshold=self._thresholds.get(prompt.id, prompt.threshold),
@@ -206,6 +220,14 @@ class AlertMachine:
             track_ids=tuple(t.track_id for t in concerned),
             reason=str(rule.clear_rule if kind == "clear" else rule.when_rule),
         )
+
+
+def _watches(prompt_list: PromptList) -> list[_Watch]:
+    return [
+        _Watch(prompt, index, rule)
+        for prompt in prompt_list.prompts
+        for index, rule in enumerate(prompt.alerts)
+    ]
 
 
 def _leading_term(rule: Rule, read: Callable[[Term], float]) -> Term:

@@ -1,20 +1,32 @@
+"""Rules over counts: when alerts are raised, updated and cleared, under which list and after which crash."""
+
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timezone
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from edge import events
+from edge.alert_state import KeptAlert, kernel_boot_id, resumable, rule_identity
 from edge.alerts import MAX_BOXES, AlertMachine
 from edge.counting import FrameCounts, PromptCounts
+from edge.events import FrameFacts, Session
 from edge.lookup import Place
 from edge.tracking import TrackedPlace
+from firmware_cfg.messages import Alert
 from firmware_cfg.prompt_list import PromptList
 
 ZONES = {"gate": [[0, 0], [1, 0], [1, 1]], "yard": [[0, 0], [1, 1], [0, 1]]}
 LINES = {"road": [[0, 0.5], [1, 0.5]]}
+
+
+NOW = datetime(2026, 5, 1, 12, 0, tzinfo=timezone.utc)
 
 
 def alert_list(*alerts, kind="object", **prompt):
@@ -31,9 +43,12 @@ class Scene:
     """Feeds an AlertMachine with as many cars as it is told, ten frames a second."""
 
     def __init__(self, prompt_list, **options):
-        numbers = count(1)
-        self.machine = AlertMachine(prompt_list, new_id=lambda: f"alert{next(numbers)}", **options)
+        self.numbers = count(1)
         self.time_s = 0.0
+        self.start(prompt_list, **options)
+
+    def start(self, prompt_list, **options):
+        self.machine = AlertMachine(prompt_list, new_id=lambda: f"alert{next(self.numbers)}", **options)
 
     def see(self, cars, *, step_s=0.1, zones=None, **counts):
         tracked = cars if isinstance(cars, list) else [car(n) for n in range(cars)]
@@ -224,19 +239,161 @@ def test_time_that_runs_backwards_cuts_neither_hold_nor_cooldown_short():
     assert scene.kinds(*[1] * 7) == "." * 5 + "r."
 
 
+def test_another_list_keeps_the_alerts_of_the_rules_that_it_shares():
+    few, many = {"when": "count >= 1"}, {"when": "count >= 2", "for": "1s"}
+    scene = Scene(alert_list(few, many, {"when": "unique >= 1"}))
+    scene.see(2, unique=1)
+    ended = scene.machine.adopt(alert_list(many, few), {"car": 0.7})
+    assert [(t.kind, t.alert_id, t.reason) for t in ended] == [("clear", "alert2", "prompts changed")]
+    assert [(t.alert_id, t.rule_index) for t in scene.machine.active] == [("alert1", 1)]
+    assert scene.kinds(*[2] * 9) == "........."
+    (raised,) = scene.see(2)  # a second after the hold began, under the list before
+    assert (raised.kind, raised.rule_index, raised.threshold) == ("raise", 0, 0.7)
+    assert [t.alert_id for t in scene.see(0)] == ["alert3", "alert1"]
+
+
+def test_another_list_keeps_cooldowns_too():
+    cooled = {"when": "count >= 1", "cooldown": "1s"}
+    scene = Scene(alert_list(cooled))
+    assert scene.kinds(1, 0) == "rc"
+    assert scene.machine.adopt(alert_list({"when": "count >= 9"}, cooled), {}) == []
+    assert scene.kinds(*[1] * 10) == "." * 9 + "r"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rule": {"when": "count >= 2"}},
+        {"rule": {"clear": "count == 0"}},
+        {"rule": {"severity": "info"}},
+        {"rule": {"zones": ["gate"]}},
+        {"text": "a red car"},
+        {"id": "auto"},
+    ],
+)
+def test_what_changes_a_rule_ends_its_alert(changes):
+    fields = dict(changes)
+    rule = {"when": "count >= 1", **fields.pop("rule", {})}
+    scene = Scene(alert_list({"when": "count >= 1"}))
+    scene.see(1)
+    (ended,) = scene.machine.adopt(alert_list(rule, **fields), {})
+    assert (ended.alert_id, ended.kind, ended.prompt_id) == ("alert1", "clear", "car")
+    assert scene.machine.active == ()
+
+
+def test_a_new_threshold_or_another_spelling_of_a_rule_ends_nothing():
+    scene = Scene(alert_list({"when": "count >= 1", "for": "0s"}, threshold=0.3))
+    scene.see(1)
+    respelt = {"when": "count>=1.0", "clear": "count < 1"}
+    assert scene.machine.adopt(alert_list(respelt, threshold=0.4, review_below=0.6), {}) == []
+    assert [t.alert_id for t in scene.machine.active] == ["alert1"]
+
+
+def test_two_rules_alike_keep_an_alert_each():
+    twice = alert_list({"when": "count >= 1"}, {"when": "count >= 1"})
+    scene = Scene(twice)
+    scene.see(1)
+    assert scene.machine.adopt(twice, {}) == []
+    assert [(t.alert_id, t.rule_index) for t in scene.machine.active] == [("alert1", 0), ("alert2", 1)]
+    (ended,) = scene.machine.adopt(alert_list({"when": "count >= 1"}), {})
+    assert ended.alert_id == "alert2"
+
+
+BOOT = "a-life-of-the-machine"
+
+
+def state_of(transition, prompt_list):
+    """What the outbox keeps of an active alert."""
+    bank = SimpleNamespace(prompt_list=prompt_list, list_sha256="a" * 64, thresholds={"car": 0.4})
+    session = Session("bird", "5e55", NOW, "b007", "a" * 64, "1")
+    frame = FrameFacts(7, NOW, 123, (200, 100), "fp32", bank)
+    event = events.event(session, transition, frame, event_id="e1", seq=9, now=NOW, clock_synced=True)
+    prompt = prompt_list.prompt(transition.prompt_id)
+    return KeptAlert(
+        alert=Alert.from_event(event, NOW),
+        rule=rule_identity(prompt, prompt.alerts[transition.rule_index]),
+        term=transition.term,
+        kernel_boot=BOOT,
+    ).to_state()
+
+
+def states(scene, prompt_list):
+    return {t.alert_id: state_of(t, prompt_list) for t in scene.machine.active}
+
+
+def test_an_alert_goes_on_after_a_crash_as_if_there_had_been_none():
+    rules = alert_list({"when": "count >= 2"}, {"when": "count in gate >= 1", "severity": "critical"})
+    in_gate = FrameCounts({"car": PromptCounts(count=1, zones={"gate": 1})}, {1: frozenset({"gate"})})
+    scene = Scene(rules, thresholds={"car": 0.4})
+    (raised,) = scene.machine.update(in_gate, [car(1)], 0.0)
+    resumed = resumable(states(scene, rules), device="bird", kernel_boot=BOOT)
+    again = Scene(rules, resume=resumed)
+    (active,) = again.machine.active
+    assert replace(active, kind="raise", boxes=raised.boxes) == raised
+    assert active.boxes[0] == pytest.approx(raised.boxes[0])
+    assert again.machine.update(in_gate, [car(1)], 0.0) == []
+    (cleared,) = again.see(1)
+    assert (cleared.kind, cleared.alert_id, cleared.count_kind) == ("clear", raised.alert_id, "count_in")
+
+
+@pytest.mark.parametrize(
+    ("device", "boot", "after"),
+    [
+        ("other", BOOT, {"when": "count >= 1"}),
+        ("bird", "another-life", {"when": "count >= 1"}),
+        ("bird", BOOT, {"when": "count >= 3"}),
+    ],
+)
+def test_no_alert_goes_on_for_another_device_after_a_reboot_or_without_its_rule(device, boot, after):
+    before = alert_list({"when": "count >= 1"})
+    scene = Scene(before)
+    scene.see(1)
+    resumed = resumable(states(scene, before), device=device, kernel_boot=boot)
+    assert Scene(alert_list(after), resume=resumed).machine.active == ()
+
+
+def test_states_that_cannot_be_read_or_tell_too_little_do_not_go_on():
+    rules = alert_list({"when": "count >= 1"})
+    scene = Scene(rules)
+    scene.see(1)
+    (state,) = states(scene, rules).values()
+    kept = KeptAlert.from_state(state)
+    assert kept.to_state() == state
+    old = kept.alert.to_payload().decode()  # as the first version kept it
+    assert KeptAlert.from_state(old) == KeptAlert(alert=kept.alert)
+    assert resumable({"a": "{broken", "b": old, "c": "[]"}, device="bird", kernel_boot=BOOT) == ()
+
+
+def test_the_machine_tells_its_life_or_that_it_cannot(tmp_path):
+    assert kernel_boot_id() == kernel_boot_id() is not None
+    assert kernel_boot_id(tmp_path / "missing") is None
+    (tmp_path / "empty").write_text("\n")
+    assert kernel_boot_id(tmp_path / "empty") is None
+
+
+RULES = (
+    {"when": "count >= 3", "clear": "count < 2", "for": "500ms", "cooldown": "1s"},
+    {"when": "count >= 1 and score >= 0.5"},
+    {"when": "unique >= 2 or count == 4", "clear": "count == 0", "cooldown": "300ms"},
+)
+
+
 class AlertLife(RuleBasedStateMachine):
-    """Whatever the frames bring, each alert is raised once, cleared once, and updated only in between."""
+    """Whatever the frames bring, each alert is raised once, cleared once, and updated only in between.
+
+    Lists that come and go and crashes change nothing in that, nor in who is active: rules are known by their
+    number in RULES, `self.rules` are those of the list in force.
+    """
 
     def __init__(self):
         super().__init__()
-        self.scene = Scene(
-            alert_list(
-                {"when": "count >= 3", "clear": "count < 2", "for": "500ms", "cooldown": "1s"},
-                {"when": "count >= 1 and score >= 0.5"},
-                {"when": "unique >= 2 or count == 4", "clear": "count == 0", "cooldown": "300ms"},
-            )
-        )
+        self.rules = (0, 1, 2)
+        self.scene = Scene(self.list())
         self.open, self.ended, self.cleared_at, self.updated_at, self.held = {}, set(), {}, {}, 0.0
+        self.born = dict.fromkeys(self.rules, 0.0)  # since when a rule has been in force
+
+    def list(self):
+        return alert_list(*[RULES[number] for number in self.rules])
 
     @rule(
         scores=st.lists(st.sampled_from([0.2, 0.5, 0.9]), max_size=5),
@@ -248,38 +405,58 @@ class AlertLife(RuleBasedStateMachine):
         cars = [car(n, score) for n, score in enumerate(scores)]
         self.held = self.held if len(cars) >= 3 else now + step_s
         for t in self.scene.see(cars, unique=unique, step_s=step_s):
-            self.take(t, now)
+            self.take(t, now, self.rules[t.rule_index])
 
     @precondition(lambda self: self.open)
     @rule()
     def close(self):
         for t in self.scene.machine.close("stopped"):
             assert t.reason == "stopped"
-            self.take(t, self.scene.time_s)
+            self.take(t, self.scene.time_s, self.rules[t.rule_index])
         assert not self.open
         self.cleared_at.clear()  # whoever closes starts afresh: no cooldown
 
-    def take(self, t, now):
+    @rule(rules=st.permutations([0, 1, 2]), number=st.integers(0, 3))
+    def adopt(self, rules, number):
+        before, self.rules = self.rules, tuple(rules[:number])
+        for t in self.scene.machine.adopt(self.list(), {}):
+            assert (t.kind, t.reason) == ("clear", "prompts changed")
+            (gone,) = (rule for rule, alert_id in self.open.items() if alert_id == t.alert_id)
+            assert gone not in self.rules
+            self.take(t, self.scene.time_s, gone)
+        assert set(self.open) <= set(self.rules)
+        for gone in set(before) - set(self.rules):
+            self.cleared_at.pop(gone, None)
+        self.born = {rule: self.born.get(rule, self.scene.time_s) for rule in self.rules}
+
+    @rule()
+    def crash(self):
+        kept = states(self.scene, self.list())
+        self.scene.start(self.list(), resume=resumable(kept, device="bird", kernel_boot=BOOT))
+        self.cleared_at.clear()  # what was not active is forgotten
+        self.born = dict.fromkeys(self.rules, self.scene.time_s)
+
+    def take(self, t, now, number):
         if t.kind == "raise":
-            assert t.rule_index not in self.open
+            assert number not in self.open
             assert t.alert_id not in self.ended
-            cooldown = {0: 1.0, 1: 0.0, 2: 0.3}[t.rule_index]
-            assert now >= self.cleared_at.get(t.rule_index, -9) + cooldown - 1e-3
-            if t.rule_index == 0:
-                assert now - self.held >= 0.5 - 1e-3
-            self.open[t.rule_index] = t.alert_id
+            cooldown = {0: 1.0, 1: 0.0, 2: 0.3}[number]
+            assert now >= self.cleared_at.get(number, -9) + cooldown - 1e-3
+            if number == 0:
+                assert now - max(self.held, self.born[number]) >= 0.5 - 1e-3
+            self.open[number] = t.alert_id
         else:
-            assert self.open[t.rule_index] == t.alert_id
+            assert self.open[number] == t.alert_id
             if t.kind == "update":
-                assert now >= self.updated_at[t.rule_index] + 1 - 1e-3
+                assert now >= self.updated_at[number] + 1 - 1e-3
             else:
-                self.ended.add(self.open.pop(t.rule_index))
-                self.cleared_at[t.rule_index] = now
-        self.updated_at[t.rule_index] = now
+                self.ended.add(self.open.pop(number))
+                self.cleared_at[number] = now
+        self.updated_at[number] = now
 
     @invariant()
     def active_alerts_are_the_open_ones(self):
-        assert {t.rule_index: t.alert_id for t in self.scene.machine.active} == self.open
+        assert {self.rules[t.rule_index]: t.alert_id for t in self.scene.machine.active} == self.open
 
 
 TestAlertLife = AlertLife.TestCase

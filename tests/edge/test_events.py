@@ -18,6 +18,7 @@ from edge.counting import PromptCounts
 from edge.events import HISTORICAL_AFTER_S, FrameFacts, Session
 from firmware_cfg.messages import Alert, Counts, Event, Status
 from firmware_cfg.prompt_list import load_prompt_bytes
+from firmware_cfg.rules import Term
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=timezone.utc)
 LIST = load_prompt_bytes(
@@ -43,7 +44,7 @@ TRANSITION = Transition(
     rule_index=0,
     severity="warning",
     value=3.0,
-    count_kind="count",
+    term=Term("count"),
     score=0.75,
     raw=1.5,
     threshold=None,
