@@ -1,4 +1,4 @@
-"""A real mosquitto on loopback, which a test can start late, stop, and start again on the same port."""
+"""A real mosquitto on loopback with the shipped configuration, to start late, stop, and start again."""
 
 from __future__ import annotations
 
@@ -9,49 +9,61 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edge.broker import BrokerProcess, find_mosquitto, free_port
 from edge.broker_settings import BrokerSettings
 from edge.subscriber import Subscriber
+from firmware_cfg.broker import Login, broker_files
 
 WAIT = 120.0  # seconds; patience with a busy machine before a test fails, not an expectation
 
 
 @dataclass
 class Mosquitto:
-    """A broker at a port of its own. `listener` and `extra` are further lines of its mosquitto.conf."""
+    """The shipped broker at a port of its own, with everything logged.
+
+    `extra` are changes to the shipped mosquitto.conf, `listener` to its listener. Without a login everybody
+    on loopback is let in and may do everything.
+    """
 
     program: str
     folder: Path
     port: int = field(default_factory=free_port)
     extra: list[str] = field(default_factory=list)
-    anonymous: bool = True
+    login: Login = "anonymous"
+    tls: bool = False
     listener: list[str] = field(default_factory=list)
     _process: BrokerProcess | None = None
 
     @property
     def url(self) -> str:
-        return f"mqtt://127.0.0.1:{self.port}"
+        return f"{'mqtts' if self.tls else 'mqtt'}://127.0.0.1:{self.port}"
 
     @property
     def settings(self) -> BrokerSettings:
         return BrokerSettings.from_url(self.url)
 
     def start(self) -> Mosquitto:
-        config = self.folder / "mosquitto.conf"
-        lines = [
-            f"listener {self.port} 127.0.0.1",
-            *self.listener,
-            f"allow_anonymous {str(self.anonymous).lower()}",
-            "persistence false",
-            "user root",  # only looked at when started by root: it shall read the test's files then
-            "log_type all",
-            *self.extra,
-        ]
-        config.write_text("\n".join(lines) + "\n")
+        # The user is only looked at when started by root: it shall read the test's files then.
+        changes = ["user root", "log_type all", *self.extra]
+        config = broker_files(
+            self.folder,
+            port=self.port,
+            login=self.login,
+            tls=self.tls,
+            changes=changes,
+            listener=self.listener,
+        )
         self._process = BrokerProcess(
             "mosquitto", [self.program, "-c", str(config)], self.port, self.log_path
         )
@@ -63,6 +75,13 @@ class Mosquitto:
                 self.resume()
             self._process.stop()
             self._process = None
+
+    def kill(self) -> None:
+        """Ends the broker at once (SIGKILL); what it had not saved is gone."""
+        assert self._process is not None
+        self._process.process.kill()
+        self._process.stop()
+        self._process = None
 
     def pause(self) -> None:
         """Freezes the broker: the kernel still takes bytes for it, but nothing is answered."""
@@ -83,14 +102,71 @@ class Mosquitto:
         return self.log_path.read_text(errors="replace")
 
     def require_password(self, user: str, password: str) -> None:
-        """From the next start on only this login is let in."""
+        """From the next start on only such logins are let in, and the shipped acl says what they may do."""
         passwords = self.folder / "passwords"
         tool = shutil.which("mosquitto_passwd")
         if tool is None:
             pytest.skip("mosquitto_passwd is not installed")
-        subprocess.run([tool, "-b", "-c", str(passwords), user, password], check=True, capture_output=True)
-        self.anonymous = False
-        self.extra.append(f"password_file {passwords}")
+        create = [] if passwords.exists() else ["-c"]
+        subprocess.run([tool, "-b", *create, str(passwords), user, password], check=True, capture_output=True)
+        self.login = "passwords"
+
+    def require_certificates(self, authority: Authority) -> None:
+        """From the next start on TLS, and only clients that have a certificate of this authority."""
+        authority.for_broker(self.folder / "certs")
+        self.login, self.tls = "certificates", True
+
+
+class Authority:
+    """Signs certificates, in PEM files as the shipped configuration names them."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        name = _named("test authority")
+        constraint = x509.BasicConstraints(ca=True, path_length=0)
+        self._certificate = self._sign(name, self._key, constraint, timedelta(days=1))
+
+    def write(self, path: Path) -> Path:
+        """The authority's own certificate."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+        return path
+
+    def for_broker(self, folder: Path, *, lasts: timedelta = timedelta(days=1)) -> None:
+        """ca.crt, broker.crt and broker.key, for a broker at 127.0.0.1."""
+        self.write(folder / "ca.crt")
+        host = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        self._issue("broker", folder / "broker.crt", host, lasts)
+
+    def for_client(self, name: str, path: Path, *, lasts: timedelta = timedelta(days=1)) -> tuple[Path, Path]:
+        """A certificate at `path` for the user `name`, and its key beside it (.key). Returns both."""
+        use = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        return self._issue(name, path, use, lasts)
+
+    def _issue(self, name: str, path: Path, extension: Any, lasts: timedelta) -> tuple[Path, Path]:
+        key, key_path = ec.generate_private_key(ec.SECP256R1()), path.with_suffix(".key")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pem = serialization.Encoding.PEM
+        secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        key_path.write_bytes(secret)
+        path.write_bytes(self._sign(_named(name), key, extension, lasts).public_bytes(pem))
+        return path, key_path
+
+    def _sign(self, subject: Any, key: Any, extension: Any, lasts: timedelta) -> Any:
+        now = datetime.now(timezone.utc)
+        builder = x509.CertificateBuilder(
+            subject_name=subject,
+            issuer_name=_named("test authority"),
+            public_key=key.public_key(),
+            serial_number=x509.random_serial_number(),
+            not_valid_before=now - timedelta(days=3),
+            not_valid_after=now + lasts,
+        )
+        return builder.add_extension(extension, critical=False).sign(self._key, hashes.SHA256())
+
+
+def _named(name: str) -> Any:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 class Inbox:
@@ -135,6 +211,12 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(program, folder)
     yield broker
     broker.stop()
+
+
+@pytest.fixture
+def authority() -> Authority:
+    """One that a broker's and its clients' certificates may come from."""
+    return Authority()
 
 
 @pytest.fixture

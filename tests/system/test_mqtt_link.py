@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,20 +169,21 @@ def test_a_wrong_password_is_one_clear_line_and_is_tried_until_it_is_right(
     mosquitto: Any, subscribe: Any, outbox: Outbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    mosquitto.require_password("drone", SECRET)
+    mosquitto.require_password(DEVICE, SECRET)
+    mosquitto.require_password("viewer", SECRET)
     mosquitto.start()
     password_file = tmp_path / "password"
     password_file.write_text("stale-" + SECRET + "\n")
-    settings = BrokerSettings(mosquitto.settings.address, username="drone", password_file=password_file)
+    settings = BrokerSettings(mosquitto.settings.address, username=DEVICE, password_file=password_file)
     outbox.put(TOPICS.events, "kept", kind="alert")
     with link_to(settings, outbox) as link:
-        assert wait_until(lambda: "refused the password or the user name 'drone'" in link.problem)
+        assert wait_until(lambda: "refused the password or the user name 'kestrel-1'" in link.problem)
         assert wait_until(lambda: mosquitto.log.count("not authorised") >= 3)  # it goes on trying
         warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(warnings) == 1
         assert outbox.counts().alert == 1
         password_file.write_text(SECRET + "\n")
-        inbox = subscribe(settings)
+        inbox = subscribe(replace(settings, username="viewer"))
         assert wait_until(lambda: outbox.counts().queued == 0)
         inbox.wait_payload(TOPICS.status, STATUS["online"])
     assert SECRET not in caplog.text

@@ -205,6 +205,7 @@ def test_what_an_earlier_run_left_with_the_broker_is_heard_once_and_our_own_mess
 def test_a_giant_never_reaches_the_desk_and_what_follows_it_does(
     mosquitto: Any, outbox: Outbox, control_room: Any, version: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    mosquitto.extra.append("max_packet_size 20000000")  # the shipped limit would end the sender's connection
     mosquitto.start()
     room, desk = control_room(), Desk()
     with link_to(replace(mosquitto.settings, first_version=version), outbox, desk) as link:

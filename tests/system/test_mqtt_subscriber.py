@@ -8,8 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
-from ipaddress import ip_address
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -151,43 +150,15 @@ def test_a_handler_that_fails_is_logged_and_the_next_message_still_comes(
     assert "handler's mistake" in caplog.text
 
 
-def write_certificates(folder: Path) -> None:
-    """An authority (ca.pem), and a certificate of its for a broker at 127.0.0.1 (broker.pem, broker.key)."""
-    x509 = pytest.importorskip("cryptography.x509", reason="cryptography is not installed")
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    now = datetime.now(timezone.utc)
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-
-    def named(name: str) -> Any:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-    def build(name: str, public: Any, extension: Any) -> Any:
-        builder = x509.CertificateBuilder(subject_name=named(name), issuer_name=named("test authority"))
-        builder = builder.public_key(public).serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        return builder.add_extension(extension, critical=False).sign(ca_key, hashes.SHA256())
-
-    authority = build("test authority", ca_key.public_key(), x509.BasicConstraints(ca=True, path_length=0))
-    host = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    pem = serialization.Encoding.PEM
-    (folder / "ca.pem").write_bytes(authority.public_bytes(pem))
-    (folder / "broker.pem").write_bytes(build("broker", key.public_key(), host).public_bytes(pem))
-    (folder / "broker.key").write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-
-
 def test_tls_carries_messages_and_refuses_a_broker_that_no_authority_vouches_for(
-    mosquitto: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    mosquitto: Any, authority: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    write_certificates(mosquitto.folder)
+    certificates = mosquitto.folder / "certs"
+    authority.for_broker(certificates)
     mosquitto.listener += [
-        f"certfile {mosquitto.folder / 'broker.pem'}",
-        f"keyfile {mosquitto.folder / 'broker.key'}",
+        f"certfile {certificates / 'broker.crt'}",
+        f"keyfile {certificates / 'broker.key'}",
     ]
     mosquitto.start()
     address = parse_broker_url(f"mqtts://127.0.0.1:{mosquitto.port}")
@@ -199,7 +170,7 @@ def test_tls_carries_messages_and_refuses_a_broker_that_no_authority_vouches_for
         with stranger:
             assert until(lambda: "certificate is not trusted" in stranger.problem)
         assert outbox.counts().alert == 1
-        trusted = BrokerSettings(address, ca=mosquitto.folder / "ca.pem")
+        trusted = BrokerSettings(address, ca=certificates / "ca.crt")
         with MqttLink(trusted, outbox, device="heron-1", status=heron_status) as link:
             assert link.wait_online(PATIENCE)
             assert until(lambda: outbox.counts().queued == 0)
@@ -245,6 +216,7 @@ def test_watch_shows_what_a_drone_says(mosquitto: Any, tmp_path: Path, style: st
 
 def test_watch_forgets_an_alert_that_was_cleared_while_it_was_cut_off(mosquitto: Any, tmp_path: Path) -> None:
     """A broker that restarts without its retained messages stands for whatever ended the alert unheard."""
+    mosquitto.extra.append("persistence false")
     mosquitto.start()
     screen = io.StringIO()
     finish = run_watch(mosquitto.settings, Console(file=screen), json_lines=True)
