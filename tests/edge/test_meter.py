@@ -1,10 +1,10 @@
-"""Rates and latencies of an interval."""
+"""Rates and latencies of an interval, and totals since the start."""
 
 from __future__ import annotations
 
 import pytest
 
-from edge.meter import FrameMeter
+from edge.meter import BOUNDS_S, FrameMeter
 
 
 def test_a_reading_covers_the_time_since_the_one_before() -> None:
@@ -29,3 +29,15 @@ def test_no_time_passed_gives_no_rate() -> None:
     meter = FrameMeter(lambda: 5.0)
     meter.add(0.1)
     assert meter.read().fps == 0.0
+
+
+def test_totals_are_kept_beside_the_readings() -> None:
+    meter = FrameMeter()
+    for latency in (-1.0, 0.0005, 0.03, 99.0):
+        meter.add(latency)
+    meter.read()
+    totals = meter.totals()
+    counts = dict(zip((*BOUNDS_S, None), totals.latency.counts, strict=True))
+    assert {bound: number for bound, number in counts.items() if number} == {0.0005: 2, 0.05: 1, None: 1}
+    assert totals.latency.sum_s == pytest.approx(99.0305)
+    assert (totals.frames, totals.latest, totals.prompt_changes) == (4, None, 0)
