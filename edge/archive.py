@@ -19,6 +19,7 @@ from typing import IO
 
 from edge.bundle import DEFAULT, Bundle
 from edge.manifest import MANIFEST_NAME, SIGNATURE_NAME
+from edge.slot_files import sync_folder
 from firmware_cfg.errors import BundleError, EngineError
 
 SUFFIX = ".tar"
@@ -26,6 +27,7 @@ MOST_FILES = 64
 MOST_BYTES = 4 << 30  # more than twice what a bundle of ViT-L-14 takes
 
 _CHUNK = 1 << 20
+_SPARE_BYTES = 1 << 20  # that stay free for what else is written meanwhile
 _BLOCK = tarfile.BLOCKSIZE
 _COPY_AGAIN = "copy the archive again"
 _MOST_HEADERS = 4 * MOST_FILES
@@ -76,21 +78,63 @@ def unpack(archive: Path, folder: Path) -> None:
             lead elsewhere, the same name twice, or too much; it names the member. Or `folder` exists already,
             or cannot be written.
     """
+    with _appearing(archive, folder, "unpacked") as partial:
+        _unpack_members(archive, partial)
+
+
+def copy(source: Path, folder: Path) -> None:
+    """Copy a bundle's folder to `folder`, which must not exist yet; it appears whole or not at all.
+
+    Only plain files are taken, and no more than an archive may hold; `load_bundle` judges the rest.
+
+    Raises:
+        BundleError: the source cannot be read or holds anything else, or `folder` exists already or cannot be
+            written.
+    """
+    with _appearing(source, folder, "copied") as partial:
+        paths = sorted(source.iterdir())
+        if len(paths) > MOST_FILES:
+            raise BundleError(f"{source}: holds more than {MOST_FILES} files, no bundle does")
+        for path in paths:
+            # Asked before it is opened: to open a pipe would be to wait for whoever writes to it.
+            if not path.is_file():
+                raise BundleError(f"{path}: is no plain file, and a bundle is a flat folder of them")
+            with path.open("rb") as stream, (partial / path.name).open("xb") as target:
+                shutil.copyfileobj(stream, target, _CHUNK)
+                target.flush()
+                os.fsync(target.fileno())
+
+
+def expect_room(path: Path, folder: Path) -> None:
+    """Raise BundleError where an archive, or a bundle's folder, does not fit on the disk of `folder`."""
+    try:
+        files = list(path.iterdir()) if path.is_dir() else [path]
+        needed = sum(file.stat().st_size for file in files) + _SPARE_BYTES
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+    if needed > (free := shutil.disk_usage(folder).free):
+        sizes = f"needs {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free at {folder}"
+        raise BundleError(f"{path}: {sizes} (make room on the disk)")
+
+
+@contextmanager
+def _appearing(source: Path, folder: Path, done: str) -> Iterator[Path]:
+    """A folder to fill, which becomes `folder` at the end, or vanishes."""
     if folder.exists() or folder.is_symlink():
-        raise BundleError(f"{folder}: exists already (unpack to another place)")
+        raise BundleError(f"{folder}: exists already (choose another place)")
     try:
         partial = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            _unpack_members(archive, partial)
+            yield partial
             partial.chmod(0o755)
-            _sync_folder(partial)
+            sync_folder(partial)
             os.rename(partial, folder)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
     except OSError as error:
-        raise BundleError(f"{archive}: cannot be unpacked to {folder}: {error.strerror or error}") from error
+        raise BundleError(f"{source}: cannot be {done} to {folder}: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -200,11 +244,3 @@ def _refused(header: tarfile.TarInfo) -> str:
     if header.type not in _PLAIN_FILE:
         return f"{header.name!r} is no plain file"
     return f"{header.name!r} is not the name of a bundle's file, or not beside the others"
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,9 +15,12 @@ from edge.engines import ENGINE_NAMES, GPU_ENGINE_NAMES, create_image_engine
 from edge.engines.factory import auto_precisions, text_engine_name
 from edge.golden import Golden, GoldenCheck, check_image_engine, check_text_encoder, load_golden
 from edge.keys import key_id, time_text
+from edge.pipeline import Pipeline
 from edge.text_encoder import TextEncoder
 from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256
-from firmware_cfg.errors import EngineError
+from firmware_cfg.device import Engine
+from firmware_cfg.errors import ConfigErrors, EngineError, UsageError
+from firmware_cfg.prompt_list import LoadedPromptList
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,9 +123,15 @@ def verify_bundle(
 
 
 def verify_loaded(
-    bundle: Bundle, engines: Sequence[str] | None = None, threads: int | None = None
+    bundle: Bundle,
+    engines: Sequence[str] | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
 ) -> BundleReport:
-    """`verify_bundle` for a bundle whose hashes `load_bundle` has just verified: runs the golden vectors."""
+    """`verify_bundle` for a bundle whose hashes `load_bundle` has just verified: runs the golden vectors.
+
+    Of its image graphs only the one of `precision`, where that is given; "auto" is what flies on the engine.
+    """
     golden = load_golden(bundle)
     names = ("openvino",) if engines is None else tuple(engines)
     if strangers := [name for name in names if name not in (*ENGINE_NAMES, *GPU_ENGINE_NAMES)]:
@@ -130,7 +139,7 @@ def verify_loaded(
         raise EngineError(f"there is no engine {strangers[0]!r} (choose one of {choices})")
     checks: list[GoldenCheck] = []
     for name in names:
-        checks += _check_images(bundle, golden, name, threads)
+        checks += _check_images(bundle, golden, name, threads, precision)
         text = text_engine_name(name)
         if (text, "text") not in [(check.engine, check.precision) for check in checks]:
             checks.append(_check_text(bundle, golden, text, threads))
@@ -138,21 +147,46 @@ def verify_loaded(
     return BundleReport(str(bundle.path), bundle, _who_vouches(bundle, pinned), pinned, tuple(checks))
 
 
-def _check_images(bundle: Bundle, golden: Golden, name: str, threads: int | None) -> list[GoldenCheck]:
+def self_test(bundle: Bundle, engine: Engine, prompts: LoadedPromptList | None = None) -> tuple[str, ...]:
+    """What keeps a bundle from flying on this device, a line each: wrong numbers, or prompts that do not fit.
+
+    Args:
+        bundle: the verified bundle.
+        engine: a device file's: its engine runs the golden vectors, in the variant that would fly.
+        prompts: the list that the bundle's text tower must be able to encode.
+
+    Raises:
+        BundleError: golden.npz is damaged. EngineError: there is no such engine. MissingExtra: not installed.
+    """
+    report = verify_loaded(bundle, (engine.name,), engine.threads, engine.precision)
+    if report.problems or prompts is None:
+        return report.problems
+    try:
+        with Pipeline(bundle, prompts, engine_name=engine.name, threads=engine.threads):
+            return ()
+    except (ConfigErrors, UsageError, EngineError) as error:
+        return tuple(str(error).splitlines())
+
+
+def _check_images(
+    bundle: Bundle, golden: Golden, name: str, threads: int | None, precision: str | None
+) -> list[GoldenCheck]:
     """One check per variant that is run on this engine. One that cannot run is a problem of that variant."""
     precisions: Sequence[str] = [str(variant) for variant in bundle.manifest.variants]
-    if name in GPU_ENGINE_NAMES:
+    if precision is not None:
+        precisions = [precision]
+    elif name in GPU_ENGINE_NAMES:
         try:
             precisions = auto_precisions(bundle, name)
         except EngineError as error:
             return [_cannot_run(name, "auto", error)]
     checks = []
-    for precision in precisions:
+    for variant in precisions:
         try:
-            with closing(create_image_engine(bundle, name, precision, golden.image_size, threads)) as engine:
+            with closing(create_image_engine(bundle, name, variant, golden.image_size, threads)) as engine:
                 checks.append(check_image_engine(engine, golden))
         except EngineError as error:
-            checks.append(_cannot_run(name, precision, error))
+            checks.append(_cannot_run(name, variant, error))
     return checks
 
 

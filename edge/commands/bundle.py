@@ -1,20 +1,42 @@
-"""`remoteclip bundle`: what the model bundle on this device is worth."""
+"""`remoteclip bundle`: what a model bundle is worth on this device, and which one it flies."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge.commands.options import EngineName, JsonOption, ThreadsOption
+from firmware_cfg.errors import ConfigError, UsageError
 
-app = typer.Typer(name="bundle", no_args_is_help=True, help="Verify model bundles.")
+if TYPE_CHECKING:
+    from edge.bundle_slots import BundleSlots, Terms
+    from edge.slot_state import Slot, SlotState
+    from firmware_cfg.device import DeviceFile
+
+app = typer.Typer(name="bundle", no_args_is_help=True, help="Verify, install and change model bundles.")
+
+DeviceOption = Annotated[
+    Path | None,
+    typer.Option("--device", metavar="FILE", help="Device file whose `bundle` names the folder of slots."),
+]
+SlotsOption = Annotated[
+    Path | None, typer.Option("--slots", metavar="FOLDER", help="The folder of slots, without a device file.")
+]
+KeysOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--key",
+        metavar="FILE.pub",
+        help="With --slots; may be repeated; one of these keys must have signed the bundle.",
+    ),
+]
 
 
 @app.callback()
 def bundle() -> None:
-    """Verify model bundles."""
+    """Verify, install and change model bundles."""
 
 
 @app.command("verify")
@@ -63,3 +85,132 @@ def verify(
             typer.echo(problem, err=True)
     if not report.ok:
         raise typer.Exit(1)
+
+
+@app.command("install")
+def install(
+    source: Annotated[
+        str, typer.Argument(metavar="BUNDLE", help="Its archive or folder, or `default` for the shipped one.")
+    ],
+    device: DeviceOption = None,
+    slots: SlotsOption = None,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option("--engine", help="With --slots: runs the self-test; default: openvino."),
+    ] = None,
+    keys: KeysOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a bundle into the slot that does not fly, if it is whole, signed as demanded and passes a test."""
+    import json
+
+    from edge.verify import self_test
+    from firmware_cfg.device import Engine
+    from firmware_cfg.prompt_list import load_prompt_list
+
+    place, terms, file = _place(device, slots, keys)
+    if file is not None and engine is not None:
+        raise UsageError("remoteclip bundle install: --engine goes with --slots; a device file names its own")
+    wanted = file.engine if file is not None else Engine(name=(engine or EngineName.openvino).value)
+    prompts = load_prompt_list(file.prompts) if file is not None else None
+    done = place.install(source, terms, lambda new: self_test(new, wanted, prompts))
+    folder = place.path(done.slot)
+    if as_json:
+        facts = {
+            "folder": str(folder),
+            "slot": done.slot,
+            "model": done.installed.model,
+            "manifest_sha256": done.installed.manifest_sha256,
+            "signature": done.voucher,
+            "was_active": done.was_active,
+        }
+        typer.echo(json.dumps(facts))
+        return
+    typer.echo(f"{done.installed.model}, manifest {done.installed.manifest_sha256}")
+    typer.echo(done.voucher)
+    if done.was_active:
+        typer.echo(f"{folder}: is this bundle and active already; nothing was installed")
+        return
+    typer.echo(f"{folder}: installed, its self-test passed on {wanted.name}")
+    if wanted.name == "tensorrt":
+        typer.echo(f"its engines are built by: remoteclip engine build {folder} --device {device}")
+    typer.echo(f"it flies after: remoteclip bundle activate {_again(device, slots)}, and a restart")
+
+
+@app.command("activate")
+def activate(
+    device: DeviceOption = None,
+    slots: SlotsOption = None,
+    keys: KeysOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the bundle that was installed last fly from the next start on, on trial until it proves itself."""
+    place, terms, _ = _place(device, slots, keys)
+    _print(place, place.activate(terms), as_json)
+
+
+@app.command("rollback")
+def rollback(
+    device: DeviceOption = None,
+    slots: SlotsOption = None,
+    keys: KeysOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the previous bundle fly again from the next start on."""
+    place, terms, _ = _place(device, slots, keys)
+    _print(place, place.rollback(terms), as_json)
+
+
+@app.command("show")
+def show(device: DeviceOption = None, slots: SlotsOption = None, as_json: JsonOption = False) -> None:
+    """Show what is in the slots, which one flies, and why one was rolled back."""
+    place, _, _ = _place(device, slots, None)
+    _print(place, place.state(), as_json)
+
+
+def _place(
+    device: Path | None, slots: Path | None, keys: list[Path] | None
+) -> tuple[BundleSlots, Terms, DeviceFile | None]:
+    """The slots, what signatures they demand, and the device file if one was named."""
+    from edge.bundle_slots import BundleSlots, Terms
+    from firmware_cfg.device import DEFAULT_BUNDLE, load_device
+
+    if (device is None) == (slots is None):
+        raise UsageError("remoteclip bundle: name the device file with --device, or its slots with --slots")
+    if slots is not None:
+        return BundleSlots(slots), Terms(tuple(keys or ()), bool(keys)), None
+    if device is None or keys:
+        raise UsageError("remoteclip bundle: --key goes with --slots; a device file names its trusted_keys")
+    file = load_device(device)
+    if file.bundle == DEFAULT_BUNDLE:
+        problem = "bundle is the shipped one, not a folder of slots"
+        raise ConfigError(str(device), 0, 0, problem, "bundle: /var/lib/remoteclip/bundles, for example")
+    return BundleSlots(Path(file.bundle)), Terms(tuple(file.trusted_keys), file.require_signature), file
+
+
+def _again(device: Path | None, slots: Path | None) -> str:
+    return f"--slots {slots}" if device is None else f"--device {device}"
+
+
+def _print(place: BundleSlots, state: SlotState, as_json: bool) -> None:
+    from edge.slot_state import SLOTS
+
+    if as_json:
+        typer.echo(state.model_dump_json())
+        return
+    typer.echo(str(place.folder))
+    for slot in SLOTS:
+        item = state.installed.get(slot)
+        what = f"{item.model} {item.manifest_sha256[:12]}, {item.installed_at:%F %T}Z" if item else "empty"
+        typer.echo(f"{slot}: {what}{_role(state, slot)}")
+    if (left := state.rolled_back) is not None:
+        how = "rolled back by itself" if left.automatic else "rolled back"
+        typer.echo(f"{left.manifest_sha256[:12]} was {how} at {left.at:%F %T}Z: {left.reason}")
+
+
+def _role(state: SlotState, slot: Slot) -> str:
+    if slot == state.previous:
+        return "; flew before"
+    if slot != state.active:
+        return ""
+    return f"; flies, on trial with {state.starts_left} starts left" if state.on_trial else "; flies"
