@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     from edge.alerts import Transition
     from edge.counting import PromptCounts
+    from edge.outbox import QueuedMessage
     from edge.pipeline import FrameResult
     from edge.prompt_bank import PromptBank
 
-HISTORICAL_AFTER_S = 30.0
-"""A message that waited longer than this for the broker is no news of the moment any more."""
+HISTORICAL_AFTER_S = 2.0
+"""A message that waited longer than this for a connection is no news of the moment any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,9 @@ def event(
     seq: int,
     now: datetime,
     clock_synced: bool,
+    evidence: str | None = None,
 ) -> Event:
-    """The event of one transition, found in `frame`."""
+    """The event of one transition, found in `frame`; `evidence` is the hash of the alert's picture."""
     bank = frame.bank
     prompt = bank.prompt_list.prompt(transition.prompt_id)
     threshold = bank.thresholds[prompt.id] if transition.threshold is None else transition.threshold
@@ -112,6 +114,7 @@ def event(
         frame_size=frame.size,
         boxes=tuple(_fractions(box, frame.size) for box in transition.boxes),
         track_ids=transition.track_ids,
+        evidence_sha256=evidence,
         reason=transition.reason,
     )
 
@@ -120,6 +123,7 @@ def clear_after_restart(session: Session, alert: Alert, *, event_id: str, seq: i
     """The end of an alert that was active when an earlier run of the daemon broke off."""
     facts = {name: getattr(alert, name) for name in Event.model_fields if name != "msg_type"}
     facts |= {
+        "device": session.device,
         "msg_type": "clear",
         "event_id": event_id,
         "seq": seq,
@@ -157,13 +161,13 @@ def counts(
 
 
 def prompts_state(session: Session, bank: PromptBank, now: datetime) -> PromptsState:
-    """The prompt list in force, as it was flashed."""
+    """The prompt list in force."""
     return PromptsState(
         device=session.device,
         sent_at=now,
         sha256=bank.list_sha256,
         applied_at=now,
-        source="file",
+        source=bank.source,
         prompts=tuple(
             PromptInUse(
                 id=prompt.id,
@@ -178,16 +182,29 @@ def prompts_state(session: Session, bank: PromptBank, now: datetime) -> PromptsS
     )
 
 
-def restamp(payload: bytes, queued_at: float, now: datetime) -> bytes:
-    """A queued message at the moment it is sent: the true `sent_at`, and `historical` where it waited long.
+def stamp(message: QueuedMessage, now: datetime) -> bytes:
+    """What is sent of a queued message: with the true `sent_at`, and `historical` where it is no news.
 
-    `queued_at` is in seconds since the epoch. An empty payload (the end of a retained alert) stays empty.
+    It is none when it was queued before the last start, or waited for a connection; how long is told by a
+    clock that nobody sets. A payload that bears no `sent_at` (a picture, the end of a retained alert) stays.
     """
-    if not payload:
+    late = message.waited_s is None or (message.backlog and message.waited_s > HISTORICAL_AFTER_S)
+    return _stamped(message.payload, late, now)
+
+
+def restamp(payload: bytes, queued_at: float, now: datetime) -> bytes:
+    """As `stamp`, by the wall clock."""
+    return _stamped(payload, now.timestamp() - queued_at > HISTORICAL_AFTER_S, now)
+
+
+def _stamped(payload: bytes, late: bool, now: datetime) -> bytes:
+    if not payload.startswith(b"{"):
         return payload
     body: dict[str, object] = json.loads(payload)
+    if "sent_at" not in body:
+        return payload
     body["sent_at"] = now.isoformat().replace("+00:00", "Z")
-    if "historical" in body and now.timestamp() - queued_at > HISTORICAL_AFTER_S:
+    if late and "historical" in body:
         body["historical"] = True
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 

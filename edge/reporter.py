@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
-from edge import events
-from edge.clock import clock_is_synced
+from edge.alert_writer import AlertWriter
 from edge.events import FrameFacts, Session
+from edge.state_writer import StateWriter
 from firmware_cfg.errors import OutboxError
-from firmware_cfg.messages import Alert, Health
-from firmware_cfg.topics import Topics
+from firmware_cfg.messages import Health
 
 if TYPE_CHECKING:
     from edge.alerts import Transition
     from edge.counting import FrameCounts
-    from edge.outbox import Kind, Outbox
+    from edge.evidence import EvidenceStore
+    from edge.frames import Image
+    from edge.outbox import Outbox
     from edge.pipeline import FrameResult
     from edge.prompt_bank import PromptBank
 
@@ -29,6 +29,25 @@ log = logging.getLogger(__name__)
 
 HEALTH_INTERVAL_S = 10.0
 RETRY_S = 1.0
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one frame brought, to be written. `image` is there until pictures of its raises were made."""
+
+    transitions: Sequence[Transition]
+    frame: FrameFacts
+    image: Image | None
+    pictures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _NewList:
+    """From this frame on another prompt list is in force; `gone` are the prompts that it has not."""
+
+    counts: FrameCounts
+    frame: FrameFacts
+    gone: frozenset[str]
 
 
 class Reporter:
@@ -39,32 +58,52 @@ class Reporter:
 
     Args:
         counts_interval: seconds between counts.
-        health: makes the health message of the moment; called in the reporter's thread.
+        health: makes the health message of the moment; called in the reporter's thread, at its interval,
+            also while nothing can be written.
+        evidence: keeps a picture of each raise, made in the reporter's thread.
     """
 
     def __init__(
-        self, outbox: Outbox, session: Session, *, counts_interval: float, health: Callable[[], Health]
+        self,
+        outbox: Outbox,
+        session: Session,
+        *,
+        counts_interval: float,
+        health: Callable[[], Health],
+        evidence: EvidenceStore | None = None,
     ) -> None:
         self._outbox = outbox
-        self._session = session
-        self._topics = Topics(session.device)
+        self._alerts = AlertWriter(outbox, session)
+        self._state = StateWriter(outbox, session)
         self._counts_interval = counts_interval
-        self._health = health
-        self._raised_at: dict[str, datetime] = {}
-        self._steps: deque[tuple[Transition, FrameFacts]] = deque()
+        self._make_health = health
+        self._evidence = evidence
+        self._steps: deque[_Step | _NewList] = deque()
         self._latest: tuple[FrameCounts, FrameFacts] | None = None
+        self._bank: PromptBank | None = None
+        self._health: bytes | None = None  # made, but not written
         self._stopping = False
         self._failure: Exception | None = None
-        self._changed = Condition()
+        self._changed = (
+            Condition()
+        )  # its lock may be taken twice: `waiting` is also asked by the health message
         self._next_counts = self._next_health = time.monotonic()
         self._thread = Thread(target=self._run, name="reporter", daemon=True)
 
-    def start(self, bank: PromptBank) -> None:
-        """Close the alerts that an earlier run left open, tell the list in force, go. Raises OutboxError."""
-        for alert_id, state in self._outbox.kept_alerts().items():
-            self._close_left_over(alert_id, state)
-        state_now = events.prompts_state(self._session, bank, _now())
-        self._outbox.put(self._topics.prompts_state, state_now.to_payload(), kind="telemetry", retain=True)
+    @property
+    def waiting(self) -> int:
+        """Steps of alerts that are in memory only, because the disk does not take them (yet)."""
+        with self._changed:
+            return sum(len(step.transitions) for step in self._steps if isinstance(step, _Step))
+
+    def start(self, bank: PromptBank, resumed: Collection[str] = ()) -> None:
+        """Tell the list in force, end the alerts that an earlier run left and that are not `resumed`, go.
+
+        Raises OutboxError.
+        """
+        self._bank = bank
+        self._alerts.take_over(resumed)
+        self._state.prompts(bank)
         self._thread.start()
 
     def report(self, result: FrameResult, transitions: Sequence[Transition]) -> None:
@@ -74,8 +113,14 @@ class Reporter:
         frame = FrameFacts.of(result)
         with self._changed:
             self._latest = (result.counts, frame)
-            self._steps.extend((transition, frame) for transition in transitions)
+            if self._bank is not None and frame.bank is not self._bank:
+                gone = _prompt_ids(self._bank) - _prompt_ids(frame.bank)
+                self._steps.append(_NewList(result.counts, frame, gone))
+                self._bank = frame.bank
+                self._changed.notify()
             if transitions:
+                wanted = self._evidence is not None and any(each.kind == "raise" for each in transitions)
+                self._steps.append(_Step(transitions, frame, result.frame.image if wanted else None))
                 self._changed.notify()
 
     def stop(self) -> None:
@@ -106,10 +151,9 @@ class Reporter:
                 if stopping:
                     raise
                 if not troubled:
-                    log.error("%s; trying again, %d alert messages wait in memory", error, len(self._steps))
+                    log.error("%s; trying again, %d alert messages wait in memory", error, self.waiting)
                 troubled = True
-                with self._changed:
-                    self._changed.wait(RETRY_S)
+                self._bear_it()
                 continue
             if troubled:
                 log.info("%s: the outbox can be written again", self._outbox.path)
@@ -117,77 +161,68 @@ class Reporter:
             if stopping:
                 return
 
+    def _bear_it(self) -> None:
+        """What has to be done while nothing can be written: the frames that wait must not fill the memory."""
+        with self._changed:
+            waiting = [step for step in self._steps if isinstance(step, _Step)]
+        for step in waiting:
+            self._picture(step)
+        self._look_at_health(final=False)
+        with self._changed:
+            self._changed.wait(RETRY_S)
+
     def _write(self, *, final: bool) -> None:
         while self._steps:
-            self._write_step(*self._steps[0])
+            step = self._steps[0]
+            if isinstance(step, _NewList):
+                self._write_new_list(step)
+            else:
+                self._write_step(step)
             self._steps.popleft()  # only now: a step that could not be written stays first in line
         now = time.monotonic()
         if final or now >= self._next_counts:
             self._write_counts()
             self._next_counts = now + self._counts_interval
-        if final or now >= self._next_health:
-            health = self._health().to_payload()
-            self._outbox.put(self._topics.health, health, kind="telemetry", retain=True)
-            self._next_health = now + HEALTH_INTERVAL_S
+        self._look_at_health(final=final)
+        if self._health is not None:
+            self._state.health(self._health)
+            self._health = None
 
-    def _write_step(self, transition: Transition, frame: FrameFacts) -> None:
-        """The event, the retained alert and the alert's own state: all of them are kept, or none."""
-        with self._outbox.transaction():
-            event = events.event(
-                self._session,
-                transition,
-                frame,
-                event_id=uuid.uuid4().hex,
-                seq=self._outbox.next_seq(),
-                now=_now(),
-                clock_synced=clock_is_synced(),
-            )
-            kind: Kind = "update" if event.msg_type == "update" else "alert"
-            self._outbox.put(self._topics.events, event.to_payload(), kind=kind, event_id=event.event_id)
-            topic = self._topics.alert(event.alert_id)
-            if event.msg_type == "clear":
-                self._outbox.put(topic, b"", kind="alert", retain=True)
-                self._outbox.drop_alert(event.alert_id)
-            else:
-                raised_at = self._raised_at.get(event.alert_id, event.observed_at)
-                alert = Alert.from_event(event, raised_at).to_payload()
-                self._outbox.put(topic, alert, kind=kind, retain=True)
-                self._outbox.keep_alert(event.alert_id, alert.decode())
-        if event.msg_type == "clear":
-            self._raised_at.pop(event.alert_id, None)
-        else:
-            self._raised_at.setdefault(event.alert_id, event.observed_at)
-        what = (event.msg_type, event.prompt, event.count_kind, event.count, event.reason)
-        log.info("%s %s: %s = %g (%s)", *what)
+    def _write_step(self, step: _Step) -> None:
+        self._picture(step)
+        for event in self._alerts.write(step.transitions, step.frame, step.pictures):
+            what = (event.msg_type, event.prompt, event.count_kind, event.count, event.reason)
+            log.info("%s %s: %s = %g (%s)", *what)
+
+    def _picture(self, step: _Step) -> None:
+        """Make the pictures that the step still lacks, and let go of the frame. Never raises."""
+        image, step.image = step.image, None
+        if image is None or self._evidence is None:
+            return
+        for transition in step.transitions:
+            if transition.kind == "raise":
+                sha256 = self._evidence.keep(image, transition.boxes)
+                if sha256 is not None:
+                    step.pictures[transition.alert_id] = sha256
+
+    def _write_new_list(self, step: _NewList) -> None:
+        """The list and its first counts go out at once, and what was retained of the old one ends."""
+        with self._outbox.transaction(durable=False):
+            self._state.prompts(step.frame.bank, step.gone)
+            self._state.counts(step.counts, step.frame)
 
     def _write_counts(self) -> None:
         with self._changed:
             latest, self._latest = self._latest, None
-        if latest is None:
-            return
-        (numbers, frame), now = latest, _now()
-        with self._outbox.transaction():
-            for prompt_id, of_prompt in numbers.prompts.items():
-                message = events.counts(self._session, prompt_id, of_prompt, frame, now)
-                topic = self._topics.counts(prompt_id)
-                self._outbox.put(topic, message.to_payload(), kind="telemetry", retain=True)
+        if latest is not None:
+            self._state.counts(*latest)
 
-    def _close_left_over(self, alert_id: str, state: str) -> None:
-        with self._outbox.transaction():
-            try:
-                alert = Alert.from_payload(state)
-            except ValueError as error:  # written by a version with other fields: end it without its facts
-                log.warning("alert %s of an earlier run is removed unread: %s", alert_id, error)
-            else:
-                event = events.clear_after_restart(
-                    self._session, alert, event_id=uuid.uuid4().hex, seq=self._outbox.next_seq(), now=_now()
-                )
-                self._outbox.put(
-                    self._topics.events, event.to_payload(), kind="alert", event_id=event.event_id
-                )
-            self._outbox.put(self._topics.alert(alert_id), b"", kind="alert", retain=True)
-            self._outbox.drop_alert(alert_id)
+    def _look_at_health(self, *, final: bool) -> None:
+        now = time.monotonic()
+        if final or now >= self._next_health:
+            self._health = self._make_health().to_payload()
+            self._next_health = now + HEALTH_INTERVAL_S
 
 
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
+def _prompt_ids(bank: PromptBank) -> frozenset[str]:
+    return frozenset(prompt.id for prompt in bank.prompt_list.prompts)

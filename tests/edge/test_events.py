@@ -16,6 +16,7 @@ from edge import events
 from edge.alerts import Transition
 from edge.counting import PromptCounts
 from edge.events import HISTORICAL_AFTER_S, FrameFacts, Session
+from edge.outbox import QueuedMessage
 from firmware_cfg.messages import Alert, Counts, Event, Status
 from firmware_cfg.prompt_list import load_prompt_bytes
 from firmware_cfg.rules import Term
@@ -32,7 +33,10 @@ SESSION = Session("bird", "5e55", NOW, "b007", "a" * 64, "1.2.3")
 
 def facts(size: tuple[int, int] = (200, 100)) -> FrameFacts:
     bank: Any = SimpleNamespace(
-        prompt_list=LIST.model, list_sha256=LIST.sha256, thresholds={"car": 0.4, "haze": 0.2}
+        prompt_list=LIST.model,
+        list_sha256=LIST.sha256,
+        thresholds={"car": 0.4, "haze": 0.2},
+        source="mqtt",
     )
     return FrameFacts(7, NOW - timedelta(seconds=1), 123, size, "fp32", bank)
 
@@ -100,6 +104,7 @@ def test_counts_carry_zones_and_both_ways_over_a_line() -> None:
 
 def test_prompts_state_tells_where_each_threshold_comes_from() -> None:
     state = events.prompts_state(SESSION, facts().bank, NOW)
+    assert state.source == "mqtt"
     assert [(p.id, p.kind, p.threshold, p.threshold_from) for p in state.prompts] == [
         ("car", "object", 0.4, "null_bank"),
         ("haze", "scene", 0.2, "list"),
@@ -117,20 +122,36 @@ def test_status_names_its_session() -> None:
     )
 
 
-@given(waited=st.floats(0, 10 * HISTORICAL_AFTER_S))
-def test_a_message_is_stamped_when_it_is_sent(waited: float) -> None:
-    sent = NOW + timedelta(seconds=waited)
-    payload = events.restamp(build(TRANSITION).to_payload(), NOW.timestamp(), sent)
-    event = Event.from_payload(payload)
+def queued(payload: bytes, *, waited_s: float | None = 0.0, backlog: bool = True) -> QueuedMessage:
+    return QueuedMessage(
+        1, "t", payload, 1, False, "alert", "e1", 0.0, None, waited_s=waited_s, backlog=backlog
+    )
+
+
+@given(waited_s=st.none() | st.floats(0, 10 * HISTORICAL_AFTER_S), backlog=st.booleans())
+def test_a_message_is_stamped_when_it_is_sent(waited_s: float | None, backlog: bool) -> None:
+    message = queued(build(TRANSITION).to_payload(), waited_s=waited_s, backlog=backlog)
+    sent = NOW + timedelta(days=-300)  # the wall clock was set back: nothing follows from that
+    event = Event.from_payload(events.stamp(message, sent))
     assert event.sent_at == sent
-    assert event.historical is ((sent - NOW).total_seconds() > HISTORICAL_AFTER_S)
+    assert event.historical is (waited_s is None or (backlog and waited_s > HISTORICAL_AFTER_S))
     assert event.observed_at == NOW - timedelta(seconds=1)
 
 
-def test_an_emptied_alert_stays_empty_and_counts_are_never_historical() -> None:
+def test_what_was_historical_once_stays_so() -> None:
+    body = {**json.loads(build(TRANSITION).to_payload()), "historical": True}
+    again = events.stamp(queued(json.dumps(body).encode()), NOW)
+    assert Event.from_payload(again).historical is True
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff\xd8\xff\xe0 a picture", b'{"device": {"name": "bird"}}'])
+def test_what_bears_no_time_of_sending_stays_as_it_is(payload: bytes) -> None:
+    assert events.stamp(queued(payload, waited_s=None), NOW) == payload
+
+
+def test_counts_are_never_historical() -> None:
     late = NOW + timedelta(days=1)
-    assert events.restamp(b"", NOW.timestamp(), late) == b""
     counts = events.counts(SESSION, "car", PromptCounts(), facts(), NOW)
-    body = json.loads(events.restamp(counts.to_payload(), NOW.timestamp(), late))
+    body = json.loads(events.stamp(queued(counts.to_payload(), waited_s=None), late))
     assert "historical" not in body
     assert Counts.from_payload(json.dumps(body)).sent_at == late

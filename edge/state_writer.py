@@ -1,0 +1,52 @@
+"""Writes what is true at the moment into the outbox: counts, health, and the prompt list in force."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from edge import events
+from firmware_cfg.topics import Topics
+
+if TYPE_CHECKING:
+    from edge.counting import FrameCounts
+    from edge.events import FrameFacts, Session
+    from edge.outbox import Outbox
+    from edge.prompt_bank import PromptBank
+
+
+class StateWriter:
+    """Retained telemetry, of which the newest replaces what waits. Every method raises OutboxError."""
+
+    def __init__(self, outbox: Outbox, session: Session) -> None:
+        self._outbox = outbox
+        self._session = session
+        self._topics = Topics(session.device)
+
+    def counts(self, counts: FrameCounts, frame: FrameFacts) -> None:
+        """The numbers of every prompt of the list in `frame`."""
+        now = _now()
+        with self._outbox.transaction(durable=False):
+            for prompt_id, of_prompt in counts.prompts.items():
+                message = events.counts(self._session, prompt_id, of_prompt, frame, now)
+                self._put(self._topics.counts(prompt_id), message.to_payload())
+
+    def prompts(self, bank: PromptBank, gone: Collection[str] = ()) -> None:
+        """The list in force, and no counts any more of the prompts that are `gone` with the one before it."""
+        with self._outbox.transaction(durable=False):
+            state = events.prompts_state(self._session, bank, _now())
+            self._put(self._topics.prompts_state, state.to_payload())
+            for prompt_id in sorted(gone):
+                self._put(self._topics.counts(prompt_id), b"")
+
+    def health(self, payload: bytes) -> None:
+        """How the device is doing."""
+        self._put(self._topics.health, payload)
+
+    def _put(self, topic: str, payload: bytes) -> None:
+        self._outbox.put(topic, payload, kind="telemetry", retain=True)
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
