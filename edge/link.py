@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from edge.broker_settings import BrokerSettings
+from edge.drain import BACKLOG_RATE, Drain
 from edge.mqtt import (
     Acknowledged,
     Closed,
@@ -35,12 +36,16 @@ GOODBYE_TIME = 1.0  # seconds granted to the status "stopped" when the backlog h
 class MqttLink(KeptConnection):
     """Sends what the outbox holds, and forgets a message only at its PUBACK.
 
-    `status` makes the body of the retained status: "online" is sent first on every connection, before the
-    backlog, "offline" is the last will, "stopped" the goodbye. `stamp` may replace a payload at the moment of
-    sending (to set `sent_at`). `on_request` gets what is asked of this device, and once for each connection
-    the retained alerts and counts that an earlier run left with the broker; it is called in the network's
-    thread and must not wait for anything. The client id follows from the device, so that a drone that returns
-    takes over from its own half-open connection, and the will of that one comes before the new "online".
+    Args:
+        status: makes the body of the retained status: "online" is sent first on every connection, before
+            anything else, "offline" is the last will, "stopped" the goodbye.
+        stamp: may replace a payload at the moment of sending (to set `sent_at`).
+        on_request: gets what is asked of this device and, once for each connection, the alerts and counts
+            that the broker retained. It is called in the network's thread and must not wait for anything.
+        backlog_rate: messages a second of what was queued before the connection was made; it goes out first.
+
+    The client id follows from the device, so that a drone that returns takes over from its own half-open
+    connection, and the will of that one comes before the new "online".
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class MqttLink(KeptConnection):
         stamp: Callable[[QueuedMessage], bytes] | None = None,
         on_request: Callable[[IncomingMessage], None] | None = None,
         backoff: Backoff | None = None,
+        backlog_rate: float = BACKLOG_RATE,
         ack_timeout: float = ACK_TIMEOUT,
         sweep_time: float = SWEEP_TIME,
     ) -> None:
@@ -62,6 +68,7 @@ class MqttLink(KeptConnection):
         self._outbox = outbox
         self._status = status
         self._stamp = stamp
+        self._backlog_rate = backlog_rate
         self._ack_timeout = ack_timeout
         self._topics = Topics(device)
         self._on_request = on_request
@@ -115,11 +122,13 @@ class MqttLink(KeptConnection):
 
     def _drain(self, connection: Connection) -> str:
         address = self._dialer.settings.address
-        drain = _Drain(connection, self._outbox, self._stamp)
+        drain = Drain(connection, self._outbox, self._topics, self._stamp, self._backlog_rate)
         subscriptions = Subscriptions(connection, self._topics, self._sweep_time, self._deaf_to)
         drain.say(self._status_message("online"))
         born = False
         while True:
+            if self._stopping.is_set():
+                drain.hurry()
             if self._stopping.is_set() and (drain.idle or time.monotonic() > self._deadline):
                 self._say_goodbye(connection, drain, subscriptions)
                 return ""
@@ -144,12 +153,12 @@ class MqttLink(KeptConnection):
             return "the connection was taken away (is the device id used twice?)"
         return "the connection was lost" if closed.reason == "Unspecified error" else closed.reason.lower()
 
-    def _settle(self, connection: Connection, drain: _Drain, subscriptions: Subscriptions) -> Closed | None:
+    def _settle(self, connection: Connection, drain: Drain, subscriptions: Subscriptions) -> Closed | None:
         """Sends what fits, waits until something happens, books it. Returns the connection's end, if any."""
         self._woken.clear()  # first: what is put from here on wakes us again
         drain.fill()
         # An idle link sleeps until it is woken. `stop` is looked for after the clear, so it cannot be missed.
-        waits = [subscriptions.wait()]
+        waits = [subscriptions.wait(), drain.wait()]
         if drain.busy or self._stopping.is_set():
             waits.append(min(1.0, self._ack_timeout))
         wait = min((each for each in waits if each is not None), default=None)
@@ -182,7 +191,7 @@ class MqttLink(KeptConnection):
         except queue.Empty:
             return
 
-    def _say_goodbye(self, connection: Connection, drain: _Drain, subscriptions: Subscriptions) -> None:
+    def _say_goodbye(self, connection: Connection, drain: Drain, subscriptions: Subscriptions) -> None:
         drain.say(self._status_message("stopped"))
         deadline = max(self._deadline, time.monotonic() + GOODBYE_TIME)
         while not drain.greeted and time.monotonic() < deadline:
@@ -200,94 +209,3 @@ class MqttLink(KeptConnection):
         if not self._woken.is_set():  # one wake-up is enough, however much was put since
             self._woken.set()
             self._events.put(None)
-
-
-class _Drain:
-    """What is in flight on one connection. Everything here runs in the link's thread."""
-
-    def __init__(
-        self, connection: Connection, outbox: Outbox, stamp: Callable[[QueuedMessage], bytes] | None
-    ) -> None:
-        self.greeted = False  # the status is with the broker, so the backlog may follow
-        self._connection = connection
-        self._outbox = outbox
-        self._stamp = stamp
-        self._status_mid = 0
-        self._sent: dict[int, QueuedMessage] = {}
-        self._cursor = (
-            0  # the newest message sent; what was refused stays behind it until the next connection
-        )
-        self._progress = time.monotonic()
-        self._refusals: set[str] = set()
-
-    @property
-    def busy(self) -> bool:
-        """Whether an acknowledgement is due."""
-        return bool(self._sent) or not self.greeted
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything was sent and acknowledged."""
-        return not self.busy and not self._outbox.pending(1, after=self._cursor)
-
-    def stalled(self, timeout: float) -> bool:
-        """Whether an acknowledgement has been due for `timeout` seconds without any coming."""
-        return self.busy and time.monotonic() - self._progress > timeout
-
-    def say(self, status: OutgoingMessage) -> None:
-        """Sends a status, and nothing else until it is acknowledged."""
-        self.greeted = False
-        self._progress = time.monotonic()
-        self._status_mid = self._connection.publish(status)
-
-    def fill(self) -> None:
-        """Sends the oldest messages that were not sent on this connection, as many as may be in flight."""
-        while self.greeted and (room := self._connection.max_in_flight - len(self._sent)) > 0:
-            batch = self._outbox.pending(room, after=self._cursor)
-            if not batch:
-                return
-            if not self._sent:
-                self._progress = time.monotonic()
-            for message in batch:
-                self._send(message)
-
-    def book(self, acknowledged: list[Acknowledged]) -> None:
-        """Forgets what the broker has taken; what it refused stays in the outbox for the next connection."""
-        if acknowledged:
-            self._progress = time.monotonic()
-        taken: list[int] = []
-        for each in acknowledged:
-            if each.mid == self._status_mid:
-                self.greeted = True
-                if each.problem:
-                    self._refused("status", each.problem)
-            elif (message := self._sent.pop(each.mid, None)) is not None:
-                if each.problem:
-                    self._refused(message.topic, each.problem)
-                else:
-                    taken.append(message.id)
-        self._outbox.done(*taken)
-
-    def _send(self, message: QueuedMessage) -> None:
-        self._cursor = message.id
-        payload = message.payload
-        if self._stamp is not None:
-            try:
-                payload = self._stamp(message)
-            except Exception:  # one message that cannot be stamped must not hold up all that follow
-                log.exception("%s: cannot be stamped, sent as it was put", message.topic)
-        try:
-            mid = self._connection.publish(
-                OutgoingMessage(message.topic, payload, message.qos, message.retain)
-            )
-        except ValueError as error:  # a topic or size that MQTT cannot carry
-            self._refused(message.topic, str(error))
-        else:
-            self._sent[mid] = message
-
-    def _refused(self, topic: str, problem: str) -> None:
-        if problem not in self._refusals:  # one line for each reason, not for each message
-            self._refusals.add(problem)
-            log.warning(
-                "%s: refused: %s; kept in the outbox, tried again with the next connection", topic, problem
-            )

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ STATUS = {state: status_body(state).encode() for state in ("online", "offline", 
 
 def link_to(broker: BrokerSettings, outbox: Outbox, **options: Any) -> MqttLink:
     options.setdefault("backoff", quick())
+    options.setdefault("backlog_rate", 1000.0)
     return MqttLink(broker, outbox, device=DEVICE, status=status_body, **options)
 
 
@@ -237,6 +239,80 @@ def test_a_message_that_is_too_large_for_the_broker_does_not_cut_the_connection(
     statuses = [payload for topic, payload, _ in inbox.messages if topic == TOPICS.status]
     assert statuses[0] == STATUS["online"]
     assert STATUS["offline"] not in statuses
+
+
+def test_an_answer_that_its_askers_topic_refuses_is_dropped_and_all_else_is_kept(
+    mosquitto: Any, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = mosquitto.folder / "acl"
+    rules.write_text(f"topic readwrite {TOPICS.status}\n")
+    mosquitto.extra.append(f"acl_file {rules}")
+    mosquitto.start()
+    kept = [
+        outbox.put(TOPICS.prompts_ack, "an answer on a topic of ours", kind="telemetry"),
+        outbox.put("homeassistant/device/remoteclip/x/config", "state", kind="telemetry", retain=True),
+        outbox.put(TOPICS.events, "an alert", kind="alert"),
+    ]
+    for topic in ("forbidden/to/us", "no+topic#"):
+        outbox.put(topic, "an answer", kind="telemetry", correlation=b"7")
+    with link_to(mosquitto.settings, outbox):
+        assert wait_until(lambda: outbox.counts().queued == 3)
+        assert wait_until(lambda: "kept in the outbox" in caplog.text)
+    assert [message.id for message in outbox.pending()] == kept
+    assert "forbidden/to/us: refused: Not authorized; an answer, dropped" in caplog.text
+    assert "no+topic#: refused: Publish topic cannot contain wildcards" in caplog.text
+
+
+def test_the_backlog_keeps_its_pace_and_what_is_new_waits_behind_it(
+    mosquitto: Any, subscribe: Any, outbox: Outbox
+) -> None:
+    mosquitto.start()
+    inbox = subscribe(mosquitto.settings, TOPICS.events)
+    for number in range(6):
+        outbox.put(TOPICS.events, f"backlog {number}", kind="alert")
+    sent: list[tuple[bool, float]] = []
+
+    def stamp(message: QueuedMessage) -> bytes:
+        if not sent:  # the connection is there by now, so this is new
+            for number in range(30):
+                outbox.put(TOPICS.events, f"new {number}", kind="alert")
+        sent.append((message.backlog, time.monotonic()))
+        return message.payload
+
+    with link_to(mosquitto.settings, outbox, backlog_rate=20.0, stamp=stamp):
+        received = inbox.wait_payload(TOPICS.events, b"new 29")
+    wanted = [*(f"backlog {number}" for number in range(6)), *(f"new {number}" for number in range(30))]
+    assert [payload.decode() for _, payload, _ in received] == wanted
+    assert [backlog for backlog, _ in sent] == [True] * 6 + [False] * 30
+    moments = [moment for _, moment in sent[:6]]
+    assert min(later - earlier for earlier, later in pairwise(moments)) > 0.045
+
+
+def test_a_message_that_is_new_does_not_wait_for_the_pace_of_a_backlog_that_is_through(
+    mosquitto: Any, subscribe: Any, outbox: Outbox
+) -> None:
+    mosquitto.start()
+    inbox = subscribe(mosquitto.settings, TOPICS.events)
+    outbox.put(TOPICS.events, "backlog", kind="alert")
+    with link_to(mosquitto.settings, outbox, backlog_rate=1 / (10 * WAIT)):
+        inbox.wait_payload(TOPICS.events, b"backlog")
+        for number in range(30):
+            outbox.put(TOPICS.events, f"new {number}", kind="alert")
+        inbox.wait_payload(TOPICS.events, b"new 29")
+
+
+def test_a_link_that_stops_gives_up_the_pace_and_sends_what_it_can(
+    mosquitto: Any, subscribe: Any, outbox: Outbox
+) -> None:
+    mosquitto.start()
+    inbox = subscribe(mosquitto.settings)
+    for number in range(100):
+        outbox.put(TOPICS.events, str(number), kind="alert")
+    with link_to(mosquitto.settings, outbox, backlog_rate=1 / (10 * WAIT)) as link:
+        inbox.wait_payload(TOPICS.events, b"0")
+        assert link.stop(timeout=WAIT) == 0
+    received = inbox.wait_payload(TOPICS.status, STATUS["stopped"])
+    assert len([topic for topic, _, _ in received if topic == TOPICS.events]) == 100
 
 
 def test_the_stamp_sets_the_payload_at_the_moment_of_sending(

@@ -16,6 +16,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.broker_settings import BrokerSettings
 from edge.link import MqttLink
@@ -61,6 +62,7 @@ class ControlRoom:
     """A plain MQTT 5 client, as other programs are."""
 
     def __init__(self, port: int) -> None:
+        self.answers: list[tuple[bytes, bytes | None]] = []
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
@@ -70,6 +72,15 @@ class ControlRoom:
         for name, value in properties.items():
             setattr(packed, name, value)
         self._client.publish(topic, payload, 1, retain, packed).wait_for_publish(WAIT)
+
+    def listen(self, topic: str) -> None:
+        ready = threading.Event()
+        self._client.on_subscribe = lambda *_: ready.set()
+        self._client.on_message = lambda _, __, message: self.answers.append(
+            (message.payload, getattr(message.properties, "CorrelationData", None))
+        )
+        self._client.subscribe([(topic, SubscribeOptions(qos=1))])
+        assert ready.wait(WAIT)
 
     def close(self) -> None:
         self._client.disconnect()
@@ -174,6 +185,21 @@ def test_the_response_topic_and_correlation_of_an_mqtt_5_request_are_handed_on(
         room.send(TOPICS.prompts_set, b"asked", ResponseTopic="desk/7", CorrelationData=b"\0\xff")
         heard = desk.wait_payload(b"asked")
     assert heard == IncomingMessage(TOPICS.prompts_set, b"asked", False, "desk/7", b"\0\xff")
+
+
+@VERSIONS
+def test_an_answer_carries_the_correlation_of_its_question_where_the_protocol_can(
+    mosquitto: Any, outbox: Outbox, control_room: Any, version: Any
+) -> None:
+    mosquitto.start()
+    room = control_room()
+    room.listen("answers/7")
+    outbox.put("answers/7", b"answer", kind="telemetry", correlation=b"\0\xff")
+    outbox.put("answers/7", b"without", kind="telemetry")
+    with link_to(replace(mosquitto.settings, first_version=version), outbox, Desk()):
+        assert until(lambda: len(room.answers) == 2)
+    correlation = b"\0\xff" if version == "5" else None
+    assert room.answers == [(b"answer", correlation), (b"without", None)]
 
 
 @VERSIONS
