@@ -15,11 +15,15 @@ OWNER_PATIENCE_S = 2.0
 _LOOK_S = 0.02
 
 
+class ShelfError(RemoteclipError):
+    """Prompt lists on disk are damaged, gone, or another process's."""
+
+
 def become_owner(folder: Path, patience_s: float = OWNER_PATIENCE_S) -> int:
     """A descriptor that holds the lock until it is closed, by the end of the process too.
 
     Raises:
-        RemoteclipError: another process still held it when `patience_s` seconds were over.
+        ShelfError: another process still held it when `patience_s` seconds were over.
         OSError: the lock cannot be made.
     """
     descriptor = os.open(folder / OWNER_NAME, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -30,7 +34,7 @@ def become_owner(folder: Path, patience_s: float = OWNER_PATIENCE_S) -> int:
         except BlockingIOError:
             if time.monotonic() >= give_up:
                 os.close(descriptor)
-                raise RemoteclipError(
+                raise ShelfError(
                     f"{folder}: another process owns these prompt lists"
                     " (one daemon a state_dir; stop the other one)"
                 ) from None
@@ -40,13 +44,13 @@ def become_owner(folder: Path, patience_s: float = OWNER_PATIENCE_S) -> int:
 
 
 def is_owned(folder: Path) -> bool:
-    """Whether a process owns the shelf in `folder` at this moment. Raises RemoteclipError: cannot tell."""
+    """Whether a process owns the shelf in `folder` at this moment. Raises ShelfError: cannot tell."""
     try:
         descriptor = os.open(folder / OWNER_NAME, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise RemoteclipError(f"{folder / OWNER_NAME}: cannot be read: {error.strerror}") from error
+        raise ShelfError(f"{folder / OWNER_NAME}: cannot be read: {error.strerror}") from error
     try:
         # Shared, so that two who ask at once do not take each other for the owner.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -17,8 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.files import write_atomically
 from edge.leftovers import sweep
-from edge.prompt_owner import OWNER_PATIENCE_S, become_owner
-from firmware_cfg.errors import RemoteclipError
+from edge.prompt_owner import OWNER_PATIENCE_S, ShelfError, become_owner
 from firmware_cfg.messages.base import Sha256, UtcTime
 from firmware_cfg.messages.prompts import PromptSource
 from firmware_cfg.yaml_tree import MAX_BYTES
@@ -64,7 +63,7 @@ def read_record(folder: Path) -> ShelfRecord | None:
     """What the shelf in `folder` says, None where there is none. Anybody may look at any time.
 
     Raises:
-        RemoteclipError: it is damaged, or cannot be read.
+        ShelfError: it is damaged, or cannot be read.
     """
     path = folder / RECORD_NAME
     try:
@@ -74,23 +73,23 @@ def read_record(folder: Path) -> ShelfRecord | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise RemoteclipError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ShelfError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise RemoteclipError(f"{path}: damaged: {where + ': ' if where else ''}{first['msg']}") from error
+        raise ShelfError(f"{path}: damaged: {where + ': ' if where else ''}{first['msg']}") from error
 
 
 def read_list(folder: Path, sha256: str) -> bytes:
-    """The bytes of a list on the shelf in `folder`. Raises RemoteclipError: gone, or damaged."""
+    """The bytes of a list on the shelf in `folder`. Raises ShelfError: gone, or damaged."""
     path = list_path(folder, sha256)
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise RemoteclipError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ShelfError(f"{path}: cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise RemoteclipError(f"{path}: damaged: its bytes are not those that its name says")
+        raise ShelfError(f"{path}: damaged: its bytes are not those that its name says")
     return data
 
 
@@ -110,7 +109,7 @@ class PromptShelf:
         """Become the owner. A damaged record is moved aside with one line, and the shelf begins anew.
 
         Raises:
-            RemoteclipError: another process owns it.
+            ShelfError: another process owns it.
         """
         self.folder = folder
         self.record: ShelfRecord | None = None
@@ -125,7 +124,7 @@ class PromptShelf:
             log.warning("%s: prompt lists are not kept for a restart: %s", folder, error.strerror)
         try:
             self.record = read_record(folder)
-        except RemoteclipError as error:
+        except ShelfError as error:
             log.warning("%s; it is kept as %s, and a new one begun", error, _aside(folder))
 
     @property
@@ -134,7 +133,7 @@ class PromptShelf:
         return not self._changed
 
     def read(self, sha256: str) -> bytes:
-        """The bytes of a list. Raises RemoteclipError: gone, or damaged."""
+        """The bytes of a list. Raises ShelfError: gone, or damaged."""
         return self._unwritten[sha256] if sha256 in self._unwritten else read_list(self.folder, sha256)
 
     def put(self, data: bytes, source: PromptSource, now: datetime) -> None:

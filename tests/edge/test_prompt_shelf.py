@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.prompt_owner import OWNER_NAME, is_owned
+from edge.prompt_owner import OWNER_NAME, ShelfError, is_owned
 from edge.prompt_shelf import KEPT, RECORD_NAME, PromptShelf, list_path, read_list, read_record
-from firmware_cfg.errors import RemoteclipError
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=timezone.utc)
 LISTS = [f"prompts: [{{id: p{number}, text: red}}]\n".encode() for number in range(6)]
@@ -96,7 +95,7 @@ def test_a_damaged_record_is_moved_aside_with_one_line(
 ) -> None:
     fill(folder, 2)
     (folder / RECORD_NAME).write_bytes(damage)
-    with pytest.raises(RemoteclipError, match="damaged"):
+    with pytest.raises(ShelfError, match="damaged"):
         read_record(folder)
     with PromptShelf(folder) as shelf:
         assert shelf.record is None
@@ -113,9 +112,9 @@ def test_a_damaged_or_missing_list_is_an_error_that_names_it(folder: Path) -> No
     fill(folder, 2)
     list_path(folder, HASHES[0]).write_bytes(LISTS[0][:-3])
     list_path(folder, HASHES[1]).unlink()
-    with pytest.raises(RemoteclipError, match=rf"{HASHES[0]}\.yaml: damaged"):
+    with pytest.raises(ShelfError, match=rf"{HASHES[0]}\.yaml: damaged"):
         read_list(folder, HASHES[0])
-    with PromptShelf(folder) as shelf, pytest.raises(RemoteclipError, match="cannot be read: No such file"):
+    with PromptShelf(folder) as shelf, pytest.raises(ShelfError, match="cannot be read: No such file"):
         shelf.read(HASHES[1])
 
 
@@ -157,7 +156,7 @@ def test_one_process_owns_a_shelf(folder: Path) -> None:
     assert not is_owned(folder)
     with PromptShelf(folder):
         assert is_owned(folder)
-        with pytest.raises(RemoteclipError, match="another process owns these prompt lists"):
+        with pytest.raises(ShelfError, match="another process owns these prompt lists"):
             PromptShelf(folder, patience_s=0.0)
     assert (folder / OWNER_NAME).exists()
     assert not is_owned(folder)
