@@ -1,47 +1,50 @@
-"""The daemon: wires source, pipeline, alerts, outbox and broker, and owns their threads."""
+"""The daemon: wires the parts of a flight, and owns their threads from start to stop."""
 
 from __future__ import annotations
 
 import logging
-import time
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Literal
 
-import edge.demo.source  # noqa: F401 - makes `demo` a source that open_source knows
 from edge import events
+from edge.alert_state import resumable
 from edge.alerts import AlertMachine, Transition
-from edge.broker_settings import BrokerSettings
-from edge.bundle import Bundle, load_device_bundle
+from edge.bundle import Bundle
 from edge.capture import Capture
-from edge.health import health
+from edge.evidence_requests import EvidenceRequests
+from edge.flight import Flight, OnFrame
+from edge.health_file import HealthFile
 from edge.link import MqttLink
 from edge.meter import FrameMeter
-from edge.outbox import Outbox
-from edge.pipeline import FrameResult, Pipeline
+from edge.metrics import metrics_registry
+from edge.metrics_server import MetricsServer
+from edge.onboard import OnBoard, open_on_board
+from edge.pipeline import FrameResult
+from edge.prompt_requests import PromptRequests
+from edge.prompt_updates import PromptUpdater
 from edge.reporter import Reporter
-from edge.sources import FrameSource, open_source
-from edge.summary import RunSummary, RunTally
+from edge.requests import Handler, RequestDesk
+from edge.sources import FrameSource
+from edge.summary import RunSummary
+from edge.systemd import Notifier, Watchdog, more_time
+from edge.vitals import Vitals
 from firmware_cfg.device import DeviceFile
-from firmware_cfg.messages import Health
-from firmware_cfg.prompt_list import LoadedPromptList, load_prompt_list
+from firmware_cfg.topics import Channel
 
 log = logging.getLogger(__name__)
 
-OUTBOX_NAME = "outbox.db"
 SOURCE_PATIENCE_S = 5.0
 """How long the end waits for a thread that is still inside the source."""
-
-OnFrame = Callable[[FrameResult, Sequence[Transition]], None]
+START_LIMIT_S = 3600.0
+"""How long systemd is asked to wait for the first frame: TensorRT builds an engine for many minutes."""
+STOP_LIMIT_S = 60.0
 
 
 class Daemon:
-    """One run of a device file. `run` may be called once; `stop` any time, also in a signal handler.
+    """One run of a device file. `run` may be called once; `stop`, `reload` any time, also in signal handlers.
 
     Args:
         device: the device file, its paths absolute.
@@ -63,14 +66,20 @@ class Daemon:
         self._on_frame = on_frame
         self._limit_s = limit_s
         self._capture: Capture | None = None
+        self._flight: Flight | None = None
+        self._updater: PromptUpdater | None = None
         self._stop_reason = ""
-        self._meter = FrameMeter()
 
     def stop(self, reason: str) -> None:
         """Ask `run` to end. `reason` becomes part of the status `stopped`; the first one given stays."""
         self._stop_reason = self._stop_reason or reason
-        if self._capture is not None:
-            self._capture.stop()
+        if self._flight is not None:
+            self._flight.stop(reason)
+
+    def reload(self) -> None:
+        """Take the device file's prompt list again, changed or not."""
+        if self._updater is not None:
+            self._updater.reload()
 
     def run(self) -> RunSummary:
         """Fly until the source ends or `stop` is called.
@@ -82,107 +91,105 @@ class Daemon:
             ConfigErrors, UsageError, BundleError, EngineError, SourceError, OutboxError, MissingExtra: it
             cannot start, or cannot go on; active alerts are cleared and the status is `stopped` by then.
         """
-        device = self._device
-        prompts = load_prompt_list(device.prompts)
-        bundle = load_device_bundle(device)
-        broker = BrokerSettings.from_config(device.mqtt)
         with ExitStack() as stack:
-            outbox = stack.enter_context(Outbox(Path(device.state_dir) / OUTBOX_NAME))
-            source = self._source or open_source(device.source.uri, sequence=device.source.sequence)
-            stack.callback(self._close, source)
-            pipeline = stack.enter_context(_pipeline(device, bundle, prompts, source))
-            session = events.Session(
-                device=device.device,
-                session_id=uuid.uuid4().hex,
-                started_at=_now(),
-                boot_id=outbox.boot_id,
-                bundle_sha256=bundle.manifest_sha256,
-                software=_software(),
-            )
-            _say_who_vouches(device, bundle)
-            link = self._link(broker, outbox, session)
+            notifier = stack.enter_context(Notifier())
+            starting = stack.enter_context(ExitStack())
+            starting.enter_context(more_time(notifier, START_LIMIT_S))
+            on_board = open_on_board(self._device, self._source, stack)
+            stack.callback(self._close, on_board.source)
+            self._updater = stack.enter_context(on_board.updater)
+            file = HealthFile(self._device.state_dir)
+            file.write("starting")
+            link = self._link(on_board, stack.enter_context(_desk(on_board)))
             link.start()
+
+            def ready() -> None:
+                notifier.ready("flying")
+                starting.close()
+
             try:
-                summary = self._fly(outbox, session, pipeline, source, bundle)
+                summary = self._fly(on_board, link, file, Watchdog(notifier), ready)
             except BaseException as error:
                 self._stop_reason = self._stop_reason or type(error).__name__
                 raise
             finally:
-                unsent = link.stop()
+                notifier.stopping(self._stop_reason)
+                with more_time(notifier, STOP_LIMIT_S):
+                    unsent = link.stop()
+                file.write("stopped", reason=self._stop_reason)
             return replace(summary, unsent=unsent)
 
-    def _link(self, broker: BrokerSettings, outbox: Outbox, session: events.Session) -> MqttLink:
+    def _link(self, on_board: OnBoard, desk: RequestDesk) -> MqttLink:
+        session = on_board.session
+
         def status(state: Literal["online", "stopped", "offline"]) -> bytes:
             reason = self._stop_reason if state == "stopped" else ""
             return events.status(session, state, _now(), reason).to_payload()
 
         return MqttLink(
-            broker,
-            outbox,
+            on_board.broker,
+            on_board.outbox,
             device=session.device,
             status=status,
-            stamp=lambda message: events.restamp(message.payload, message.created, _now()),
+            stamp=lambda message: events.stamp(message, _now()),
+            on_request=desk.take,
         )
 
     def _fly(
         self,
-        outbox: Outbox,
-        session: events.Session,
-        pipeline: Pipeline,
-        source: FrameSource,
-        bundle: Bundle,
+        on_board: OnBoard,
+        link: MqttLink,
+        file: HealthFile,
+        watchdog: Watchdog,
+        ready: Callable[[], None],
     ) -> RunSummary:
-        """The frame loop. Whatever ends it, active alerts are cleared and all that was found is written."""
-        wanted = self._device.source
+        device, source, outbox = self._device, on_board.source, on_board.outbox
         # No source of this version is live, so `auto` never drops.
-        capture = Capture(source, realtime=wanted.realtime, drop_oldest=wanted.drop == "oldest")
-        machine = AlertMachine(pipeline.bank.prompt_list, thresholds=pipeline.bank.thresholds)
-        tally = RunTally()
-        flown: set[str] = set()  # precisions; an engine, and what auto is on it, is known at its first frame
+        capture = self._capture = Capture(
+            source, realtime=device.source.realtime, drop_oldest=device.source.drop == "oldest"
+        )
+        bank = on_board.pipeline.bank
+        left = resumable(outbox.kept_alerts(), device=device.device)
+        machine = AlertMachine(bank.prompt_list, thresholds=bank.thresholds, resume=left)
+        meter = FrameMeter()
+        vitals = Vitals(on_board, device.engine, meter, capture, machine, link, file)
+        reporter = Reporter(
+            outbox,
+            on_board.session,
+            counts_interval=device.counts_interval,
+            health=vitals.health,
+            evidence=on_board.evidence,
+        )
+        vitals.reporter = reporter
+        told: set[str] = set()  # precisions: what auto stands for may differ between sizes of frames
 
-        def health_now() -> Health:
-            return health(
-                session,
-                self._meter.read(),
-                tally.latest,
-                outbox.counts(),
-                engine=self._device.engine.name,
-                precision=self._device.engine.precision,
-                dropped=capture.dropped,
-                skipped=source.skipped,
-                now=_now(),
-            )
+        def on_frame(result: FrameResult, transitions: Sequence[Transition]) -> None:
+            meter.take(result, transitions)
+            if meter.frames == 1:
+                ready()
+            watchdog.frame_done()
+            on_board.flown.frame_done()
+            if result.precision not in told:
+                told.add(result.precision)
+                _say_what_was_lost(on_board.flown.bundle, result.precision)
+            if self._on_frame is not None:
+                self._on_frame(result, transitions)
 
-        interval = self._device.counts_interval
-        reporter = Reporter(outbox, session, counts_interval=interval, health=health_now)
-        reporter.start(pipeline.bank)
-        self._capture = capture
-        if self._stop_reason:  # asked to stop before there was anything to stop
-            capture.stop()
-        began = time.monotonic()
-        try:
-            for frame in capture:
-                result = pipeline.process(frame)
-                if result.precision not in flown:
-                    flown.add(result.precision)
-                    _say_what_was_lost(bundle, result.precision)
-                transitions = machine.update(result.counts, result.tracks, frame.time_s)
-                reporter.report(result, transitions)
-                self._meter.add((time.monotonic_ns() - frame.mono_ns) / 1e9)
-                tally.take(result, transitions)
-                if self._on_frame is not None:
-                    self._on_frame(result, transitions)
-                if self._limit_s is not None and tally.captured_s >= self._limit_s:
-                    self.stop(f"{self._limit_s:g} s flown")
-            self.stop("end of source")
-        finally:
-            capture.stop()
-            seconds = time.monotonic() - began
-            if tally.latest is not None:
-                reporter.report(tally.latest, machine.close("stopped"))
-            reporter.stop()
-        log.info("%d frames in %.1f s; stopped: %s", self._meter.frames, seconds, self._stop_reason)
-        return tally.summary(seconds, source.skipped, capture.dropped)
+        flight = Flight(
+            capture, source, on_board.pipeline, machine, reporter, on_frame=on_frame, limit_s=self._limit_s
+        )
+        with ExitStack() as stack:
+            if device.metrics is not None:
+                registry = metrics_registry(vitals.metric_sources())
+                stack.enter_context(MetricsServer(device.metrics.address, device.metrics.port, registry))
+            reporter.start(bank, [alert.alert_id for alert in machine.active])
+            self._flight = flight
+            if self._stop_reason:  # asked to stop before there was anything to stop
+                flight.stop(self._stop_reason)
+            try:
+                return flight.run()
+            finally:
+                self._stop_reason = self._stop_reason or flight.stop_reason
 
     def _close(self, source: FrameSource) -> None:
         """Close the source, unless its thread is still inside it: that could crash a decoder."""
@@ -192,11 +199,21 @@ class Daemon:
             log.warning("%s: does not let go; left open", source.name)
 
 
-def _say_who_vouches(device: DeviceFile, bundle: Bundle) -> None:
-    voucher = bundle.voucher
-    # Where keys are named, somebody wants signed bundles, even where an unsigned one may still fly.
-    doubtful = voucher.ends_soon or (device.trusted_keys and voucher.refusal)
-    log.log(logging.WARNING if doubtful else logging.INFO, "%s: %s", bundle.path, voucher.sentence)
+def _desk(on_board: OnBoard) -> RequestDesk:
+    """Who answers what the control room asks."""
+    device, outbox = on_board.session.device, on_board.outbox
+
+    def send(topic: str, payload: bytes, correlation: bytes | None) -> None:
+        outbox.put(topic, payload, kind="telemetry", correlation=correlation)
+
+    prompts = PromptRequests(on_board.updater, device, send)
+    handlers: dict[Channel, Handler] = {
+        "prompts/set": prompts.set_list,
+        "prompts/desired": prompts.desired,
+    }
+    if on_board.evidence is not None:
+        handlers["evidence/get"] = EvidenceRequests(on_board.evidence, outbox, device).handle
+    return RequestDesk(device, handlers)
 
 
 def _say_what_was_lost(bundle: Bundle, precision: str) -> None:
@@ -207,27 +224,6 @@ def _say_what_was_lost(bundle: Bundle, precision: str) -> None:
         log.warning(
             "%s: %s failed its accuracy gate and flies all the same: %s", bundle.path, precision, lost
         )
-
-
-def _pipeline(device: DeviceFile, bundle: Bundle, prompts: LoadedPromptList, source: FrameSource) -> Pipeline:
-    engine = device.engine
-    return Pipeline(
-        bundle,
-        prompts,
-        engine_name=engine.name,
-        precision=engine.precision,
-        image_size=engine.image_size,
-        threads=engine.threads,
-        workspace_mib=engine.workspace_mib,
-        independent=source.independent,
-    )
-
-
-def _software() -> str:
-    try:
-        return version("remoteclip-edge")
-    except PackageNotFoundError:
-        return "unknown"  # run from a source folder
 
 
 def _now() -> datetime:

@@ -17,8 +17,9 @@ from compile.signing_keys import generate_key
 from edge.alerts import Transition
 from edge.broker import free_port
 from edge.bundle import Bundle, write_manifest
-from edge.daemon import OUTBOX_NAME, Daemon
+from edge.daemon import Daemon
 from edge.frames import Frame, RgbImage
+from edge.onboard import OUTBOX_NAME
 from edge.outbox import Outbox
 from edge.pipeline import FrameResult
 from edge.sources import FrameSource, open_source
@@ -209,7 +210,10 @@ def test_a_camera_that_fails_leaves_no_alert_behind(device_file: DeviceFile) -> 
     assert source.closed
 
 
-def test_a_crash_leaves_alerts_that_the_next_start_clears_under_their_id(device_file: DeviceFile) -> None:
+@pytest.mark.parametrize(("rebooted", "reason"), [(False, "count < 1"), (True, "restart")])
+def test_an_alert_outlives_a_crash_of_the_daemon_but_not_of_the_machine(
+    device_file: DeviceFile, rebooted: bool, reason: str
+) -> None:
     class Crash(BaseException):
         pass
 
@@ -236,11 +240,12 @@ def test_a_crash_leaves_alerts_that_the_next_start_clears_under_their_id(device_
     with Outbox(Path(device_file.state_dir) / OUTBOX_NAME) as outbox:
         outbox.done(*(message.id for message in outbox.pending(1000)))
         for alert_id, state in kept.items():
-            outbox.keep_alert(alert_id, state)
+            boot = json.loads(state)["kernel_boot"]
+            outbox.keep_alert(alert_id, state.replace(boot, "another-boot") if rebooted else state)
         outbox.keep_alert("from-a-newer-version", '{"schema": 7}')
     Daemon(device_file, source=Squares("...")).run()
     (event,) = queued_events(device_file)
-    assert (event.msg_type, event.reason, {event.alert_id}) == ("clear", "restart", set(kept))
+    assert (event.msg_type, event.reason, {event.alert_id}) == ("clear", reason, set(kept))
     emptied = [
         topic
         for topic, body, _ in queued_messages(device_file)

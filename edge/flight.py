@@ -1,0 +1,102 @@
+"""The frame loop: frames through the pipeline into alerts, and what they bring into the outbox."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from edge.alerts import AlertMachine, Transition
+from edge.capture import Capture
+from edge.pipeline import FrameResult, Pipeline
+from edge.reporter import Reporter
+from edge.sources import FrameSource
+from edge.summary import RunSummary, RunTally
+
+log = logging.getLogger(__name__)
+
+OnFrame = Callable[[FrameResult, Sequence[Transition]], None]
+
+
+class Flight:
+    """From the first frame to the last. `run` may be called once, `stop` any time, also in a signal handler.
+
+    Args:
+        capture: the frames.
+        source: what `capture` reads, for its count of unreadable frames.
+        pipeline: what looks at them; its prompt list may be replaced while it flies.
+        machine: the alerts, made for the list that the pipeline has now.
+        reporter: started already; stopped here.
+        on_frame: called in the frame loop after every frame.
+        limit_s: stop after this many seconds of capture time.
+    """
+
+    def __init__(
+        self,
+        capture: Capture,
+        source: FrameSource,
+        pipeline: Pipeline,
+        machine: AlertMachine,
+        reporter: Reporter,
+        *,
+        on_frame: OnFrame,
+        limit_s: float | None = None,
+    ) -> None:
+        self.tally = RunTally()
+        self.stop_reason = ""
+        self._capture = capture
+        self._source = source
+        self._pipeline = pipeline
+        self._machine = machine
+        self._reporter = reporter
+        self._on_frame = on_frame
+        self._limit_s = limit_s
+        self._bank = pipeline.bank
+
+    def stop(self, reason: str) -> None:
+        """Ask `run` to end. The first reason given stays."""
+        self.stop_reason = self.stop_reason or reason
+        self._capture.stop()
+
+    def run(self) -> RunSummary:
+        """Fly until the source ends or `stop` is called.
+
+        Whatever ends it, active alerts are cleared and all that was found is written.
+
+        Raises:
+            SourceError, EngineError, MissingExtra: it cannot go on. OutboxError: the end cannot be written.
+        """
+        began = time.monotonic()
+        try:
+            for frame in self._capture:
+                self._take(self._pipeline.process(frame))
+            self.stop("end of source")
+        finally:
+            self._capture.stop()
+            seconds = time.monotonic() - began
+            if self.tally.latest is not None:
+                self._reporter.report(self.tally.latest, self._machine.close("stopped"))
+            self._reporter.stop()
+        log.info("%d frames in %.1f s; stopped: %s", self.tally.frames, seconds, self.stop_reason)
+        return self.tally.summary(seconds, self._source.skipped, self._capture.dropped)
+
+    def _take(self, result: FrameResult) -> None:
+        if result.bank is not self._bank:
+            self._change_over(result)
+        transitions = self._machine.update(result.counts, result.tracks, result.frame.time_s)
+        self._reporter.report(result, transitions)
+        self.tally.take(result, transitions)
+        self._on_frame(result, transitions)
+        if self._limit_s is not None and self.tally.captured_s >= self._limit_s:
+            self.stop(f"{self._limit_s:g} s flown")
+
+    def _change_over(self, result: FrameResult) -> None:
+        """Another prompt list is in use from this frame on: end the alerts that it has no rule for."""
+        ended = self._machine.adopt(result.bank.prompt_list, result.bank.thresholds)
+        # What ends is told in the words, and with the frame, of the list that it belongs to.
+        before = self.tally.latest or replace(
+            result, bank=self._bank, counts=replace(result.counts, prompts={})
+        )
+        self._reporter.report(before, ended)
+        self._bank = result.bank

@@ -1,0 +1,145 @@
+"""What a flight needs, opened from a device file: what is wrong with it is found here, before the flight."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+
+import edge.demo.source  # noqa: F401 - makes `demo` a source that open_source knows
+from edge.broker_settings import BrokerSettings
+from edge.bundle import Bundle
+from edge.bundle_flight import BundleFlight, begin_flight
+from edge.events import Session
+from edge.evidence import EvidenceStore
+from edge.outbox import Outbox
+from edge.pipeline import Pipeline
+from edge.prompt_shelf import FOLDER_NAME as PROMPTS_NAME
+from edge.prompt_shelf import PromptShelf
+from edge.prompt_updates import PromptUpdater
+from edge.sources import FrameSource, open_source
+from firmware_cfg.device import DeviceFile
+from firmware_cfg.messages.prompts import PromptSource
+from firmware_cfg.prompt_list import LoadedPromptList
+
+log = logging.getLogger(__name__)
+
+OUTBOX_NAME = "outbox.db"
+EVIDENCE_NAME = "evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class OnBoard:
+    """The parts of one flight. `evidence` is None where no pictures are kept."""
+
+    broker: BrokerSettings
+    flown: BundleFlight
+    outbox: Outbox
+    updater: PromptUpdater
+    source: FrameSource
+    pipeline: Pipeline
+    evidence: EvidenceStore | None
+    session: Session
+
+
+def open_on_board(device: DeviceFile, source: FrameSource | None, stack: ExitStack) -> OnBoard:
+    """Open everything; `stack` closes it, but for the source.
+
+    Args:
+        source: an open one instead of the device file's.
+
+    Raises:
+        ConfigErrors, UsageError, BundleError, EngineError, SourceError, OutboxError, MissingExtra: it cannot
+        fly.
+    """
+    broker = BrokerSettings.from_config(device.mqtt)
+    flown = stack.enter_context(begin_flight(device))
+    bundle = flown.bundle
+    outbox = stack.enter_context(_outbox(device))
+    shelf = stack.enter_context(PromptShelf(device.state_dir / PROMPTS_NAME))
+    updater = PromptUpdater(shelf, device.prompts)
+    frames = source or open_source(device.source.uri, sequence=device.source.sequence)
+
+    def pipeline_with(prompts: LoadedPromptList, origin: PromptSource) -> Pipeline:
+        return _pipeline(device, bundle, prompts, origin, independent=frames.independent)
+
+    try:
+        pipeline = stack.enter_context(updater.begin(pipeline_with))
+    except BaseException:
+        frames.close()
+        raise
+    _say_who_vouches(device, bundle)
+    return OnBoard(
+        broker,
+        flown,
+        outbox,
+        updater,
+        frames,
+        pipeline,
+        _evidence(device),
+        _session(device, bundle, outbox),
+    )
+
+
+def _outbox(device: DeviceFile) -> Outbox:
+    wanted = device.outbox
+    return Outbox(
+        device.state_dir / OUTBOX_NAME,
+        max_bytes=wanted.max_mib << 20,
+        max_age_s=wanted.max_age,
+        history_bytes=wanted.history_mib << 20,
+    )
+
+
+def _evidence(device: DeviceFile) -> EvidenceStore | None:
+    wanted = device.evidence
+    if not wanted.enabled:
+        return None
+    return EvidenceStore(
+        device.state_dir / EVIDENCE_NAME,
+        max_bytes_each=wanted.max_kib << 10,
+        keep_bytes=wanted.keep_mib << 20,
+    )
+
+
+def _pipeline(
+    device: DeviceFile, bundle: Bundle, prompts: LoadedPromptList, origin: PromptSource, *, independent: bool
+) -> Pipeline:
+    engine = device.engine
+    return Pipeline(
+        bundle,
+        prompts,
+        engine_name=engine.name,
+        precision=engine.precision,
+        image_size=engine.image_size,
+        threads=engine.threads,
+        workspace_mib=engine.workspace_mib,
+        independent=independent,
+        prompts_source=origin,
+        keep_text_tower=True,
+    )
+
+
+def _say_who_vouches(device: DeviceFile, bundle: Bundle) -> None:
+    voucher = bundle.voucher
+    # Where keys are named, somebody wants signed bundles, even where an unsigned one may still fly.
+    doubtful = voucher.ends_soon or (device.trusted_keys and voucher.refusal)
+    log.log(logging.WARNING if doubtful else logging.INFO, "%s: %s", bundle.path, voucher.sentence)
+
+
+def _session(device: DeviceFile, bundle: Bundle, outbox: Outbox) -> Session:
+    try:
+        software = version("remoteclip-edge")
+    except PackageNotFoundError:
+        software = "unknown"  # run from a source folder
+    return Session(
+        device=device.device,
+        session_id=uuid.uuid4().hex,
+        started_at=datetime.now(timezone.utc),
+        boot_id=outbox.boot_id,
+        bundle_sha256=bundle.manifest_sha256,
+        software=software,
+    )
