@@ -207,6 +207,12 @@ class Outbox:
         """Whether the event is queued, for the first time or again."""
         return bool(self._file.all("SELECT 1 FROM messages WHERE event_id = ? LIMIT 1", event_id))
 
+    def has_ended(self, alert_id: str) -> bool:
+        """Whether the clear of an alert is queued, or among the sent events that are kept."""
+        marks = (f'"alert_id":"{alert_id}"'.encode(), b'"msg_type":"clear"')
+        found = "SELECT 1 FROM events WHERE instr(payload, ?) AND instr(payload, ?) LIMIT 1"
+        return bool(self._file.all(found, *marks))
+
     def history(self, boot_id: str, first: int, last: int, *, limit: int = 1000) -> list[KeptEvent]:
         """Events numbered `first` to `last` under `boot_id` that are still there, in order, sent or not."""
         rows = self._file.all(
