@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
@@ -48,15 +49,22 @@ class RollbackAnswer(BaseModel):
     problem: str = ""
 
 
-def roll_back(folder: Path, wanted: str | None = None, *, patience_s: float = ANSWER_PATIENCE_S) -> KeptList:
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """The list that came back, as the shelf had it; `flying`: a daemon uses it already."""
+
+    chosen: KeptList
+    flying: bool
+
+
+def roll_back(
+    folder: Path, wanted: str | None = None, *, patience_s: float = ANSWER_PATIENCE_S
+) -> RolledBack:
     """Put an earlier list of the shelf in `folder` in force again, now or, with no daemon, at the next start.
 
     Args:
         wanted: the beginning of its hash; default: the list that was in force before this one.
         patience_s: how long to wait for a daemon that flies.
-
-    Returns:
-        What the shelf says of the list.
 
     Raises:
         UsageError: there is no such list, or several.
@@ -79,7 +87,7 @@ def roll_back(folder: Path, wanted: str | None = None, *, patience_s: float = AN
         if answer is not None and answer.request_id == request.request_id:
             if answer.problem:
                 raise RemoteclipError(answer.problem)
-            return chosen
+            return RolledBack(chosen, flying=True)
         if time.monotonic() > give_up:
             _withdraw(folder / REQUEST_NAME)
             raise RemoteclipError(f"{folder}: the daemon does not answer (is it still starting? try again)")
@@ -89,7 +97,7 @@ def roll_back(folder: Path, wanted: str | None = None, *, patience_s: float = AN
         shelf.put(data, "rollback", datetime.now(timezone.utc))
         if not shelf.save():
             raise ShelfError(f"{folder}: cannot be written")
-    return chosen
+    return RolledBack(chosen, flying=False)
 
 
 def choose(earlier: tuple[KeptList, ...], wanted: str | None, folder: Path) -> KeptList:

@@ -337,11 +337,13 @@ def test_rollback_goes_to_the_list_before_and_back_again(flight: Flight, watchin
 
     def roll(wanted: str | None = None) -> str:
         if watching:
-            return roll_back(flight.folder, wanted).sha256
-        flight.stop()
-        chosen = roll_back(flight.folder, wanted).sha256
-        flight.start()
-        return chosen
+            done = roll_back(flight.folder, wanted)
+        else:
+            flight.stop()
+            done = roll_back(flight.folder, wanted)
+            flight.start()
+        assert done.flying == watching
+        return done.chosen.sha256
 
     if watching:
         flight.updater.__enter__()
