@@ -25,6 +25,7 @@ from edge.manifest import (
     parse_manifest,
 )
 from edge.signature import Voucher, read_signature, vouch
+from edge.slot_files import resolve
 from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256, default_bundle_path
 from firmware_cfg.device import DeviceFile
 from firmware_cfg.errors import BundleError
@@ -121,9 +122,12 @@ def load_bundle(
 
 
 def load_device_bundle(device: DeviceFile) -> Bundle:
-    """`load_bundle` as a device file says: its bundle, judged by its trusted_keys and require_signature."""
+    """`load_bundle` as a device file says: its bundle, judged by its trusted_keys and require_signature.
+
+    Where `bundle` names slots it is the active one's; no start of a trial is counted (see begin_flight).
+    """
     return load_bundle(
-        device.bundle, trusted_keys=device.trusted_keys, require_signature=device.require_signature
+        resolve(device.bundle), trusted_keys=device.trusted_keys, require_signature=device.require_signature
     )
 
 

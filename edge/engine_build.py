@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.bundle import DEFAULT, Bundle, load_bundle
+from edge.bundle import DEFAULT, Bundle, load_bundle, load_device_bundle
 from edge.files import write_atomically
 from firmware_cfg.errors import EngineError
 
@@ -48,11 +48,7 @@ def request_of(
     from firmware_cfg.prompt_list import load_prompt_list
 
     file = load_device(device)
-    loaded = load_bundle(
-        bundle or file.bundle,
-        trusted_keys=file.trusted_keys,
-        require_signature=file.require_signature,
-    )
+    loaded = load_device_bundle(file.model_copy(update={"bundle": bundle}) if bundle else file)
     wanted = image_size or file.engine.image_size or load_prompt_list(file.prompts).model.image_size
     return BuildRequest(
         loaded,

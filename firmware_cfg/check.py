@@ -29,6 +29,11 @@ def check_file(path: str | Path) -> list[ConfigError]:
     return []
 
 
+def is_device_file(path: str | Path) -> bool:
+    """Whether a file is read as a device file. Raises ConfigErrors where that cannot be told."""
+    return _kind(parse_located_yaml(read_config_bytes(path), str(path))) is DeviceFile
+
+
 def _check_prompts(path: Path) -> list[ConfigError]:
     """Every problem of a file that must be a prompt list."""
     try:

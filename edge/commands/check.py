@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from firmware_cfg.errors import UsageError
+from firmware_cfg.errors import ConfigError, UsageError
 
 
 def check(
@@ -30,9 +30,7 @@ def check(
 def _check_files(files: list[Path], as_json: bool) -> None:
     import json
 
-    from firmware_cfg.check import check_file
-
-    report = {path: check_file(path) for path in files}
+    report = {path: _problems(path) for path in files}
     if as_json:
         problems = [
             {"file": e.path, "line": e.line, "column": e.column, "problem": e.problem, "mend": e.mend}
@@ -45,6 +43,17 @@ def _check_files(files: list[Path], as_json: bool) -> None:
             typer.echo("\n".join(str(error) for error in errors) if errors else f"{path}: ok")
     if any(report.values()):
         raise typer.Exit(1)
+
+
+def _problems(path: Path) -> list[ConfigError]:
+    from edge.preflight import bundle_problem
+    from firmware_cfg.check import check_file, is_device_file
+
+    errors = check_file(path)
+    if errors or not is_device_file(path):
+        return errors
+    problem = bundle_problem(path)
+    return [ConfigError(str(path), 0, 0, f"its bundle would be refused: {problem}")] if problem else []
 
 
 def _check_system(as_json: bool) -> None:
