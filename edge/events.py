@@ -189,15 +189,7 @@ def stamp(message: QueuedMessage, now: datetime) -> bytes:
     clock that nobody sets. A payload that bears no `sent_at` (a picture, the end of a retained alert) stays.
     """
     late = message.waited_s is None or (message.backlog and message.waited_s > HISTORICAL_AFTER_S)
-    return _stamped(message.payload, late, now)
-
-
-def restamp(payload: bytes, queued_at: float, now: datetime) -> bytes:
-    """As `stamp`, by the wall clock."""
-    return _stamped(payload, now.timestamp() - queued_at > HISTORICAL_AFTER_S, now)
-
-
-def _stamped(payload: bytes, late: bool, now: datetime) -> bytes:
+    payload = message.payload
     if not payload.startswith(b"{"):
         return payload
     body: dict[str, object] = json.loads(payload)
