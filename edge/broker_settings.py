@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import ssl
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
+
+from cryptography import x509
 
 from firmware_cfg.broker_url import BrokerUrl, parse_broker_url
 from firmware_cfg.device import Mqtt
@@ -100,7 +103,18 @@ class BrokerSettings:
                 raise BrokerError(
                     f"{self.address}: {problem} (name PEM files, the key unencrypted)"
                 ) from error
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
+
+    def certificate_ended(self) -> datetime | None:
+        """When this client's certificate expired, by this machine's clock; None if it has not, or is none."""
+        if self.certificate is None:
+            return None
+        try:
+            ends = x509.load_pem_x509_certificate(self.certificate.read_bytes()).not_valid_after_utc
+        except (OSError, ValueError):  # `tls_context` is what says so
+            return None
+        return ends if ends < datetime.now(timezone.utc) else None
 
 
 def _reason(error: Exception) -> str:

@@ -33,6 +33,7 @@ class Drain:
         backlog_rate: float = BACKLOG_RATE,
     ) -> None:
         self.greeted = False  # the status is with the broker, so the backlog may follow
+        self.held = False  # nothing more leaves the outbox on this connection
         self._connection = connection
         self._outbox = outbox
         self._topics = topics
@@ -45,7 +46,6 @@ class Drain:
         self._pause = 1.0 / backlog_rate  # seconds between two messages of the backlog
         self._next = -math.inf  # when the next one of them may go
         self._held_back = False  # only the pace keeps the next message here
-        self._holding = False
         self._refusals: set[tuple[str, str]] = set()
 
     @property
@@ -71,8 +71,8 @@ class Drain:
         self._pause, self._next = 0.0, -math.inf
 
     def hold(self) -> None:
-        """Sends nothing more from the outbox on this connection."""
-        self._holding = True
+        """Leaves the rest to the next connection."""
+        self.held = True
 
     def say(self, status: OutgoingMessage) -> None:
         """Sends a status, and nothing else until it is acknowledged."""
@@ -84,9 +84,7 @@ class Drain:
         """Sends the oldest messages that were not sent on this connection, as many as may be in flight."""
         self._held_back = False
         while (
-            self.greeted
-            and not self._holding
-            and (room := self._connection.max_in_flight - len(self._sent)) > 0
+            self.greeted and not self.held and (room := self._connection.max_in_flight - len(self._sent)) > 0
         ):
             batch = self._outbox.pending(room, after=self._cursor)
             if not batch:

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from edge.broker_settings import BrokerSettings
+from edge.credentials import CHECK_INTERVAL, Credentials
+from edge.dialer import Dialer
 from edge.drain import BACKLOG_RATE, Drain
 from edge.mqtt import (
     Acknowledged,
     Closed,
     Connection,
     ConnectionEvent,
-    Dialer,
+    ConnectionPlan,
     IncomingMessage,
     OutgoingMessage,
 )
@@ -43,6 +45,8 @@ class MqttLink(KeptConnection):
         on_request: gets what is asked of this device and, once for each connection, the alerts and counts
             that the broker retained. It is called in the network's thread and must not wait for anything.
         backlog_rate: messages a second of what was queued before the connection was made; it goes out first.
+        credential_check: seconds between two looks at the files of the login. Where they have changed and can
+            be used, a new connection takes the place of the old one, without a last will.
 
     The client id follows from the device, so that a drone that returns takes over from its own half-open
     connection, and the will of that one comes before the new "online".
@@ -61,6 +65,7 @@ class MqttLink(KeptConnection):
         backlog_rate: float = BACKLOG_RATE,
         ack_timeout: float = ACK_TIMEOUT,
         sweep_time: float = SWEEP_TIME,
+        credential_check: float = CHECK_INTERVAL,
     ) -> None:
         super().__init__(
             "mqtt-link", backoff=backoff, meanwhile="alerts are kept in the outbox; trying again"
@@ -74,16 +79,17 @@ class MqttLink(KeptConnection):
         self._on_request = on_request
         self._sweep_time = sweep_time
         self._deaf_to: set[str] = set()
+        self._credentials = Credentials(broker, credential_check)
         self._events: queue.SimpleQueue[tuple[Connection, ConnectionEvent] | None] = queue.SimpleQueue()
         self._woken = threading.Event()
         self._deadline = 0.0
-        self._dialer = Dialer(
-            broker,
+        plan = ConnectionPlan(
             client_id=f"remoteclip-{device}",
             post=lambda connection, event: self._events.put((connection, event)),
             will=lambda: self._status_message("offline"),
             on_message=self._hear if on_request is not None else None,
         )
+        self._dialer = Dialer(broker, plan)
         outbox.on_put = self._wake
 
     def __enter__(self) -> MqttLink:
@@ -111,6 +117,7 @@ class MqttLink(KeptConnection):
         return left
 
     def _dial(self) -> Connection:
+        self._credentials.used()
         return self._dialer.dial()
 
     def _serve(self, connection: Connection) -> str:
@@ -132,6 +139,9 @@ class MqttLink(KeptConnection):
             if self._stopping.is_set() and (drain.idle or time.monotonic() > self._deadline):
                 self._say_goodbye(connection, drain, subscriptions)
                 return ""
+            if drain.held and not drain.busy:
+                connection.close()
+                return ""
             closed = self._settle(connection, drain, subscriptions)
             if closed is not None:
                 return f"{address}: {self._why(closed)}"
@@ -143,6 +153,9 @@ class MqttLink(KeptConnection):
                 if self._on_request is not None:
                     subscriptions.ask()
             subscriptions.tick()
+            if not drain.held and self._credentials.renewed():
+                log.info("%s: the login has changed on disk; connecting anew with it", address)
+                drain.hold()
             if drain.stalled(self._ack_timeout):
                 connection.abort()
                 return f"{address}: the broker acknowledges nothing"
@@ -158,7 +171,7 @@ class MqttLink(KeptConnection):
         self._woken.clear()  # first: what is put from here on wakes us again
         drain.fill()
         # An idle link sleeps until it is woken. `stop` is looked for after the clear, so it cannot be missed.
-        waits = [subscriptions.wait(), drain.wait()]
+        waits = [subscriptions.wait(), drain.wait(), self._credentials.wait()]
         if drain.busy or self._stopping.is_set():
             waits.append(min(1.0, self._ack_timeout))
         wait = min((each for each in waits if each is not None), default=None)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -27,19 +27,18 @@ from edge.mqtt_messages import (
     Acknowledged,
     Closed,
     ConnectionEvent,
-    DialError,
     IncomingMessage,
     MessageHandler,
     OutgoingMessage,
 )
+from edge.refusals import refused, unreachable
 
 __all__ = [
     "Acknowledged",
     "Closed",
     "Connection",
     "ConnectionEvent",
-    "DialError",
-    "Dialer",
+    "ConnectionPlan",
     "IncomingMessage",
     "MessageHandler",
     "OutgoingMessage",
@@ -53,29 +52,35 @@ _PROTOCOLS: dict[Version, MQTTProtocolVersion] = {
 }
 
 CONNECT_TIMEOUT = 5.0  # seconds, for the TCP and TLS handshakes and again for the broker's CONNACK
-MAX_INCOMING = (
-    512 * 1024
-)  # bytes; far above any prompt list or request. The broker is told, and it is checked
+MAX_INCOMING = 512 * 1024  # bytes, far above any prompt list or request
 MAX_IN_FLIGHT = 20  # messages sent and not yet acknowledged; a broker may ask for fewer
 _PACKET_OVERHEAD = 10  # bytes of a PUBLISH beside topic and payload: header, lengths, id, empty properties
+_TLS_ALERT = re.compile(r"failed to receive on socket: \[SSL: (\w+)\]")
 SESSION_EXPIRY = 7 * 24 * 3600  # seconds for which a broker keeps messages for a subscriber that is away
 
 
-class _VersionError(DialError):
-    """This MQTT version found no answer. Is a switch to the other one to be `lasting`?"""
+@dataclass(frozen=True, slots=True)
+class ConnectionPlan:
+    """What every connection of one client has in common.
 
-    def __init__(self, line: str, *, lasting: bool) -> None:
-        super().__init__(line)
-        self.lasting = lasting
+    Args:
+        post: gets a connection's events, in its network thread.
+        will: is asked anew for every connection.
+        on_message: gets what the broker hands on, in the network thread.
+        persistent: the broker keeps the session, and so the messages that were missed, under `client_id`.
+    """
+
+    client_id: str
+    post: Callable[[Connection, ConnectionEvent], None]
+    will: Callable[[], OutgoingMessage] | None = None
+    on_message: MessageHandler | None = None
+    persistent: bool = False
 
 
 class Connection:
-    """One connection, from CONNECT to its end, made by a `Dialer`.
+    """One connection in one version of MQTT, which edge/dialer.py chooses, from CONNECT to its end."""
 
-    The dialer's `post` gets its events and `on_message` its messages, in the connection's network thread.
-    """
-
-    def __init__(self, settings: BrokerSettings, version: Version, plan: Dialer) -> None:
+    def __init__(self, settings: BrokerSettings, version: Version, plan: ConnectionPlan) -> None:
         self.version = version
         self.max_in_flight = MAX_IN_FLIGHT
         self._max_packet = 0  # bytes that the broker takes at once; 0 where it names no limit
@@ -85,6 +90,7 @@ class Connection:
         self._ended = threading.Event()
         self._refusal: ReasonCode | None = None
         self._giant_seen = False
+        self._tls_alert: str | None = None
         self._client = self._make_client()
 
     def open(self) -> None:
@@ -95,47 +101,39 @@ class Connection:
         context = settings.tls_context()
         if context is not None:
             client.tls_set_context(context)
-        properties = None
+        address, persistent = settings.address, self._plan.persistent
+        options: dict[str, Any] = {}
         if self.version == "5":
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.MaximumPacketSize = MAX_INCOMING
-            if self._plan.persistent:
-                properties.SessionExpiryInterval = SESSION_EXPIRY
-        address = settings.address
+            wishes = {"MaximumPacketSize": MAX_INCOMING}
+            wishes |= {"SessionExpiryInterval": SESSION_EXPIRY} if persistent else {}
+            options = {
+                "clean_start": not persistent,
+                "properties": _properties(PacketTypes.CONNECT, **wishes),
+            }
         try:
-            client.connect(
-                address.host,
-                address.port,
-                settings.keepalive,
-                clean_start=not self._plan.persistent
-                if self.version == "5"
-                else paho.MQTT_CLEAN_START_FIRST_ONLY,
-                properties=properties,
-            )
+            client.connect(address.host, address.port, settings.keepalive, **options)
         except OSError as error:
-            raise DialError(
-                f"{address}: {_network_problem(error)} (is the broker up and the network there?)"
-            ) from error
+            raise unreachable(settings, error) from error
         client.loop_start()
         answered = self._answered.wait(CONNECT_TIMEOUT)
         if answered and self._refusal is None and not self._ended.is_set():
             return
         self.abort()
-        raise self._refused(answered)
+        reason = None if self._refusal is None else self._refusal.getName()
+        raise refused(settings, answered=answered, reason=reason, tls_alert=self._tls_alert)
 
     def publish(self, message: OutgoingMessage) -> int:
         """Sends a message and returns the `mid` of its `Acknowledged`.
 
         Raises ValueError for a topic that MQTT cannot carry, or a size at which this broker would hang up.
         """
-        size = len(message.topic.encode()) + len(message.payload) + _PACKET_OVERHEAD
-        size += len(message.correlation or b"")
+        correlation = message.correlation or b""
+        size = len(message.topic.encode()) + len(message.payload) + len(correlation) + _PACKET_OVERHEAD
         if 0 < self._max_packet < size:
             raise ValueError(f"{size} bytes are more than the {self._max_packet} that the broker takes")
         properties = None
-        if self.version == "5" and message.correlation is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.CorrelationData = message.correlation
+        if self.version == "5" and correlation:
+            properties = _properties(PacketTypes.PUBLISH, CorrelationData=correlation)
         return self._client.publish(
             message.topic, message.payload, message.qos, message.retain, properties
         ).mid
@@ -188,29 +186,8 @@ class Connection:
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
+        client.on_log = self._on_log
         return client
-
-    def _refused(self, answered: bool) -> DialError:
-        address, refusal = self._settings.address, self._refusal
-        if not answered:
-            # amqtt, for one, reads on for ever in a CONNECT of MQTT 5 that carries a last will.
-            return _VersionError(
-                f"{address}: connects, but does not answer (is it an MQTT broker?)", lasting=True
-            )
-        if refusal is None:
-            return _VersionError(
-                f"{address}: hangs up without an answer (is it an MQTT broker?)", lasting=False
-            )
-        name = refusal.getName()
-        if name == "Unsupported protocol version":
-            return _VersionError(f"{address}: the broker speaks neither MQTT 5 nor 3.1.1", lasting=True)
-        if name in ("Not authorized", "Bad user name or password"):
-            user = self._settings.username
-            who = "a login without user name" if user is None else f"the password or the user name {user!r}"
-            return DialError(
-                f"{address}: the broker refused {who} (mend the login in the device file's mqtt section)"
-            )
-        return DialError(f"{address}: the broker refused the connection: {name}")
 
     # These run in paho's network thread, under locks that publish() needs too: so they only post.
 
@@ -233,6 +210,13 @@ class Connection:
         self._answered.set()
         self._plan.post(self, Closed(reason.getName()))
 
+    def _on_log(self, _client: Any, _data: Any, _level: int, line: str) -> None:
+        # paho tells nowhere else why TLS ended a connection: with TLS 1.3 a broker judges our certificate
+        # only after the handshake.
+        alert = _TLS_ALERT.search(line)
+        if alert is not None:
+            self._tls_alert = alert.group(1)
+
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
         self._plan.post(self, Acknowledged(mid, reason.getName() if reason.is_failure else None))
 
@@ -246,60 +230,16 @@ class Connection:
         if self._plan.on_message is None:
             return
         try:
-            if len(message.payload) > MAX_INCOMING:
-                self._refuse_giant(message)
-            else:
+            if len(message.payload) <= MAX_INCOMING:
                 self._plan.on_message(_incoming(message))
+            elif not self._giant_seen:  # one line a connection: a hostile publisher must not fill the log
+                self._giant_seen = True
+                size = len(message.payload)
+                log.warning(
+                    "%s: %d bytes are dropped, at most %d are taken", message.topic, size, MAX_INCOMING
+                )
         except Exception:  # a handler's mistake must not end the connection that feeds it
             log.exception("a message could not be handled")
-
-    def _refuse_giant(self, message: paho.MQTTMessage) -> None:
-        if not self._giant_seen:  # one line a connection: a hostile publisher must not fill the log
-            self._giant_seen = True
-            log.warning(
-                "%s: a message of %d bytes is dropped, at most %d are taken",
-                *(message.topic, len(message.payload), MAX_INCOMING),
-            )
-
-
-@dataclass(slots=True)
-class Dialer:
-    """Makes connections: MQTT 5 first, then 3.1.1, which it stays with unless the broker had merely hung up.
-
-    `will` is asked anew for every connection. `persistent` asks the broker to keep the session, and so the
-    messages that a subscriber missed, under the fixed `client_id`.
-    """
-
-    settings: BrokerSettings
-    client_id: str
-    post: Callable[[Connection, ConnectionEvent], None]
-    will: Callable[[], OutgoingMessage] | None = None
-    on_message: MessageHandler | None = None
-    persistent: bool = False
-    version: Version = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.version = self.settings.first_version
-
-    def dial(self) -> Connection:
-        """A connection that the broker accepted. Raises BrokerError with the one line to show."""
-        try:
-            return self._dial(self.version)
-        except _VersionError as first:
-            other: Version = "3.1.1" if self.version == "5" else "5"
-            try:
-                connection = self._dial(other)
-            except _VersionError:
-                raise first from None
-            log.info("%s: no MQTT %s there, speaking MQTT %s", self.settings.address, self.version, other)
-            if first.lasting:
-                self.version = other
-            return connection
-
-    def _dial(self, version: Version) -> Connection:
-        connection = Connection(self.settings, version, self)
-        connection.open()
-        return connection
 
 
 def _incoming(message: paho.MQTTMessage) -> IncomingMessage:
@@ -313,11 +253,8 @@ def _incoming(message: paho.MQTTMessage) -> IncomingMessage:
     )
 
 
-def _network_problem(error: OSError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the broker's certificate is not trusted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"no TLS connection: {error.reason or error}"
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return (error.strerror or str(error)).lower()
+def _properties(packet: int, **values: Any) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties

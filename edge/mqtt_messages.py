@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from firmware_cfg.errors import BrokerError
-
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
@@ -54,7 +52,3 @@ class Closed:
 
 ConnectionEvent = Acknowledged | Closed
 MessageHandler = Callable[[IncomingMessage], None]
-
-
-class DialError(BrokerError):
-    """A connection could not be made; trying again may help."""

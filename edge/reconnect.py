@@ -43,7 +43,7 @@ class Backoff:
 class KeptConnection(ABC):
     """A thread that connects, serves the connection until it ends, and connects again until it is stopped.
 
-    Each change of the situation is one log line, however often it is tried.
+    Each problem is one log line, however often it is tried, until the broker has been reached again.
     """
 
     def __init__(self, name: str, *, backoff: Backoff | None = None, meanwhile: str = "trying again") -> None:
@@ -52,6 +52,7 @@ class KeptConnection(ABC):
         self.state: LinkState = "connecting"
         self.problem = ""  # the line that says why the state is "offline"
         self._backoff = backoff or Backoff()
+        self._told: set[str] = set()  # problems logged since the last time we were online
         self._online = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -62,7 +63,7 @@ class KeptConnection(ABC):
 
     @abstractmethod
     def _serve(self, connection: Connection) -> str:
-        """Returns, when the connection has ended, why."""
+        """Returns, when the connection has ended, why; nothing where a new one shall follow at once."""
 
     def start(self) -> None:
         """Starts the thread; an unreachable broker is no error, it is tried again and again."""
@@ -78,6 +79,8 @@ class KeptConnection(ABC):
                 connection = self._dial()
                 began = time.monotonic()
                 problem = self._serve(connection)
+                if not problem:
+                    continue
                 if time.monotonic() - began >= _STEADY:
                     self._backoff.reset()
                     self._short_lived = 0
@@ -92,12 +95,14 @@ class KeptConnection(ABC):
             if not self._stopping.is_set():
                 self._change("offline", problem)
                 self._stopping.wait(self._backoff.next())
+        self._online.clear()
         self._change("stopped", "")
 
     def _change(self, state: LinkState, problem: str) -> None:
-        if (state, problem) != (self.state, self.problem):
-            self.state, self.problem = state, problem
-            if problem:
-                log.warning("%s; %s", problem, self._meanwhile)
+        self.state, self.problem = state, problem
+        if problem and problem not in self._told:  # a network that wavers between two ills says each once
+            self._told.add(problem)
+            log.warning("%s; %s", problem, self._meanwhile)
         if state == "online":
+            self._told.clear()
             self._online.set()

@@ -9,7 +9,8 @@ import uuid
 from collections.abc import Callable, Sequence
 
 from edge.broker_settings import BrokerSettings
-from edge.mqtt import Closed, Connection, ConnectionEvent, Dialer
+from edge.dialer import Dialer
+from edge.mqtt import Closed, Connection, ConnectionEvent, ConnectionPlan
 from edge.reconnect import Backoff, KeptConnection
 
 log = logging.getLogger(__name__)
@@ -37,13 +38,13 @@ class Subscriber(KeptConnection):
         self._filters = tuple(filters)
         self._on_connect = on_connect
         self._events: queue.SimpleQueue[tuple[Connection, ConnectionEvent] | None] = queue.SimpleQueue()
-        self._dialer = Dialer(
-            broker,
+        plan = ConnectionPlan(
             client_id=client_id or f"remoteclip-subscriber-{uuid.uuid4().hex[:12]}",
             post=lambda connection, event: self._events.put((connection, event)),
             on_message=lambda message: on_message(message.topic, message.payload, message.retained),
             persistent=client_id is not None,
         )
+        self._dialer = Dialer(broker, plan)
 
     def __enter__(self) -> Subscriber:
         self.start()

@@ -1,0 +1,189 @@
+"""Certificates that are wrong, expired or replaced in flight, against a real mosquitto over real sockets."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.broker_settings import BrokerSettings
+from edge.link import MqttLink
+from edge.outbox import Outbox
+from edge.reconnect import Backoff
+from firmware_cfg.topics import Topics
+
+WAIT = 120.0  # seconds; patience with a busy machine, not an expectation
+SWIFT = Topics("swift-1")
+BIRTH = (SWIFT.status, b"online", False)
+EXPIRED = timedelta(days=-1)
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + WAIT
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    with Outbox(tmp_path / "outbox.sqlite3") as box:
+        yield box
+
+
+@pytest.fixture
+def swift(mosquitto: Any, authority: Any) -> BrokerSettings:
+    """The login of swift-1 at a broker that wants certificates and is not started yet."""
+    mosquitto.require_certificates(authority)
+    certificate, key = authority.for_client("swift-1", mosquitto.folder / "swift-1.crt")
+    ca = mosquitto.folder / "certs" / "ca.crt"
+    return replace(mosquitto.settings, ca=ca, certificate=certificate, key=key)
+
+
+def link_to(settings: BrokerSettings, outbox: Outbox) -> MqttLink:
+    return MqttLink(
+        settings,
+        outbox,
+        device="swift-1",
+        status=lambda state: state,
+        backoff=Backoff(first=0.05, longest=0.2),
+        credential_check=0.05,
+    )
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_new_certificate_is_taken_in_flight_without_a_last_will(
+    mosquitto: Any, authority: Any, swift: BrokerSettings, subscribe: Any, outbox: Outbox
+) -> None:
+    mosquitto.start()
+    viewer, viewer_key = authority.for_client("viewer", mosquitto.folder / "viewer.crt")
+    inbox = subscribe(replace(swift, certificate=viewer, key=viewer_key), "remoteclip/1/#")
+    with link_to(swift, outbox) as link:
+        assert link.wait_online(WAIT)
+        for number in range(2):
+            authority.for_client("swift-1", swift.certificate)
+            inbox.wait_for(lambda got: got.count(BIRTH) == number + 2)  # noqa: B023
+            outbox.put(SWIFT.events, f"event {number}", kind="alert")
+            inbox.wait_payload(SWIFT.events, f"event {number}".encode())
+    received = inbox.wait_payload(SWIFT.status, b"stopped")
+    assert [payload for topic, payload, _ in received if topic == SWIFT.events] == [
+        b"event 0",
+        b"event 1",
+    ]
+    assert [payload for topic, payload, _ in received if topic == SWIFT.status] == [
+        *[b"online"] * 3,
+        b"stopped",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        ("garbage", "name PEM files"),
+        ("foreign key", "name PEM files"),
+        ("foreign authority", "refused by the broker"),
+        ("expired", "refused, it expired at"),
+        ("gone", "No such file"),
+    ],
+)
+def test_a_new_certificate_that_cannot_work_is_one_warning_and_the_old_connection_stays(
+    mosquitto: Any,
+    authority: Any,
+    swift: BrokerSettings,
+    outbox: Outbox,
+    caplog: pytest.LogCaptureFixture,
+    spoil: str,
+    line: str,
+) -> None:
+    mosquitto.start()
+    certificate, key = swift.certificate, swift.key
+    assert certificate is not None
+    assert key is not None
+    with link_to(swift, outbox) as link:
+        assert link.wait_online(WAIT)
+        if spoil == "garbage":
+            certificate.write_text("no certificate at all")
+        elif spoil == "foreign key":
+            _, other_key = authority.for_client("swift-1", mosquitto.folder / "other.crt")
+            key.write_bytes(other_key.read_bytes())
+        elif spoil == "foreign authority":
+            type(authority)().for_client("swift-1", certificate)
+        elif spoil == "expired":
+            authority.for_client("swift-1", certificate, lasts=EXPIRED)
+        else:
+            certificate.unlink()
+        assert until(lambda: bool(warnings(caplog)))
+        assert link.state == "online"
+        outbox.put(SWIFT.events, "still there", kind="alert")
+        assert until(lambda: outbox.counts().queued == 0)
+        (warning,) = warnings(caplog)
+        assert line in warning
+        assert str(certificate) in warning
+        assert "old login stays" in warning
+        assert mosquitto.log.count("as swift-1 (p5") == 1
+
+
+def test_an_expired_certificate_is_named_and_a_new_one_is_taken_without_a_restart(
+    mosquitto: Any, authority: Any, swift: BrokerSettings, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority.for_client("swift-1", swift.certificate, lasts=EXPIRED)
+    mosquitto.start()
+    outbox.put(SWIFT.events, "kept", kind="alert")
+    with link_to(swift, outbox) as link:
+        assert until(lambda: f"tls.cert {swift.certificate}: refused, it expired at" in link.problem)
+        assert outbox.counts().alert == 1
+        authority.for_client("swift-1", swift.certificate)
+        assert until(lambda: outbox.counts().queued == 0)
+    assert "put a new one there" in warnings(caplog)[0]
+
+
+def test_an_expired_certificate_of_the_broker_is_named_with_the_clock_as_a_suspect(
+    mosquitto: Any, authority: Any, swift: BrokerSettings, outbox: Outbox
+) -> None:
+    authority.for_broker(mosquitto.folder / "certs", lasts=EXPIRED)
+    mosquitto.start()
+    outbox.put(SWIFT.events, "kept", kind="alert")
+    with link_to(swift, outbox) as link:
+        assert until(lambda: "certificate has expired (renew it at the broker, or mend" in link.problem)
+    assert outbox.counts().alert == 1
+
+
+def test_a_broker_that_wants_a_certificate_says_so_to_a_device_without_one(
+    mosquitto: Any, swift: BrokerSettings, outbox: Outbox
+) -> None:
+    mosquitto.start()
+    with link_to(replace(swift, certificate=None, key=None), outbox) as link:
+        assert until(lambda: "the broker wants a certificate: certificate required" in link.problem)
+
+
+def test_a_broker_without_tls_on_that_port_is_named(mosquitto: Any, tmp_path: Path, outbox: Outbox) -> None:
+    mosquitto.start()
+    mosquitto.tls = True  # in the address alone
+    with link_to(mosquitto.settings, outbox) as link:
+        assert until(lambda: link.state == "offline")
+        assert "TLS" in link.problem
+
+
+def test_a_new_password_is_taken_in_flight(
+    mosquitto: Any, subscribe: Any, tmp_path: Path, outbox: Outbox
+) -> None:
+    mosquitto.require_password("swift-1", "secret")
+    mosquitto.start()
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    settings = replace(mosquitto.settings, username="swift-1", password_file=password)
+    with link_to(settings, outbox) as link:
+        assert link.wait_online(WAIT)
+        password.write_text("secret\n# changed on 1 April\n")
+        assert until(lambda: mosquitto.log.count("as remoteclip-swift-1 (p5") == 2)
+        outbox.put(SWIFT.events, "after it", kind="alert")
+        assert until(lambda: outbox.counts().queued == 0)
