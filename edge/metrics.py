@@ -55,21 +55,12 @@ class MetricSources:
     sensors: Callable[[], SensorReading] = read_sensors
 
 
-def metrics_registry(sources: MetricSources | None = None) -> CollectorRegistry:
-    """What the process takes (process_*: memory, CPU time, descriptors), and the daemon's metrics.
-
-    Without `sources` those come later, by `add_metrics`: a server can listen before there is a flight.
-    """
+def metrics_registry(sources: MetricSources) -> CollectorRegistry:
+    """The daemon's metrics, and what its process takes (process_*: memory, CPU time, descriptors)."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    if sources is not None:
-        add_metrics(registry, sources)
-    return registry
-
-
-def add_metrics(registry: CollectorRegistry, sources: MetricSources) -> None:
-    """Tell the daemon's metrics, too. Once for each registry."""
     registry.register(_Daemon(sources))
+    return registry
 
 
 class _Daemon(Collector):

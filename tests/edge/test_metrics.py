@@ -23,7 +23,7 @@ from edge.events import Session
 from edge.evidence import EvidenceStore
 from edge.frames import Frame, RgbImage
 from edge.meter import BOUNDS_S, FrameMeter
-from edge.metrics import MetricSources, add_metrics, metrics_registry
+from edge.metrics import MetricSources, metrics_registry
 from edge.metrics_server import MetricsServer
 from edge.outbox import Outbox
 from edge.pipeline import Pipeline
@@ -178,17 +178,6 @@ def test_a_queue_that_cannot_be_read_costs_its_own_metrics_only(
     assert (measure("outbox_readable"), measure("frames_total")) == (0, 0)
     with pytest.raises(KeyError):
         measure("outbox_bytes")
-
-
-def test_a_server_may_listen_before_there_is_a_flight(parts: Parts) -> None:
-    registry = metrics_registry()
-    with MetricsServer("127.0.0.1", 0, registry) as server:
-        before = samples(scrape(server.port))
-        add_metrics(registry, parts.sources)
-        after = samples(scrape(server.port))
-    assert ("process_open_fds", frozenset()) in before
-    assert ("remoteclip_frames_total", frozenset()) not in before
-    assert after["remoteclip_frames_total", frozenset()] == 0
 
 
 def test_every_name_has_the_prefix_and_a_help_text(parts: Parts) -> None:
