@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from edge.events import Session
-from firmware_cfg.errors import UsageError
 from firmware_cfg.prompt_list import Prompt, PromptList
 from firmware_cfg.topics import Topics
 
@@ -40,16 +39,8 @@ def discovery(
         prompt_list: what it looks for; send the message again when another list comes into use.
         prefix: Home Assistant's discovery prefix.
         gone: ids of prompts that the message before had and this list has not; their entities go.
-
-    Raises:
-        UsageError: Home Assistant cannot take the drone's name.
     """
     device = session.device
-    if "." in device:
-        raise UsageError(
-            f"home_assistant: Home Assistant takes no dot in a name such as {device!r}"
-            " (rename the device, or leave home_assistant out of its file)"
-        )
     topics = Topics(device)
     components = _device_components(topics)
     for prompt in prompt_list.prompts[:MOST_PROMPTS]:

@@ -12,7 +12,6 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from edge.events import Session
 from edge.home_assistant import MOST_PROMPTS, discovery
-from firmware_cfg.errors import UsageError
 from firmware_cfg.messages import Counts, Event, Health, LatencyMs, Message, Queued, Status
 from firmware_cfg.prompt_list import PromptList, load_prompt_bytes
 from firmware_cfg.topics import Topics
@@ -187,8 +186,3 @@ def test_a_long_list_is_cut() -> None:
     shown = {key for key in json.loads(payload)["components"] if key.endswith("_count")}
     assert len(shown) == MOST_PROMPTS
     assert len(payload) < 128 * 1024
-
-
-def test_a_name_that_home_assistant_cannot_take_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"takes no dot in a name such as 'drone\.7'"):
-        discovery(Session("drone.7", "s", NOON, "b", HASH, "1"), prompts())
