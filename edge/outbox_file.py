@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edge.outbox_salvage import salvage
 from edge.outbox_schema import APPLICATION_ID, SCHEMA_VERSION, create, migrate_from_1
 from firmware_cfg.errors import OutboxError
 
 log = logging.getLogger(__name__)
+
+MOST_DAMAGED = 3  # files that were moved aside and are kept for somebody to look at
 
 
 class _NotAnOutboxError(Exception):
@@ -25,7 +28,8 @@ class _NotAnOutboxError(Exception):
 def open_outbox_file(path: Path) -> sqlite3.Connection:
     """The open, checked database at `path`: autocommit, held exclusively, synced to disk at every commit.
 
-    A damaged file is renamed to `<name>.damaged-<time>` with its journal, logged, and replaced by a new one.
+    A damaged file is renamed to `<name>.damaged-<time>` with its journal, logged, and replaced by a new one
+    that has what could still be read of it.
     Raises OutboxError: not writable, held by another process, or not an outbox of this version.
     """
     try:
@@ -41,11 +45,13 @@ def open_outbox_file(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         raise cannot(path, error) from error
     except sqlite3.DatabaseError as error:
-        _move_aside(path, error)
+        aside = _move_aside(path, error)
     try:
-        return _open(path)
+        db = _open(path)
     except sqlite3.Error as error:
         raise cannot(path, error) from error
+    salvage(aside, db)
+    return db
 
 
 class OutboxFile:
@@ -179,7 +185,7 @@ def _check_or_make(db: sqlite3.Connection) -> None:
         migrate_from_1(db)
 
 
-def _move_aside(path: Path, error: sqlite3.DatabaseError) -> None:
+def _move_aside(path: Path, error: sqlite3.DatabaseError) -> Path:
     aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
     try:
         os.replace(path, aside)
@@ -187,6 +193,11 @@ def _move_aside(path: Path, error: sqlite3.DatabaseError) -> None:
             journal = path.with_name(path.name + suffix)
             if journal.exists():
                 os.replace(journal, aside.with_name(aside.name + suffix))
+        # A card that wears out damages file after file: what is kept of them must not fill it.
+        for older in sorted(path.parent.glob(f"{path.name}.damaged-*[0-9]"))[:-MOST_DAMAGED]:
+            for suffix in ("", "-wal", "-shm"):
+                older.with_name(older.name + suffix).unlink(missing_ok=True)
     except OSError as failure:
         raise OutboxError(f"{path}: outbox damaged and not to be moved: {failure} (remove it)") from failure
     log.error("outbox %s: damaged (%s); moved aside to %s and started afresh", path, error, aside)
+    return aside
