@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge.mqtt import Acknowledged, Connection, OutgoingMessage
+from edge.mqtt import Connection
+from edge.mqtt_messages import Acknowledged, OutgoingMessage
 from edge.outbox import Outbox, QueuedMessage
 from firmware_cfg.topics import Topics
 
@@ -141,7 +142,7 @@ class Drain:
         An answer is, which goes where its asker wanted it: to keep it would not help, and asking is cheap.
         """
         elsewhere = not message.topic.startswith(f"{self._topics.root}/")
-        if elsewhere and message.kind == "telemetry" and not message.retain:
+        if elsewhere and message.kind != "alert" and not message.retain:
             self._refused(message.topic, problem, "an answer, dropped")
             return True
         self._refused(message.topic, problem, "kept in the outbox, tried again with the next connection")

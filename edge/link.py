@@ -13,15 +13,8 @@ from edge.broker_settings import BrokerSettings
 from edge.credentials import CHECK_INTERVAL, Credentials
 from edge.dialer import Dialer
 from edge.drain import BACKLOG_RATE, Drain
-from edge.mqtt import (
-    Acknowledged,
-    Closed,
-    Connection,
-    ConnectionEvent,
-    ConnectionPlan,
-    IncomingMessage,
-    OutgoingMessage,
-)
+from edge.mqtt import Connection, ConnectionPlan
+from edge.mqtt_messages import Acknowledged, Closed, ConnectionEvent, IncomingMessage, OutgoingMessage
 from edge.outbox import Outbox, QueuedMessage
 from edge.reconnect import Backoff, KeptConnection
 from edge.subscriptions import SWEEP_TIME, Subscriptions
@@ -32,6 +25,7 @@ log = logging.getLogger(__name__)
 StatusState = Literal["online", "stopped", "offline"]
 
 ACK_TIMEOUT = 30.0  # seconds that an acknowledgement may be due before the connection is given up
+_CUT_OFF_LIMIT = 3
 GOODBYE_TIME = 1.0  # seconds granted to the status "stopped" when the backlog has used up the time to stop
 
 
@@ -79,6 +73,7 @@ class MqttLink(KeptConnection):
         self._on_request = on_request
         self._sweep_time = sweep_time
         self._deaf_to: set[str] = set()
+        self._cut_off = 0  # connections in a row that ended between SUBSCRIBE and SUBACK
         self._credentials = Credentials(broker, credential_check)
         self._events: queue.SimpleQueue[tuple[Connection, ConnectionEvent] | None] = queue.SimpleQueue()
         self._woken = threading.Event()
@@ -144,13 +139,14 @@ class MqttLink(KeptConnection):
                 return ""
             closed = self._settle(connection, drain, subscriptions)
             if closed is not None:
+                self._cut_off = self._cut_off + 1 if subscriptions.unanswered else 0
                 return f"{address}: {self._why(closed)}"
             if drain.greeted and not born:
                 born = True
                 queued = self._outbox.counts().queued
                 log.info("%s: connected with MQTT %s, %d messages wait", address, connection.version, queued)
                 self._change("online", "")
-                if self._on_request is not None:
+                if self._may_ask():
                     subscriptions.ask()
             subscriptions.tick()
             if not drain.held and self._credentials.renewed():
@@ -159,6 +155,19 @@ class MqttLink(KeptConnection):
             if drain.stalled(self._ack_timeout):
                 connection.abort()
                 return f"{address}: the broker acknowledges nothing"
+
+    def _may_ask(self) -> bool:
+        """Whether to subscribe on this connection: a broker may hang up on whom it does not let (AWS IoT)."""
+        if self._on_request is None:
+            return False
+        if self._cut_off < _CUT_OFF_LIMIT:
+            return True
+        self._cut_off -= 1  # the next connection may try again
+        meaning = "requests are not heard: the broker hangs up on the subscription"
+        if meaning not in self._deaf_to:
+            self._deaf_to.add(meaning)
+            log.warning("%s: %s (let this device read there)", self._topics.root, meaning)
+        return False
 
     def _why(self, closed: Closed) -> str:
         # Some versions of mosquitto cut the first of two clients of one id without a word.

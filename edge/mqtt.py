@@ -33,16 +33,7 @@ from edge.mqtt_messages import (
 )
 from edge.refusals import refused, unreachable
 
-__all__ = [
-    "Acknowledged",
-    "Closed",
-    "Connection",
-    "ConnectionEvent",
-    "ConnectionPlan",
-    "IncomingMessage",
-    "MessageHandler",
-    "OutgoingMessage",
-]
+__all__ = ["MAX_INCOMING", "Connection", "ConnectionPlan", "IncomingMessage", "OutgoingMessage"]
 
 log = logging.getLogger(__name__)
 
@@ -113,12 +104,14 @@ class Connection:
         try:
             client.connect(address.host, address.port, settings.keepalive, **options)
         except OSError as error:
+            self.release()
             raise unreachable(settings, error) from error
         client.loop_start()
         answered = self._answered.wait(CONNECT_TIMEOUT)
         if answered and self._refusal is None and not self._ended.is_set():
             return
         self.abort()
+        self.release()
         reason = None if self._refusal is None else self._refusal.getName()
         raise refused(settings, answered=answered, reason=reason, tls_alert=self._tls_alert)
 
@@ -166,6 +159,15 @@ class Connection:
         if isinstance(cut, socket.socket):
             with contextlib.suppress(OSError):  # it may be cut already
                 cut.shutdown(socket.SHUT_RDWR)
+
+    def release(self) -> None:
+        """To be called when the connection has ended: nothing of it is heard from then on.
+
+        paho keeps sockets of its own until its client is collected, which the callbacks would put off.
+        """
+        client = self._client
+        client.on_connect = client.on_disconnect = client.on_publish = client.on_subscribe = None
+        client.on_message = client.on_log = None
 
     def _make_client(self) -> paho.Client:
         plan = self._plan

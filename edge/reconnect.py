@@ -78,7 +78,10 @@ class KeptConnection(ABC):
             try:
                 connection = self._dial()
                 began = time.monotonic()
-                problem = self._serve(connection)
+                try:
+                    problem = self._serve(connection)
+                finally:
+                    connection.release()
                 if not problem:
                     continue
                 if time.monotonic() - began >= _STEADY:

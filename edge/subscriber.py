@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 from edge.broker_settings import BrokerSettings
 from edge.dialer import Dialer
-from edge.mqtt import Closed, Connection, ConnectionEvent, ConnectionPlan
+from edge.mqtt import Connection, ConnectionPlan
+from edge.mqtt_messages import Closed, ConnectionEvent
 from edge.reconnect import Backoff, KeptConnection
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Sequence
 
-from edge.mqtt import Acknowledged, Connection
+from edge.mqtt import Connection
+from edge.mqtt_messages import Acknowledged
 from firmware_cfg.topics import Topics
 
 log = logging.getLogger(__name__)

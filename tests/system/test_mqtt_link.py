@@ -254,7 +254,7 @@ def test_an_answer_that_its_askers_topic_refuses_is_dropped_and_all_else_is_kept
         outbox.put(TOPICS.events, "an alert", kind="alert"),
     ]
     for topic in ("forbidden/to/us", "no+topic#"):
-        outbox.put(topic, "an answer", kind="telemetry", correlation=b"7")
+        outbox.put(topic, "an answer", kind="update", correlation=b"7")
     with link_to(mosquitto.settings, outbox):
         assert wait_until(lambda: outbox.counts().queued == 3)
         assert wait_until(lambda: "kept in the outbox" in caplog.text)
