@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edge.commands import bundle, check, count, demo, engine, health, run, watch
+from edge.commands import bundle, check, count, demo, engine, health, prompts, run, watch
 from edge.logs import LogFormat, configure, report_error
 from firmware_cfg.errors import RemoteclipError
 
@@ -90,6 +90,7 @@ app.command("check")(check.check)
 app.command("count")(count.count)
 app.command("watch")(watch.watch)
 app.command("health")(health.health)
+app.add_typer(prompts.app, name="prompts")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(engine.app, name="engine")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edge import events
 from edge.alert_state import resumable
@@ -19,27 +19,32 @@ from edge.flight import Flight, OnFrame
 from edge.health_file import HealthFile
 from edge.link import MqttLink
 from edge.meter import FrameMeter
-from edge.metrics import metrics_registry
-from edge.metrics_server import MetricsServer
 from edge.onboard import OnBoard, open_on_board
+from edge.orphans import OrphanSweeper
 from edge.pipeline import FrameResult
 from edge.prompt_requests import PromptRequests
 from edge.prompt_updates import PromptUpdater
+from edge.replay import ReplayRequests
 from edge.reporter import Reporter
 from edge.requests import Handler, RequestDesk
 from edge.sources import FrameSource
 from edge.summary import RunSummary
 from edge.systemd import Notifier, Watchdog, more_time
 from edge.vitals import Vitals
-from firmware_cfg.device import DeviceFile
+from firmware_cfg.device import DeviceFile, Metrics
 from firmware_cfg.topics import Channel
+
+if TYPE_CHECKING:
+    from edge.metrics_server import MetricsServer
 
 log = logging.getLogger(__name__)
 
 SOURCE_PATIENCE_S = 5.0
 """How long the end waits for a thread that is still inside the source."""
-START_LIMIT_S = 3600.0
-"""How long systemd is asked to wait for the first frame: TensorRT builds an engine for many minutes."""
+START_LIMIT_S = 300.0
+"""How long systemd is asked to wait for the first frame."""
+BUILD_LIMIT_S = 3600.0
+"""The same where an engine may have to be built first: TensorRT takes many minutes for that."""
 STOP_LIMIT_S = 60.0
 
 
@@ -94,17 +99,16 @@ class Daemon:
         with ExitStack() as stack:
             notifier = stack.enter_context(Notifier())
             starting = stack.enter_context(ExitStack())
-            starting.enter_context(more_time(notifier, START_LIMIT_S))
-            on_board = open_on_board(self._device, self._source, stack)
-            stack.callback(self._close, on_board.source)
+            builds = self._device.engine.name.endswith("tensorrt")
+            starting.enter_context(more_time(notifier, BUILD_LIMIT_S if builds else START_LIMIT_S))
+            on_board = open_on_board(self._device, self._source, stack, self._close)
             self._updater = stack.enter_context(on_board.updater)
             file = HealthFile(self._device.state_dir)
             file.write("starting")
             link = self._link(on_board, stack.enter_context(_desk(on_board)))
-            link.start()
 
             def ready() -> None:
-                notifier.ready("flying")
+                notifier.ready("flying, a new bundle is on trial" if on_board.flown.on_trial else "flying")
                 starting.close()
 
             try:
@@ -133,6 +137,7 @@ class Daemon:
             status=status,
             stamp=lambda message: events.stamp(message, _now()),
             on_request=desk.take,
+            backlog_rate=self._device.mqtt.backlog_rate,
         )
 
     def _fly(
@@ -159,6 +164,7 @@ class Daemon:
             counts_interval=device.counts_interval,
             health=vitals.health,
             evidence=on_board.evidence,
+            discovery_prefix=device.home_assistant.prefix if device.home_assistant is not None else None,
         )
         vitals.reporter = reporter
         told: set[str] = set()  # precisions: what auto stands for may differ between sizes of frames
@@ -180,8 +186,8 @@ class Daemon:
         )
         with ExitStack() as stack:
             if device.metrics is not None:
-                registry = metrics_registry(vitals.metric_sources())
-                stack.enter_context(MetricsServer(device.metrics.address, device.metrics.port, registry))
+                stack.enter_context(_metrics(device.metrics, vitals))
+            link.start()
             reporter.start(bank, [alert.alert_id for alert in machine.active])
             self._flight = flight
             if self._stop_reason:  # asked to stop before there was anything to stop
@@ -204,16 +210,32 @@ def _desk(on_board: OnBoard) -> RequestDesk:
     device, outbox = on_board.session.device, on_board.outbox
 
     def send(topic: str, payload: bytes, correlation: bytes | None) -> None:
-        outbox.put(topic, payload, kind="telemetry", correlation=correlation)
+        # An answer that somebody waits for outlives telemetry.
+        outbox.put(topic, payload, kind="update", correlation=correlation)
+
+    def known_prompts() -> set[str]:
+        return {prompt.id for prompt in on_board.pipeline.bank.prompt_list.prompts}
 
     prompts = PromptRequests(on_board.updater, device, send)
+    sweeper = OrphanSweeper(outbox, on_board.session, prompts=known_prompts)
     handlers: dict[Channel, Handler] = {
         "prompts/set": prompts.set_list,
         "prompts/desired": prompts.desired,
+        "events/replay": ReplayRequests(outbox, device).handle,
+        "alerts": sweeper.handle,
+        "counts": sweeper.handle,
     }
     if on_board.evidence is not None:
         handlers["evidence/get"] = EvidenceRequests(on_board.evidence, outbox, device).handle
     return RequestDesk(device, handlers)
+
+
+def _metrics(wanted: Metrics, vitals: Vitals) -> MetricsServer:
+    # Whoever asks for no metrics does not wait for their library.
+    from edge.metrics import metrics_registry
+    from edge.metrics_server import MetricsServer
+
+    return MetricsServer(wanted.address, wanted.port, metrics_registry(vitals.metric_sources()))
 
 
 def _say_what_was_lost(bundle: Bundle, precision: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -45,32 +46,36 @@ class OnBoard:
     session: Session
 
 
-def open_on_board(device: DeviceFile, source: FrameSource | None, stack: ExitStack) -> OnBoard:
-    """Open everything; `stack` closes it, but for the source.
+def open_on_board(
+    device: DeviceFile,
+    source: FrameSource | None,
+    stack: ExitStack,
+    close_source: Callable[[FrameSource], None],
+) -> OnBoard:
+    """Open everything; `stack` closes it again.
 
     Args:
         source: an open one instead of the device file's.
+        close_source: how a source is closed.
 
     Raises:
         ConfigErrors, UsageError, BundleError, EngineError, SourceError, OutboxError, MissingExtra: it cannot
         fly.
     """
     broker = BrokerSettings.from_config(device.mqtt)
-    flown = stack.enter_context(begin_flight(device))
-    bundle = flown.bundle
     outbox = stack.enter_context(_outbox(device))
     shelf = stack.enter_context(PromptShelf(device.state_dir / PROMPTS_NAME))
     updater = PromptUpdater(shelf, device.prompts)
     frames = source or open_source(device.source.uri, sequence=device.source.sequence)
-
-    def pipeline_with(prompts: LoadedPromptList, origin: PromptSource) -> Pipeline:
-        return _pipeline(device, bundle, prompts, origin, independent=frames.independent)
-
-    try:
-        pipeline = stack.enter_context(updater.begin(pipeline_with))
-    except BaseException:
-        frames.close()
-        raise
+    stack.callback(close_source, frames)
+    # Late: a missing camera, or a second daemon, is no fault of a bundle that is on trial.
+    flown = stack.enter_context(begin_flight(device))
+    bundle = flown.bundle
+    pipeline = stack.enter_context(
+        updater.begin(
+            lambda prompts, origin: _pipeline(device, bundle, prompts, origin, independent=frames.independent)
+        )
+    )
     _say_who_vouches(device, bundle)
     return OnBoard(
         broker,

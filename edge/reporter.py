@@ -61,6 +61,7 @@ class Reporter:
         health: makes the health message of the moment; called in the reporter's thread, at its interval,
             also while nothing can be written.
         evidence: keeps a picture of each raise, made in the reporter's thread.
+        discovery_prefix: where Home Assistant is told of the drone; None: it is not.
     """
 
     def __init__(
@@ -71,10 +72,11 @@ class Reporter:
         counts_interval: float,
         health: Callable[[], Health],
         evidence: EvidenceStore | None = None,
+        discovery_prefix: str | None = None,
     ) -> None:
         self._outbox = outbox
         self._alerts = AlertWriter(outbox, session)
-        self._state = StateWriter(outbox, session)
+        self._state = StateWriter(outbox, session, discovery_prefix)
         self._counts_interval = counts_interval
         self._make_health = health
         self._evidence = evidence

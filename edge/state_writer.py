@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from edge import events
+from edge.home_assistant import discovery
 from firmware_cfg.topics import Topics
 
 if TYPE_CHECKING:
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 
 
 class StateWriter:
-    """Retained telemetry, of which the newest replaces what waits. Every method raises OutboxError."""
+    """Retained telemetry, of which the newest replaces what waits. Every method raises OutboxError.
 
-    def __init__(self, outbox: Outbox, session: Session) -> None:
+    `discovery_prefix`: where Home Assistant is told of the drone; None: it is not.
+    """
+
+    def __init__(self, outbox: Outbox, session: Session, discovery_prefix: str | None = None) -> None:
         self._outbox = outbox
         self._session = session
         self._topics = Topics(session.device)
+        self._discovery_prefix = discovery_prefix
 
     def counts(self, counts: FrameCounts, frame: FrameFacts) -> None:
         """The numbers of every prompt of the list in `frame`."""
@@ -39,6 +44,10 @@ class StateWriter:
             self._put(self._topics.prompts_state, state.to_payload())
             for prompt_id in sorted(gone):
                 self._put(self._topics.counts(prompt_id), b"")
+            if self._discovery_prefix is not None:
+                self._put(
+                    *discovery(self._session, bank.prompt_list, prefix=self._discovery_prefix, gone=gone)
+                )
 
     def health(self, payload: bytes) -> None:
         """How the device is doing."""

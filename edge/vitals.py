@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 from edge.alerts import AlertMachine
 from edge.capture import Capture
@@ -11,12 +12,14 @@ from edge.health import health
 from edge.health_file import HealthFile
 from edge.link import MqttLink
 from edge.meter import FrameMeter
-from edge.metrics import MetricSources
 from edge.onboard import OnBoard
 from edge.reporter import Reporter
 from edge.sensors import read_sensors
 from firmware_cfg.device import Engine
 from firmware_cfg.messages import Health
+
+if TYPE_CHECKING:
+    from edge.metrics import MetricSources
 
 
 @dataclass(slots=True)
@@ -53,6 +56,8 @@ class Vitals:
 
     def metric_sources(self) -> MetricSources:
         """Where Prometheus' numbers come from."""
+        from edge.metrics import MetricSources  # its library is slow to load, and not everybody wants it
+
         return MetricSources(
             session=self.on_board.session,
             meter=self.meter,

@@ -11,6 +11,7 @@ from firmware_cfg.messages.events import Alert, Event, GeoPoint, Pose
 from firmware_cfg.messages.evidence import EvidenceRequest
 from firmware_cfg.messages.health import Health, LatencyMs, Queued
 from firmware_cfg.messages.prompts import PromptInUse, PromptsAck, PromptsProblem, PromptsState
+from firmware_cfg.messages.replay import ReplayAnswer, ReplayRequest
 from firmware_cfg.messages.status import Status
 
 __all__ = [
@@ -30,5 +31,7 @@ __all__ = [
     "PromptsProblem",
     "PromptsState",
     "Queued",
+    "ReplayAnswer",
+    "ReplayRequest",
     "Status",
 ]

@@ -57,7 +57,7 @@ class Payload(MessagePart):
             return cls.model_validate_json(payload, strict=True, by_alias=True, by_name=False)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where = _harmless(".".join(str(part) for part in first["loc"]))
             raise ValueError(
                 f"not a {cls.__name__} message: {where + ': ' if where else ''}{first['msg']}"
             ) from error
@@ -68,3 +68,8 @@ class Message(Payload):
 
     device: Name = Field(description="Name of the drone.")
     sent_at: UtcTime = Field(description="When the message was written, UTC.")
+
+
+def _harmless(keys: str) -> str:
+    """Keys that a stranger chose, as part of one line of a log."""
+    return keys[:100] if keys.isprintable() else ascii(keys[:100])

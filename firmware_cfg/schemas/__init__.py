@@ -20,6 +20,8 @@ from firmware_cfg.messages import (
     Health,
     PromptsAck,
     PromptsState,
+    ReplayAnswer,
+    ReplayRequest,
     Status,
 )
 from firmware_cfg.prompt_list import PromptList
@@ -37,6 +39,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "prompts_ack": PromptsAck,
     "health": Health,
     "evidence_request": EvidenceRequest,
+    "replay_request": ReplayRequest,
+    "replay_answer": ReplayAnswer,
     "prompt_list": PromptList,
     "device": DeviceFile,
 }

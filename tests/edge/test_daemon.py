@@ -321,7 +321,7 @@ def test_a_demanded_signature_is_looked_for_before_anything_starts(
     strict = device_file.model_copy(update={"require_signature": True, "trusted_keys": (public,)})
     with pytest.raises(BundleError, match="unsigned, but a signature is required"):
         Daemon(strict, source=Squares("...")).run()
-    assert not Path(device_file.state_dir).exists()
+    assert queued_messages(device_file) == []
 
 
 def test_a_bundle_that_nobody_signed_is_a_warning_where_keys_are_named(
@@ -380,7 +380,9 @@ def test_what_is_missing_is_named_before_anything_is_sent(
     device_file: DeviceFile, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(RemoteclipError, match=message) as caught:
-        Daemon(device_file.model_copy(update=change)).run()
+        Daemon(
+            device_file.model_copy(update=change), source=None if "source" in change else Squares("...")
+        ).run()
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 1
 
