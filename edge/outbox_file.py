@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 MOST_DAMAGED = 3  # files that were moved aside and are kept for somebody to look at
 
 
+class OutboxDamagedError(OutboxError):
+    """The file has gone bad under way: only opening it anew, after a restart, can save what is left of it."""
+
+
 class _NotAnOutboxError(Exception):
     """The file is a sound SQLite database, but not one that this version may write to."""
 
@@ -145,7 +149,9 @@ def cannot(path: Path, error: sqlite3.Error) -> OutboxError:
     elif "full" in text:
         mend = "make room on the disk"
     elif "malformed" in text or "not a database" in text:
-        mend = "restart: a damaged outbox is moved aside at start"
+        return OutboxDamagedError(
+            f"{path}: outbox: {text} (restart: what is left of a damaged outbox is saved at start)"
+        )
     elif "closed" in text:
         mend = "it was closed before its last user stopped"
     else:

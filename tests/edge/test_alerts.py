@@ -295,6 +295,9 @@ def test_two_rules_alike_keep_an_alert_each():
     scene.see(1)
     assert scene.machine.adopt(twice, {}) == []
     assert [(t.alert_id, t.rule_index) for t in scene.machine.active] == [("alert1", 0), ("alert2", 1)]
+    resumed = resumable(states(scene, twice), device="bird", kernel_boot=BOOT)
+    again = Scene(twice, resume=resumed)
+    assert [(t.alert_id, t.rule_index) for t in again.machine.active] == [("alert1", 0), ("alert2", 1)]
     (ended,) = scene.machine.adopt(alert_list({"when": "count >= 1"}), {})
     assert ended.alert_id == "alert2"
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.outbox import Outbox
-from edge.outbox_file import MOST_DAMAGED
+from edge.outbox_file import MOST_DAMAGED, OutboxDamagedError
 
 PAGE = 4096
 MESSAGES = 300
@@ -98,6 +98,24 @@ def test_whatever_pages_are_bad_it_opens_and_invents_nothing(pages: list[int], f
         with Outbox(path) as outbox:
             assert [m.payload for m in outbox.pending(2 * MESSAGES)] == [*held, b"works"]
         assert len(waiting) == MESSAGES - MESSAGES // 3
+
+
+def test_a_file_that_goes_bad_under_way_says_that_a_restart_helps(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    fill(path)
+    with Outbox(path) as outbox:
+        outbox._file.all("PRAGMA wal_checkpoint(TRUNCATE)")
+        with path.open("r+b") as file:
+            file.seek(PAGE)
+            file.write(b"\xa5" * (path.stat().st_size - PAGE))
+        outbox._file.run("PRAGMA shrink_memory")
+        with pytest.raises(
+            OutboxDamagedError, match=r"malformed \(restart: what is left of a damaged outbox"
+        ):
+            outbox.put("t", b"x", kind="alert")
+    with Outbox(path) as outbox:
+        outbox.put("t", b"x", kind="alert")
+        assert [message.payload for message in outbox.pending()] == [b"x"]
 
 
 def test_damaged_files_do_not_pile_up(tmp_path: Path) -> None:
