@@ -24,6 +24,8 @@ class Capture:
         realtime: hand frames out no faster than they were captured.
         drop_oldest: when the queue is full, forget its oldest frame (live sources) instead of holding the
             source up (files). `dropped` counts those frames.
+        on_early: called again and again, in the iterating thread, while the next frame is there and not yet
+            due. Must not wait.
         clock: seconds that pass, for the pacing.
 
     What the source raises, the iteration raises, after the frames that came before.
@@ -35,13 +37,16 @@ class Capture:
         *,
         realtime: bool = False,
         drop_oldest: bool = False,
+        on_early: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.dropped = 0
         self._source = source
         self._realtime = realtime
         self._drop_oldest = drop_oldest
+        self._on_early = on_early
         self._clock = clock
+        self._early = False
         self._frames: deque[Frame] = deque()
         self._failure: BaseException | None = None
         self._ended = False
@@ -73,6 +78,8 @@ class Capture:
         with self._changed:
             while not self._frames and not self._ended and not self._stopping:
                 self._changed.wait(WAKE_S)
+                if self._early:
+                    self._on_early()
             if self._stopping or not self._frames:
                 return None
             frame = self._frames.popleft()
@@ -99,7 +106,9 @@ class Capture:
     def _wait_until(self, moment: float) -> None:
         with self._changed:
             while not self._stopping and (left := moment - self._clock()) > 0:
+                self._early = True
                 self._changed.wait(min(left, WAKE_S))
+            self._early = False
 
     def _put(self, frame: Frame) -> bool:
         with self._changed:

@@ -151,7 +151,10 @@ class Daemon:
         device, source, outbox = self._device, on_board.source, on_board.outbox
         # No source of this version is live, so `auto` never drops.
         capture = self._capture = Capture(
-            source, realtime=device.source.realtime, drop_oldest=device.source.drop == "oldest"
+            source,
+            realtime=device.source.realtime,
+            drop_oldest=device.source.drop == "oldest",
+            on_early=watchdog.frame_done,
         )
         bank = on_board.pipeline.bank
         left = resumable(outbox.kept_alerts(), device=device.device)

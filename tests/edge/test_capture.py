@@ -112,3 +112,34 @@ def test_as_fast_as_possible_asks_no_clock() -> None:
         raise AssertionError("the clock was asked")
 
     assert sum(1 for _ in Capture(ScriptedSource(), clock=clock)) == FRAMES
+
+
+def test_whoever_waits_for_a_frame_that_is_early_is_told_and_for_one_that_is_stuck_is_not() -> None:
+    told: list[int] = []
+    stuck, release = threading.Event(), threading.Event()
+
+    def block(number: int) -> None:
+        if number == 2:
+            stuck.set()
+            release.wait(60)
+
+    due = [0.0]
+    capture = Capture(
+        ScriptedSource(block), realtime=True, on_early=lambda: told.append(1), clock=lambda: due[0]
+    )
+    frames = iter(capture)
+    assert next(frames).number == 0
+    reader = threading.Thread(target=lambda: told.extend([-1] * next(frames).number))
+    reader.start()
+    while not told:
+        reader.join(0.01)
+    due[0] = 1e9  # from here on nothing is early
+    reader.join(60)
+    assert told[-1] == -1
+    assert stuck.wait(60)
+    before = len(told)
+    threading.Timer(0.5, capture.stop).start()
+    assert list(frames) == []
+    assert len(told) == before
+    release.set()
+    assert capture.join(60)
