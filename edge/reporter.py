@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edge.alert_writer import AlertWriter
 from edge.events import FrameFacts, Session
+from edge.outbox_file import OutboxDamagedError
 from edge.state_writer import StateWriter
 from firmware_cfg.errors import OutboxError
 from firmware_cfg.messages import Health
@@ -84,7 +85,7 @@ class Reporter:
         self._latest: tuple[FrameCounts, FrameFacts] | None = None
         self._bank: PromptBank | None = None
         self._health: bytes | None = None  # made, but not written
-        self._stopping = False
+        self._reported = self._stopping = False
         self._failure: Exception | None = None
         self._changed = (
             Condition()
@@ -114,6 +115,7 @@ class Reporter:
             raise self._failure
         frame = FrameFacts.of(result)
         with self._changed:
+            self._reported = True
             self._latest = (result.counts, frame)
             if self._bank is not None and frame.bank is not self._bank:
                 gone = _prompt_ids(self._bank) - _prompt_ids(frame.bank)
@@ -126,7 +128,10 @@ class Reporter:
                 self._changed.notify()
 
     def stop(self) -> None:
-        """Write what is left, the last counts too. Raises OutboxError when that is not possible."""
+        """Write what is left, the last counts too. Raises OutboxError when that is not possible.
+
+        Without a frame nobody knows what became of the alerts that were resumed: they end as after a reboot.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -150,7 +155,8 @@ class Reporter:
             try:
                 self._write(final=stopping)
             except OutboxError as error:
-                if stopping:
+                # A bad file mends only by a restart, which takes up every alert that is not ended in it.
+                if stopping or isinstance(error, OutboxDamagedError):
                     raise
                 if not troubled:
                     log.error("%s; trying again, %d alert messages wait in memory", error, self.waiting)
@@ -181,6 +187,8 @@ class Reporter:
             else:
                 self._write_step(step)
             self._steps.popleft()  # only now: a step that could not be written stays first in line
+        if final and not self._reported:
+            self._alerts.take_over(())
         now = time.monotonic()
         if final or now >= self._next_counts:
             self._write_counts()

@@ -21,6 +21,7 @@ from edge.events import Session
 from edge.evidence import EvidenceStore
 from edge.frames import Frame, RgbImage
 from edge.outbox import Outbox
+from edge.outbox_file import OutboxDamagedError
 from edge.reporter import Reporter
 from firmware_cfg.messages import Alert, Counts, Event, Health, PromptsState
 from firmware_cfg.prompt_list import PromptList
@@ -165,6 +166,37 @@ def test_what_a_crash_leaves_is_known_to_belong_to_this_life_of_the_machine(outb
     kept = outbox.kept_alerts()
     assert len(resumable(kept, device="bird", kernel_boot=kernel_boot_id())) == 1
     assert resumable(kept, device="bird", kernel_boot="after a reboot") == ()
+
+
+def test_a_run_without_a_frame_leaves_no_alert_behind(outbox: Outbox) -> None:
+    reporter = reporter_of(outbox)
+    reporter.start(CARS)
+    reporter.report(result(3), [step("raise")])
+    reporter.stop()
+    again = reporter_of(outbox)
+    again.start(CARS, resumed=["a1"])
+    assert list(outbox.kept_alerts()) == ["a1"]
+    again.stop()
+    assert outbox.kept_alerts() == {}
+    assert [(event.msg_type, event.reason) for event in events_in(outbox)][-1] == ("clear", "restart")
+
+
+def test_an_outbox_that_goes_bad_ends_the_flight_so_that_a_restart_can_save_the_rest(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    reporter = reporter_of(outbox)
+    reporter.start(CARS)
+    reporter.report(result(1), [step("raise")])
+    wait_until(lambda: reporter.waiting == 0)
+    outbox._file.all("PRAGMA wal_checkpoint(TRUNCATE)")
+    with outbox.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (outbox.path.stat().st_size - 4096))
+    outbox._file.run("PRAGMA shrink_memory")
+    reporter.report(result(2), [step("clear")])
+    wait_until(lambda: not reporter._thread.is_alive())
+    with pytest.raises(OutboxDamagedError, match="restart"):
+        reporter.report(result(3), [])
 
 
 def test_another_list_is_told_at_once_and_what_it_has_not_is_emptied(outbox: Outbox) -> None:
