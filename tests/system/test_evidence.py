@@ -181,16 +181,26 @@ def test_a_flight_shows_its_pictures_metrics_and_health(
     severe = frozenset({("step", "raise"), ("severity", "warning")})
     assert found["remoteclip_alert_events_total", severe] >= 1
 
-    wait_until(lambda: judge(state_dir, WAIT).ok)
+    flying = judge(state_dir, WAIT).record
+    assert flying is not None
+    assert flying.state == "running"
     process.send_signal(signal.SIGTERM)
     assert process.wait(WAIT) == 0
     verdict = judge(state_dir, WAIT)
     assert not verdict.ok
     assert verdict.line.endswith("ago: SIGTERM")
+    assert verdict.record is not None
+    assert verdict.record.health is not None
+    assert verdict.record.health.frames > 0
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_a_port_that_is_taken_is_said_before_anything_is_sent(
+    mosquitto: Any, subscribe: Any, flight: Callable[..., Any], tmp_path: Path
+) -> None:
+    mosquitto.start()
+    inbox = subscribe(mosquitto.settings, f"{TOPICS.root}/#")
+    process = flight(mosquitto.port)
+    assert process.wait(WAIT) == 1
+    last = (tmp_path / "log").read_text().splitlines()[-1]
+    assert f"metrics: 127.0.0.1 port {mosquitto.port}: address already in use" in last
+    assert inbox.messages == []
