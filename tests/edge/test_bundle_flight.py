@@ -6,10 +6,14 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from edge.bundle import write_manifest
@@ -270,3 +274,43 @@ def test_over_a_damaged_state_the_older_bundle_flies_and_the_state_is_mended(
         assert flight.bundle.manifest.model == "old"
         assert not flight.on_trial
     assert SlotState.model_validate_json((slots.folder / STATE_NAME).read_bytes()).active == "a"
+
+
+def test_a_graph_that_no_engine_takes_is_flown_once_and_the_old_bundle_from_then_on(
+    slots: BundleSlots, bundle_copy: Path, manifest_fields: dict[str, Any], tmp_path: Path, repository: Path
+) -> None:
+    """`remoteclip run`, twice, as systemd would start it: all hashes are right, and it cannot fly."""
+    slots.rollback(ANY)
+    (bundle_copy / "image.onnx").write_bytes(b"no graph")
+    write_manifest(bundle_copy, {**manifest_fields, "model": "newest"})
+    slots.install(str(bundle_copy), ANY, lambda bundle: ())
+    slots.activate(ANY)
+    cv2.imwrite(str(tmp_path / "ground.png"), np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "list.yaml").write_text("prompts: [{id: red, text: red}]\n")
+    (tmp_path / "device.yaml").write_text(
+        "device: bird\nsource: {uri: ground.png}\nprompts: list.yaml\nstate_dir: state\n"
+        "mqtt: {url: 'mqtt://127.0.0.1:9'}\nbundle: bundles\n"
+    )
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "edge.cli", "run", tmp_path / "device.yaml"],
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    first = run()
+    assert first.returncode == 1
+    assert (
+        "the bundle on trial failed and is rolled back, slot a flies from the next start on" in first.stderr
+    )
+    assert "Traceback" not in first.stderr
+    left = state(slots).rolled_back
+    assert left is not None
+    assert "image.onnx" in left.reason
+    second = run()
+    assert second.returncode == 0, second.stderr
+    assert "1 frames in " in second.stderr
