@@ -47,7 +47,6 @@ class Client:
         client_id: str,
         *,
         persistent: bool = False,
-        login: tuple[str, str] | None = None,
         prepare: Callable[[paho.Client], None] | None = None,
     ) -> None:
         self.heard: list[Heard] = []
@@ -62,8 +61,6 @@ class Client:
         )
         client.reconnect_delay_set(0.2, 0.5)
         client.max_inflight_messages = 0
-        if login is not None:
-            client.username_pw_set(*login)
         if prepare is not None:
             prepare(client)
         client.on_connect = self._on_connect
@@ -86,6 +83,10 @@ class Client:
         self._client.disconnect()
         self._client.loop_stop()
         self.online.clear()
+
+    def come_back(self) -> None:
+        """Connect again after `stop`."""
+        self.start(*self._filters)
 
     def drop(self) -> None:
         """Lose the connection, as a failing network does; it is made again by itself."""
@@ -154,14 +155,14 @@ class ControlRoom(Client):
         self.device = device
         self.replays_asked = 0
         self._seen: dict[str, set[int]] = {}
-        self._asked: dict[tuple[str, int], float] = {}
         self._closed = threading.Event()
         self._asker = threading.Thread(target=self._ask_for_gaps, name="replay", daemon=True)
 
     def start(self, *filters: str) -> None:
         """Connect, subscribe to every device, and watch for gaps."""
         super().start(*(filters or (ALL_DEVICES,)))
-        self._asker.start()
+        if not self._asker.is_alive():
+            self._asker.start()
 
     def close(self) -> None:
         """Stop for good."""
@@ -199,36 +200,47 @@ class ControlRoom(Client):
         return sum(status["state"] == state for status in self.statuses()) >= times
 
     def take(self, heard: Heard) -> None:
-        """Note the event's number."""
-        if heard.topic == f"remoteclip/1/{self.device}/events":
+        """Note the event's number, and the boot ids in their order."""
+        if heard.topic == f"remoteclip/1/{self.device}/status" and heard.payload:
+            self._seen.setdefault(heard.body()["boot_id"], set())
+        elif heard.topic == f"remoteclip/1/{self.device}/events":
             event = heard.body()
             self._seen.setdefault(event["boot_id"], set()).add(event["seq"])
 
     def gaps(self) -> list[tuple[str, int]]:
-        """(boot_id, seq) of events that were sent, as later ones show, and have not come."""
+        """(boot_id, seq) of events that were sent, as later ones show, and have not come.
+
+        Numbers go on from one life of an outbox to the next, so what is missing between two of them may
+        belong to either, or to one in between of which nothing came: all are named.
+        """
         missing: list[tuple[str, int]] = []
+        between: list[str] = []
+        last: int | None = None
         for boot_id, seen in list(self._seen.items()):
-            numbers = set(seen)
+            between.append(boot_id)
+            if not (numbers := set(seen)):
+                continue
             missing += [(boot_id, n) for n in range(min(numbers), max(numbers)) if n not in numbers]
+            if last is not None and last < min(numbers):  # else it is another outbox, which counts anew
+                missing += [(each, n) for n in range(last + 1, min(numbers)) for each in between]
+            between, last = [boot_id], max(numbers)
         return missing
 
     def _ask_for_gaps(self) -> None:
         first_noted: dict[tuple[str, int], float] = {}
+        asked: dict[tuple[str, int], float] = {}
         while not self._closed.wait(0.1):
             now = time.monotonic()
-            gaps = self.gaps()
-            first_noted = {gap: first_noted.get(gap, now) for gap in gaps}
+            first_noted = {gap: first_noted.get(gap, now) for gap in self.gaps()}
             ripe = now - self.GRACE_S
-            gaps = [gap for gap in gaps if first_noted[gap] < ripe]
-            due = [gap for gap in gaps if self._asked.get(gap, 0.0) < ripe - 4 * self.GRACE_S]
+            due = [gap for gap, noted in first_noted.items() if noted < ripe]
+            due = [gap for gap in due if asked.get(gap, 0.0) < ripe - 4 * self.GRACE_S]
             for boot_id in {boot_id for boot_id, _ in due} if self.online.is_set() else ():
                 numbers = sorted(number for boot, number in due if boot == boot_id)
-                self._asked |= {(boot_id, number): now for number in numbers}
+                asked |= {(boot_id, number): now for number in numbers}
                 self.replays_asked += 1
-                self.publish(
-                    f"remoteclip/1/{self.device}/events/replay",
-                    json.dumps({"schema": 1, "boot_id": boot_id, "ranges": _ranges(numbers)}).encode(),
-                )
+                request = {"schema": 1, "boot_id": boot_id, "ranges": _ranges(numbers)}
+                self.publish(f"remoteclip/1/{self.device}/events/replay", json.dumps(request).encode())
 
 
 def _ranges(numbers: list[int]) -> list[list[int]]:

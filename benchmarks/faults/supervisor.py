@@ -30,7 +30,6 @@ class Life:
 
     process: subprocess.Popen[bytes]
     began: float
-    ready: float | None = None
     last_sign: float = 0.0
     watched: bool = False
     aborted: float | None = None
@@ -56,6 +55,7 @@ class Supervisor:
         self.environment = dict(settings or {})
         self.watchdog_kills = 0
         self.restarts = 0
+        self.start_s = 0.0  # what the latest start took, until READY=1
         self.exit_codes: list[int] = []
         self._held = False  # an end, however it was, is followed by a start as soon as `up` is called
         self._revive = False
@@ -203,8 +203,8 @@ class Supervisor:
         life.states.append(datagram)
         fields = dict(line.partition("=")[::2] for line in datagram.splitlines())
         if fields.get("READY") == "1":
-            life.ready = time.monotonic()
             life.watched = True
+            self.start_s = time.monotonic() - life.began
         if fields.get("READY") == "1" or fields.get("WATCHDOG") == "1":
             life.last_sign = time.monotonic()
         if "EXTEND_TIMEOUT_USEC" in fields or fields.get("STOPPING") == "1":

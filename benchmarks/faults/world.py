@@ -10,20 +10,25 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import paho.mqtt.client as paho
+
+from benchmarks.faults.authority import Authority
 from benchmarks.faults.broker import Broker
 from benchmarks.faults.judge import Step, steps_of
 from benchmarks.faults.proxy import Proxy
 from benchmarks.faults.room import Client, ControlRoom
 from benchmarks.faults.script import LAND, PROMPTS, Script
 from benchmarks.faults.supervisor import Supervisor
+from firmware_cfg.broker import Login
 
 DEVICE = "bird"
+SECRET = "a long secret of this flight"
 PATIENCE_S = 90.0
 """The longest wait for anything: patience with a busy machine, no expectation."""
 QUIET_S = 45.0
@@ -42,9 +47,9 @@ class World:
     Args:
         script: the flight.
         proxied: put a `Proxy` between daemon and broker.
+        login: of the shipped broker; with other than "anonymous" its acl holds.
+        changes: lines in place of those of the shipped mosquitto.conf.
         realtime: fly at the script's own speed, else as fast as it goes.
-        device_lines: further lines of the device file.
-        mqtt: further keys of its section mqtt, each with a comma before it.
     """
 
     def __init__(
@@ -53,41 +58,79 @@ class World:
         *,
         proxied: bool = False,
         realtime: bool = True,
-        device_lines: str = "",
-        mqtt: str = "",
+        login: Login = "anonymous",
+        changes: Sequence[str] = (),
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="remoteclip-faults-"))
         self.script = script
         self.mended_at = 0.0
         self.recoveries: list[float] = []
         self.notes: list[str] = []
+        self.leave_out: set[str] = set()
         self.state = self.folder / "state"
         self.prompts = self.folder / "prompts.yaml"
         self.prompts.write_text(PROMPTS)
         self.source = script.save(self.folder / "script.json")
-        self.broker = Broker(self.folder / "broker")
+        tls = login == "certificates"
+        self.broker = Broker(self.folder / "broker", changes=list(changes), login=login, tls=tls)
         self.proxy = Proxy(self.broker.port) if proxied else None
-        self.room = ControlRoom(self.broker.port, DEVICE)
+        self.authority = Authority()
+        self.authority.for_broker(self.broker.certificates)
+        self._viewer = self.let_in("viewer")
+        self.room = ControlRoom(self.broker.port, DEVICE, prepare=self.let_in("control-room"))
         self.device_file = self.folder / "device.yaml"
         self._realtime = realtime
         self._undo = ExitStack()
-        self.configure(device_lines=device_lines, mqtt=mqtt)
+        self.configure()
         self.log_path = self.folder / "daemon.log"
         self.daemon = Supervisor(self.device_file, self.log_path, first_frame=self.last_safe_frame)
 
-    def configure(self, *, device_lines: str = "", mqtt: str = "", bundle: str = "default") -> None:
-        """Write the device file."""
+    def let_in(self, user: str) -> Callable[[paho.Client], None]:
+        """Make the broker know `user`, by the login that it asks for; what a client of that name needs."""
+        if self.broker.login == "passwords":
+            self.broker.set_password(user, SECRET)
+            return lambda client: client.username_pw_set(user, SECRET)
+        if self.broker.login == "certificates":
+            certificate = self.folder / f"{user}.crt"
+            self.authority.for_client(user, certificate)
+            authority = self.broker.certificates / "ca.crt"
+            return lambda client: client.tls_set(
+                str(authority), str(certificate), str(certificate.with_suffix(".key"))
+            )
+        return lambda client: None
+
+    def configure(self, *, bundle: str = "default", lines: str = "") -> None:
+        """Write the device file, with `lines` at its end."""
+        self.let_in(DEVICE)
         port = self.proxy.port if self.proxy is not None else self.broker.port
+        scheme, access = "mqtt", ""
+        if self.broker.login == "passwords":
+            self.password.write_text(SECRET + "\n")
+            access = f", username: {DEVICE}, password_file: {self.password}"
+        elif self.broker.login == "certificates":
+            scheme, own = "mqtts", self.certificate
+            tls = f"ca: {self.broker.certificates / 'ca.crt'}, cert: {own}, key: {own.with_suffix('.key')}"
+            access = f", tls: {{{tls}}}"
         self.device_file.write_text(
             f"device: {DEVICE}\n"
             f"source: {{uri: '{self.source}', realtime: {str(self._realtime).lower()}, drop: never}}\n"
             f"prompts: {self.prompts}\n"
             f"bundle: {bundle}\n"
             "engine: {image_size: [256, 256], threads: 1}\n"
-            f"mqtt: {{url: 'mqtt://127.0.0.1:{port}', keepalive: 5s{mqtt}}}\n"
+            f"mqtt: {{url: '{scheme}://127.0.0.1:{port}', keepalive: 5s{access}}}\n"
             f"state_dir: {self.state}\n"
-            "counts_interval: 200ms\n" + device_lines
+            "counts_interval: 200ms\n" + lines
         )
+
+    @property
+    def password(self) -> Path:
+        """The daemon's password file, where the broker asks for passwords."""
+        return self.folder / "password"
+
+    @property
+    def certificate(self) -> Path:
+        """The daemon's certificate, where the broker asks for certificates."""
+        return self.folder / f"{DEVICE}.crt"
 
     def __enter__(self) -> World:
         return self
@@ -191,7 +234,7 @@ class World:
 
     def retained(self) -> dict[str, bytes]:
         """What the broker retains of the device."""
-        visitor = Client(self.broker.port, f"visitor-{time.monotonic_ns()}")
+        visitor = Client(self.broker.port, "visitor", prepare=self._viewer)
         visitor.start(f"remoteclip/1/{DEVICE}/#")
         visitor.wait(lambda heard: any(each.topic.endswith("/status") for each in heard), PATIENCE_S)
         time.sleep(0.3)  # the rest of what is retained follows the same subscription at once
@@ -215,21 +258,11 @@ def events_on_disk(database: Path) -> list[dict[str, Any]]:
 
 
 def _events_in(database: Path) -> list[dict[str, Any]]:
-    found = []
     db = sqlite3.connect(database)
     try:
-        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        for table in tables:
-            columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
-            if "payload" not in columns:
-                continue
-            for (payload,) in db.execute(f"SELECT payload FROM {table}"):
-                body = json.loads(payload) if payload else {}
-                if "msg_type" in body and "frame" in body:
-                    found.append(body)
+        return [json.loads(payload) for (payload,) in db.execute("SELECT payload FROM events ORDER BY id")]
     finally:
         db.close()
-    return found
 
 
 def true_steps(script: Script) -> list[Step]:

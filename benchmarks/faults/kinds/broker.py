@@ -79,3 +79,15 @@ def _flapping_room(world: World) -> None:
     for _ in range(12):
         time.sleep(0.5)
         world.room.drop()
+
+
+@fault("control room away for longer than the broker's queue", changes=("max_queued_messages 10",))
+def _long_away(world: World) -> None:
+    world.until_steps(10)
+    world.room.stop()
+    time.sleep(4)
+    world.room.come_back()
+    world.mended()
+    world.until_steps(60)
+    if not world.room.replays_asked:
+        world.notes.append("nothing was missing: this fault tried nothing")

@@ -10,8 +10,8 @@ from benchmarks.faults.fault import Row, aftermath, book, fault, truth_of
 from benchmarks.faults.script import Script
 from benchmarks.faults.world import Stuck, World
 
-LIFE_S = 2.5
-"""A life is cut at a random moment up to this age, or three times what the last start took."""
+FLIGHT_S = 1.5
+"""A life is cut at a random moment between the start of its process and this long after it flies."""
 KILLS_A_FLIGHT = 25
 KILL_SCRIPT = Script(frames=500)
 
@@ -98,7 +98,7 @@ def fly_kills(kills: int) -> Row:
 
 def _kill_some(world: World, chance: random.Random, wanted: int, enough: int) -> int:
     for number in range(wanted):
-        age = chance.uniform(0, LIFE_S)
+        age = chance.uniform(0, world.daemon.start_s + FLIGHT_S)
         while world.daemon.age_s < age:
             if world.room.steps() >= enough:  # the flight is over before its time
                 return number
