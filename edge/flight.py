@@ -82,16 +82,15 @@ class Flight:
         return self.tally.summary(seconds, self._source.skipped, self._capture.dropped)
 
     def _take(self, result: FrameResult) -> None:
-        if result.bank is not self._bank:
-            self._change_over(result)
+        ended = self._change_over(result) if result.bank is not self._bank else []
         transitions = self._machine.update(result.counts, result.tracks, result.frame.time_s)
         self._reporter.report(result, transitions)
         self.tally.take(result, transitions)
-        self._on_frame(result, transitions)
+        self._on_frame(result, [*ended, *transitions])
         if self._limit_s is not None and self.tally.captured_s >= self._limit_s:
             self.stop(f"{self._limit_s:g} s flown")
 
-    def _change_over(self, result: FrameResult) -> None:
+    def _change_over(self, result: FrameResult) -> list[Transition]:
         """Another prompt list is in use from this frame on: end the alerts that it has no rule for."""
         ended = self._machine.adopt(result.bank.prompt_list, result.bank.thresholds)
         # What ends is told in the words, and with the frame, of the list that it belongs to.
@@ -100,3 +99,4 @@ class Flight:
         )
         self._reporter.report(before, ended)
         self._bank = result.bank
+        return ended

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -22,6 +24,8 @@ from edge.frames import Frame, RgbImage
 from edge.onboard import OUTBOX_NAME
 from edge.outbox import Outbox
 from edge.pipeline import FrameResult
+from edge.prompt_shelf import FOLDER_NAME as PROMPTS_NAME
+from edge.prompt_shelf import read_record
 from edge.sources import FrameSource, open_source
 from firmware_cfg.device import DeviceFile, Mqtt, Source, load_device
 from firmware_cfg.errors import BundleError, OutboxError, RemoteclipError, SourceError
@@ -391,3 +395,33 @@ def test_the_shipped_device_file_is_valid(repository: Path) -> None:
     device = load_device(repository / "firmware_cfg" / "devices" / "cpu.yaml")
     with open_source(device.source.uri) as source:
         assert source.length == 100
+
+
+def test_another_list_takes_over_in_flight(device_file: DeviceFile) -> None:
+    changed = PROMPTS.replace("id: red", "id: crimson").encode()
+    sha256 = hashlib.sha256(changed).hexdigest()
+
+    def save(number: int) -> None:
+        if number == 10:
+            Path(device_file.prompts).write_bytes(changed)
+            deadline = time.monotonic() + 60
+            while read_record(device_file.state_dir / PROMPTS_NAME).in_force.sha256 != sha256:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+    steps: list[tuple[str, str]] = []
+
+    def note(result: FrameResult, transitions: Sequence[Transition]) -> None:
+        steps.extend((each.kind, each.prompt_id) for each in transitions)
+
+    summary = Daemon(device_file, source=Squares("r" * 20, save), on_frame=note).run()
+    assert summary.frames == 20
+    assert steps == [("raise", "red"), ("clear", "red"), ("raise", "crimson")]
+    raised, ended, again, stopped = queued_events(device_file)
+    assert (raised.msg_type, ended.msg_type, ended.reason) == ("raise", "clear", "prompts changed")
+    assert ended.prompt_list_sha256 == raised.prompt_list_sha256 != sha256
+    assert (again.msg_type, again.prompt, again.prompt_list_sha256) == ("raise", "crimson", sha256)
+    assert (stopped.msg_type, stopped.reason) == ("clear", "stopped")
+    bodies = {topic: body for topic, body, _ in queued_messages(device_file)}
+    assert (bodies["counts/red"], bodies["prompts/state"]["sha256"]) == (None, sha256)
+    assert bodies["counts/crimson"]["frame"] == 19
