@@ -151,4 +151,5 @@ class Drain:
     def _refused(self, topic: str, problem: str, consequence: str) -> None:
         if (problem, consequence) not in self._refusals:  # one line for each reason, not for each message
             self._refusals.add((problem, consequence))
-            log.warning("%s: refused: %s; %s", topic, problem, consequence)
+            mend = " (does the broker let this login write there?)" if problem == "Not authorized" else ""
+            log.warning("%s: refused: %s; %s%s", topic, problem, consequence, mend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +14,14 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from edge.broker import BrokerProcess, free_port
 from edge.broker_settings import BrokerSettings
 from edge.link import MqttLink
 from edge.outbox import Outbox
 from edge.reconnect import Backoff
 from edge.subscriber import Subscriber
+from firmware_cfg.broker import FOLDER
+from firmware_cfg.broker_url import parse_broker_url
 from firmware_cfg.topics import Topics
 
 WAIT = 120.0  # seconds; patience with a busy machine, not an expectation
@@ -139,7 +143,7 @@ def with_certificate(mosquitto: Any, authority: Any, name: str) -> BrokerSetting
 
 
 def test_a_drone_with_a_certificate_is_who_the_certificate_says(
-    mosquitto: Any, authority: Any, subscribe: Any, tmp_path: Path
+    mosquitto: Any, authority: Any, subscribe: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosquitto.require_certificates(authority)
     mosquitto.start()
@@ -151,8 +155,10 @@ def test_a_drone_with_a_certificate_is_who_the_certificate_says(
             inbox.wait_payload(HERON.events, b"its own")
             assert until(lambda: own.counts().queued == 0)
         other.put(KITE.events, "an impostor", kind="alert")
-        with link_to(heron, other, "kite-2"):
-            assert until(lambda: "u'heron-1'" in mosquitto.log)
+        with link_to(heron, other, "kite-2") as impostor:
+            assert impostor.wait_online(WAIT)
+            assert until(lambda: f"{KITE.events}: refused: Not authorized" in caplog.text)
+        assert other.counts().alert == 1
     assert not [topic for topic, _, _ in inbox.messages if topic.startswith(KITE.root)]
 
 
@@ -192,3 +198,46 @@ def test_what_the_broker_took_outlives_its_restart(mosquitto: Any, tmp_path: Pat
         assert second.wait_online(WAIT)
         assert until(lambda: len(got) >= 200)
     assert got == [f"event {number}".encode() for number in range(200)]
+
+
+def test_the_files_start_as_they_are_installed_and_both_listeners_let_their_users_in(
+    mosquitto: Any, authority: Any, subscribe: Any, tmp_path: Path
+) -> None:
+    """Nothing differs from a control room's broker but the folders, the ports and the user it runs as."""
+    etc, ports = mosquitto.folder, {"8883": free_port(), "8884": free_port()}
+    mosquitto.require_password("viewer", "secret")
+    authority.for_broker(etc / "certs")
+    (etc / "lib").mkdir()
+    shutil.copytree(FOLDER / "listeners", etc / "listeners")
+    shutil.copy(FOLDER / "acl", etc / "acl")
+    shutil.copy(FOLDER / "mosquitto.conf", etc / "mosquitto.conf")
+    for path in (etc / "mosquitto.conf", *(etc / "listeners").iterdir()):
+        text = (
+            path.read_text().replace("/etc/mosquitto", str(etc)).replace("/var/lib/mosquitto", f"{etc}/lib")
+        )
+        for shipped, port in ports.items():
+            text = text.replace(f"listener {shipped}\n", f"listener {port} 127.0.0.1\n")
+        path.write_text(text)
+    with (etc / "mosquitto.conf").open("a") as config:
+        config.write("user root\n")
+    command = [mosquitto.program, "-c", str(etc / "mosquitto.conf")]
+    broker = BrokerProcess("mosquitto", command, ports["8884"], mosquitto.log_path)
+    try:
+        secret = tmp_path / "secret"
+        secret.write_text("secret\n")
+        ca = etc / "certs" / "ca.crt"
+        viewer = BrokerSettings(
+            parse_broker_url(f"mqtts://127.0.0.1:{ports['8883']}"),
+            username="viewer",
+            password_file=secret,
+            ca=ca,
+        )
+        inbox = subscribe(viewer, HERON.events)
+        certificate, key = authority.for_client("heron-1", tmp_path / "heron-1.crt")
+        address = parse_broker_url(f"mqtts://127.0.0.1:{ports['8884']}")
+        heron = BrokerSettings(address, ca=ca, certificate=certificate, key=key)
+        with Outbox(tmp_path / "box.sqlite3") as outbox, link_to(heron, outbox, "heron-1"):
+            outbox.put(HERON.events, "an alert", kind="alert")
+            inbox.wait_payload(HERON.events, b"an alert")
+    finally:
+        broker.stop()
