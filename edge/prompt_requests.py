@@ -16,7 +16,7 @@ from firmware_cfg.messages.prompts import MOST_ERRORS
 from firmware_cfg.topics import Topics
 
 if TYPE_CHECKING:
-    from edge.mqtt import IncomingMessage
+    from edge.mqtt_messages import IncomingMessage
     from edge.prompt_updates import PromptUpdater
 
 log = logging.getLogger(__name__)

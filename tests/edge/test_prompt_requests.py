@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.bundle import Bundle
-from edge.mqtt import IncomingMessage
+from edge.mqtt_messages import IncomingMessage
 from edge.pipeline import Pipeline
 from edge.prompt_requests import PromptRequests
 from edge.prompt_shelf import PromptShelf
