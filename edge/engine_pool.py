@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from firmware_cfg.errors import EngineError
@@ -16,13 +17,14 @@ _log = logging.getLogger(__name__)
 
 
 class EnginePool:
-    """`get` belongs to the thread that runs the engines; `load` and `close` may be called from any."""
+    """`get` and `keep` belong to the thread that runs the engines, `load` and `close` to any."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._loading = threading.Lock()
         self._guard = threading.Lock()  # of the next two together; never held for long
         self._engines: dict[tuple[int, int], ImageEngine] = {}
+        self._latest: tuple[int, int] | None = None
         self._closed = False
 
     @property
@@ -47,8 +49,10 @@ class EnginePool:
         Raises EngineError, MissingExtra.
         """
         with self._loading:
-            if size in self._engines:
-                return
+            with self._guard:
+                self._latest = size
+                if size in self._engines:
+                    return
             engine = self._runtime.image_engine(size)
             with self._guard:
                 if not self._closed:
@@ -57,6 +61,14 @@ class EnginePool:
                     return
         engine.close()
         raise EngineError("this pipeline is closed")
+
+    def keep(self, sizes: Collection[tuple[int, int]]) -> None:
+        """Free the engines of all other sizes, but for the one that was asked for last."""
+        with self._guard:
+            gone = [size for size in self._engines if size not in sizes and size != self._latest]
+            engines = [self._engines.pop(size) for size in gone]
+        for engine in engines:
+            engine.close()
 
     def close(self) -> None:
         """Free every engine, one that is being loaded as soon as it is there. May be called twice."""

@@ -166,10 +166,12 @@ class Pipeline:
     def process(self, frame: Frame) -> FrameResult:
         """Find, track and count in one frame. Raises EngineError, MissingExtra."""
         bank = self._store.current
-        if bank is not self._counted_bank:
-            self._counted_bank, self._counter = bank, Counter(bank.prompt_list)
         self._frame_size = (frame.width, frame.height)
         width, height = size = self._size_for(self._frame_size, bank)
+        if bank is not self._counted_bank:
+            self._counted_bank, self._counter = bank, Counter(bank.prompt_list)
+            # Sizes that lists asked for come and go; those that the bundle names are few.
+            self._engines.keep({size, *self._runtime.facts.image_sizes})
         engine = self._engines.get(size)
         began = time.perf_counter()
         tile, fit = letterbox(frame.image, width, height)

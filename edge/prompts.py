@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from edge.runtime import ModelFacts
 
 MAX_ROWS = 256
+MOST_SENT_TILES = 4
+"""A list that was sent may ask for this many times the pixels of the model's largest tile: far beyond, one
+message could take a drone's memory and keep it busy for seconds a frame. A flashed one may ask for any."""
 LOWEST_DEFAULT = 0.3
 """No default threshold is lower: by the Platt fit most places that score less are wrong."""
 
@@ -55,7 +58,7 @@ def build_prompt_bank(
     Raises:
         UsageError: more than MAX_ROWS rows.
         ConfigErrors: every sentence that is too long for the text tower, with its line; or texts of one
-            prompt that cancel each other out.
+            prompt that cancel each other out; or a list that was sent asks for a giant image size.
         EngineError, MissingExtra: the text tower failed.
     """
     prompts = loaded.model.prompts
@@ -68,6 +71,8 @@ def build_prompt_bank(
             f"{loaded.path}: this list needs {count} rows, one look-up takes at most {MAX_ROWS}"
             " (use fewer prompts or background sentences, or match: mean where texts are paraphrases)"
         )
+    if source == "mqtt":
+        _refuse_giant_tiles(loaded, data, facts)
     texts = [text for number in (*objects, *scenes) for text in prompts[number].text] + list(background)
     try:
         encoded = encoder.encode(texts)
@@ -100,6 +105,16 @@ def build_prompt_bank(
     return _bank(
         loaded, rows, row_owner, layout, _thresholds(loaded.model, rows, layout, facts, calibration), source
     )
+
+
+def _refuse_giant_tiles(loaded: LoadedPromptList, data: bytes | None, facts: ModelFacts) -> None:
+    width, height = loaded.model.image_size or (0, 0)
+    most = MOST_SENT_TILES * max(wide * high for wide, high in facts.image_sizes)
+    if width * height > most:
+        line, column = _place_of(_where(loaded, data), ("image_size",))
+        problem = f"image_size {width}x{height} is too large for a list that is sent: at most {most} pixels"
+        mend = "leave it out, or flash the list"
+        raise ConfigErrors([ConfigError(loaded.path, line, column, problem, mend)])
 
 
 def _bank(

@@ -12,6 +12,7 @@ import pytest
 
 from edge import text_encoder
 from edge.bundle import Bundle
+from edge.engine_pool import EnginePool
 from edge.engines.base import ImageEngine
 from edge.frames import Frame, I420Image, RgbImage
 from edge.pipeline import FrameResult, Pipeline
@@ -200,10 +201,9 @@ class WatchedRuntime(BundleRuntime):
 
 def test_no_frame_waits_for_the_engine_of_another_image_size(tiny_bundle: Bundle) -> None:
     runtime = WatchedRuntime(tiny_bundle)
-    small = load_prompt_bytes(b"prompts: [{id: red, text: red}]\nimage_size: [64, 64]", "small.yaml")
     with Pipeline(runtime, colour_list("red")) as pipeline:
         pipeline.process(frame_with())
-        other = threading.Thread(target=pipeline.set_prompts, args=(small,), name="other")
+        other = threading.Thread(target=pipeline.set_prompts, args=(sized_list(64, 64),), name="other")
         other.start()
         other.join()
         assert pipeline.process(frame_with(number=1)).image_size == (64, 64)
@@ -212,8 +212,39 @@ def test_no_frame_waits_for_the_engine_of_another_image_size(tiny_bundle: Bundle
     assert runtime.loads == [((128, 64), "MainThread"), ((64, 64), "other")]
 
 
+def sized_list(width: int, height: int) -> LoadedPromptList:
+    text = f"prompts: [{{id: red, text: red}}]\nimage_size: [{width}, {height}]"
+    return load_prompt_bytes(text.encode(), "sized.yaml")
+
+
+def test_engines_of_sizes_that_lists_asked_for_do_not_pile_up(tiny_bundle: Bundle) -> None:
+    runtime = WatchedRuntime(tiny_bundle)
+    odd = [(96, 64), (160, 96), (192, 96)]
+    with Pipeline(runtime, colour_list("red")) as pipeline:
+        for turn in (0, 1):
+            pipeline.set_prompts(colour_list("red"))
+            pipeline.process(frame_with(number=turn))
+            for size in odd:
+                pipeline.set_prompts(sized_list(*size))
+                assert pipeline.process(frame_with(number=turn)).image_size == size
+    # What the bundle names is kept from the first turn, all others are loaded again.
+    assert [size for size, _ in runtime.loads] == [(128, 64), *odd, *odd]
+
+
+def test_the_engine_that_the_next_list_needs_is_not_freed(tiny_bundle: Bundle) -> None:
+    runtime = WatchedRuntime(tiny_bundle)
+    pool = EnginePool(runtime)
+    for size in ((96, 64), (160, 96)):
+        pool.load(size)
+    pool.keep({(128, 64)})
+    pool.get((160, 96))
+    assert [size for size, _ in runtime.loads] == [(96, 64), (160, 96)]
+    pool.get((96, 64))
+    assert len(runtime.loads) == 3
+    pool.close()
+
+
 def test_a_list_whose_image_size_cannot_run_is_refused(tiny_bundle: Bundle) -> None:
-    wanted = load_prompt_bytes(b"prompts: [{id: red, text: red}]\nimage_size: [96, 64]", "wide.yaml")
     runtime = WatchedRuntime(tiny_bundle)
 
     def fail(size: tuple[int, int]) -> ImageEngine:
@@ -224,7 +255,7 @@ def test_a_list_whose_image_size_cannot_run_is_refused(tiny_bundle: Bundle) -> N
         pipeline.process(frame_with())
         runtime.image_engine = fail  # type: ignore[method-assign]
         with pytest.raises(EngineError, match="no tiles of 96x64"):
-            pipeline.set_prompts(wanted)
+            pipeline.set_prompts(sized_list(96, 64))
         assert pipeline.bank is before
         assert pipeline.process(frame_with(number=1)).image_size == (128, 64)
 

@@ -178,6 +178,17 @@ def test_lines_of_a_list_without_a_file_come_from_its_bytes(tiny_bundle: Bundle,
         build_prompt_bank(loaded, encoder, tiny_bundle.manifest, tiny_bundle.calibration, data=data)
 
 
+def test_a_list_that_was_sent_cannot_ask_for_a_giant_image_size(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    data = b"prompts: [{id: warm, text: red}]\nimage_size: [4096, 4096]\n"
+    loaded = load_prompt_bytes(data, "prompts/set")
+    parts = TextEncoder(tiny_bundle, cache=tmp_path), tiny_bundle.manifest, tiny_bundle.calibration
+    with pytest.raises(
+        ConfigErrors, match=r"^prompts/set:2:13: image_size 4096x4096 .* at most 32768 pixels"
+    ):
+        build_prompt_bank(loaded, *parts, source="mqtt", data=data)
+    assert build_prompt_bank(loaded, *parts, source="file", data=data).source == "file"
+
+
 def test_equal_lists_have_equal_hashes_and_others_do_not() -> None:
     one, same = (PromptList(prompts=[{"id": "warm", "text": "red"}]) for _ in range(2))
     other = PromptList(prompts=[{"id": "warm", "text": "blue"}])
