@@ -151,8 +151,8 @@ class PromptUpdater:
     def _run(self) -> None:
         try:
             self._in_use().load_text_tower()
-        except RemoteclipError as error:
-            log.warning("the first change of the prompt list will take longer: %s", error)
+        except Exception as error:  # noqa: BLE001 - it is tried again with the first list, and refused then
+            log.warning("the text tower cannot be loaded beforehand: %s", error)
         while not self._stopping.wait(self._poll_s):
             try:
                 self._look()
