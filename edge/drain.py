@@ -68,7 +68,8 @@ class Drain:
         return max(0.0, self._next - time.monotonic()) if self._held_back else None
 
     def hurry(self) -> None:
-        """Gives up the pace: there is little time left."""
+        """Sends all that it can, without a pause: there is little time left."""
+        self.held = False
         self._pause, self._next = 0.0, -math.inf
 
     def hold(self) -> None:

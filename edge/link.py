@@ -115,14 +115,14 @@ class MqttLink(KeptConnection):
         self._credentials.used()
         return self._dialer.dial()
 
-    def _serve(self, connection: Connection) -> str:
+    def _serve(self, connection: Connection) -> str | None:
         try:
             return self._drain(connection)
         except BaseException:
             connection.abort()
             raise
 
-    def _drain(self, connection: Connection) -> str:
+    def _drain(self, connection: Connection) -> str | None:
         address = self._dialer.settings.address
         drain = Drain(connection, self._outbox, self._topics, self._stamp, self._backlog_rate)
         subscriptions = Subscriptions(connection, self._topics, self._sweep_time, self._deaf_to)
@@ -136,7 +136,7 @@ class MqttLink(KeptConnection):
                 return ""
             if drain.held and not drain.busy:
                 connection.close()
-                return ""
+                return None
             closed = self._settle(connection, drain, subscriptions)
             if closed is not None:
                 self._cut_off = self._cut_off + 1 if subscriptions.unanswered else 0

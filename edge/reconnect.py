@@ -62,8 +62,8 @@ class KeptConnection(ABC):
         """Raises BrokerError."""
 
     @abstractmethod
-    def _serve(self, connection: Connection) -> str:
-        """Returns, when the connection has ended, why; nothing where a new one shall follow at once."""
+    def _serve(self, connection: Connection) -> str | None:
+        """Returns, when the connection has ended, why; None where it was ended to make a new one at once."""
 
     def start(self) -> None:
         """Starts the thread; an unreachable broker is no error, it is tried again and again."""
@@ -74,7 +74,10 @@ class KeptConnection(ABC):
         return self._online.wait(timeout)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        renew = False
+        # Who is stopped between two connections still says goodbye, on the new one.
+        while renew or not self._stopping.is_set():
+            renew = False
             try:
                 connection = self._dial()
                 began = time.monotonic()
@@ -82,7 +85,8 @@ class KeptConnection(ABC):
                     problem = self._serve(connection)
                 finally:
                     connection.release()
-                if not problem:
+                if problem is None:
+                    renew = True
                     continue
                 if time.monotonic() - began >= _STEADY:
                     self._backoff.reset()

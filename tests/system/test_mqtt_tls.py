@@ -187,3 +187,29 @@ def test_a_new_password_is_taken_in_flight(
         assert until(lambda: mosquitto.log.count("as remoteclip-swift-1 (p5") == 2)
         outbox.put(SWIFT.events, "after it", kind="alert")
         assert until(lambda: outbox.counts().queued == 0)
+
+
+def test_a_link_that_is_stopped_while_it_changes_its_login_still_says_goodbye(
+    mosquitto: Any, subscribe: Any, tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for user in ("swift-1", "viewer"):
+        mosquitto.require_password(user, "secret")
+    mosquitto.start()
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    settings = replace(mosquitto.settings, username="swift-1", password_file=password)
+    inbox = subscribe(replace(settings, username="viewer"), "remoteclip/1/#")
+    link = link_to(settings, outbox)
+    link.start()
+    assert link.wait_online(WAIT)
+    mosquitto.pause()  # what is in flight stays there, and so does the old connection
+    outbox.put(SWIFT.events, "in flight", kind="alert")
+    password.write_text("secret\nchanged\n")
+    assert until(lambda: "connecting anew" in caplog.text)
+    outbox.put(SWIFT.events, "left to the next connection", kind="alert")
+    mosquitto.resume()
+    assert link.stop(timeout=WAIT) == 0
+    inbox.wait_payload(SWIFT.events, b"left to the next connection")
+    received = inbox.wait_payload(SWIFT.status, b"stopped")
+    assert b"offline" not in [payload for _, payload, _ in received]
