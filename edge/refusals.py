@@ -65,6 +65,9 @@ def refused(
     if reason is None:
         if tls_alert is not None and "ALERT" in tls_alert:
             return certificate_refused(settings, tls_alert)
+        # Its alert may get lost where the broker resets the connection; our own certificate tells as well.
+        if settings.certificate_ended() is not None:
+            return certificate_refused(settings, "hangs up")
         line = f"{address}: hangs up without an answer (is it an MQTT broker?)"
         return VersionError(line, lasting=False)
     if reason == "Unsupported protocol version":

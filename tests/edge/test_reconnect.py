@@ -17,6 +17,7 @@ def test_pauses_grow_stay_in_bounds_and_start_over_after_a_reset(
     assert first / 2 <= pauses[0] <= first
     assert pauses == sorted(pauses)
     assert pauses[-1] <= longest
+    assert backoff.next(at_most=first / 2) <= first / 2
     backoff.reset()
     assert backoff.next() == pauses[0]
 
