@@ -108,8 +108,7 @@ def fly(kind: Fault) -> Row:
 
 def book(row: Row, world: World, expected: tuple[Step, ...], *, breaks: bool) -> None:
     """Add what one flight brought to `row`."""
-    events = [event for event in world.room.events() if event["boot_id"] not in world.leave_out]
-    verdict = judge(expected, events, breaks=breaks)
+    verdict = judge(expected, _own_events(world), breaks=breaks)
     row.expected += verdict.expected
     row.received += verdict.received
     row.lost += verdict.lost
@@ -121,6 +120,17 @@ def book(row: Row, world: World, expected: tuple[Step, ...], *, breaks: bool) ->
     if world.recoveries:
         row.recovery_s = statistics.median(world.recoveries)
         row.slowest_s = max(world.recoveries)
+
+
+def _own_events(world: World) -> list[dict[str, Any]]:
+    """Without those of `leave_out`, and without what the daemon said of alerts which those raised."""
+    events = world.room.events()
+    strange = {event["alert_id"] for event in events if _raised_by(event, world.leave_out)}
+    return [e for e in events if e["boot_id"] not in world.leave_out and e["alert_id"] not in strange]
+
+
+def _raised_by(event: dict[str, Any], boots: set[str]) -> bool:
+    return event["msg_type"] == "raise" and event["boot_id"] in boots
 
 
 def aftermath(world: World) -> list[str]:
@@ -135,6 +145,8 @@ def aftermath(world: World) -> list[str]:
         problems.append(f"the retained status is {state[:80]!r}, not stopped")
     if "Traceback" in world.log:
         problems.append("a traceback in the daemon's log")
+    if world.daemon.left_behind:
+        problems.append(f"{world.daemon.left_behind} lives left processes behind")
     if world.room.gaps():
         problems.append(f"{len(world.room.gaps())} numbers of events are still missing")
     return problems

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,13 @@ class Heard:
 
 
 class Client:
-    """A paho client, apart from the daemon's own code: it must not share that code's mistakes."""
+    """A paho client, apart from the daemon's own code: it must not share that code's mistakes.
+
+    Args:
+        persistent: the broker keeps the session while it is away.
+        most: how many deliveries are kept; default: all.
+        prepare: adds what the login takes.
+    """
 
     def __init__(
         self,
@@ -47,9 +54,10 @@ class Client:
         client_id: str,
         *,
         persistent: bool = False,
+        most: int | None = None,
         prepare: Callable[[paho.Client], None] | None = None,
     ) -> None:
-        self.heard: list[Heard] = []
+        self.heard: deque[Heard] = deque(maxlen=most)
         self.refused: list[str] = []
         self.online = threading.Event()
         self._filters: tuple[str, ...] = ()
@@ -155,6 +163,7 @@ class ControlRoom(Client):
         self.device = device
         self.replays_asked = 0
         self._seen: dict[str, set[int]] = {}
+        self._boots: dict[str, None] = {}
         self._closed = threading.Event()
         self._asker = threading.Thread(target=self._ask_for_gaps, name="replay", daemon=True)
 
@@ -200,9 +209,9 @@ class ControlRoom(Client):
         return sum(status["state"] == state for status in self.statuses()) >= times
 
     def take(self, heard: Heard) -> None:
-        """Note the event's number, and the boot ids in their order."""
+        """Note the event's number, and boot ids whose events may be missing altogether."""
         if heard.topic == f"remoteclip/1/{self.device}/status" and heard.payload:
-            self._seen.setdefault(heard.body()["boot_id"], set())
+            self._boots.setdefault(heard.body()["boot_id"], None)
         elif heard.topic == f"remoteclip/1/{self.device}/events":
             event = heard.body()
             self._seen.setdefault(event["boot_id"], set()).add(event["seq"])
@@ -211,19 +220,18 @@ class ControlRoom(Client):
         """(boot_id, seq) of events that were sent, as later ones show, and have not come.
 
         Numbers go on from one life of an outbox to the next, so what is missing between two of them may
-        belong to either, or to one in between of which nothing came: all are named.
+        belong to either, or to one of which nothing came: all are named.
         """
         missing: list[tuple[str, int]] = []
-        between: list[str] = []
-        last: int | None = None
+        silent = [boot_id for boot_id in list(self._boots) if boot_id not in self._seen]
+        before, last = "", None
         for boot_id, seen in list(self._seen.items()):
-            between.append(boot_id)
-            if not (numbers := set(seen)):
-                continue
-            missing += [(boot_id, n) for n in range(min(numbers), max(numbers)) if n not in numbers]
-            if last is not None and last < min(numbers):  # else it is another outbox, which counts anew
-                missing += [(each, n) for n in range(last + 1, min(numbers)) for each in between]
-            between, last = [boot_id], max(numbers)
+            numbers = set(seen)
+            first = min(numbers)
+            missing += [(boot_id, n) for n in range(first, max(numbers)) if n not in numbers]
+            if last is not None and last < first:  # else it is another outbox, which counts anew
+                missing += [(each, n) for n in range(last + 1, first) for each in (before, *silent, boot_id)]
+            before, last = boot_id, max(numbers)
         return missing
 
     def _ask_for_gaps(self) -> None:

@@ -55,11 +55,12 @@ class Supervisor:
         self.environment = dict(settings or {})
         self.watchdog_kills = 0
         self.restarts = 0
+        self.left_behind = 0  # lives that ended and left processes of their own
         self.start_s = 0.0  # what the latest start took, until READY=1
         self.exit_codes: list[int] = []
         self._held = False  # an end, however it was, is followed by a start as soon as `up` is called
         self._revive = False
-        self._command = command
+        self.command = command
         self._device_file = device_file
         self._log_path = log_path
         self._first_frame = first_frame
@@ -160,7 +161,7 @@ class Supervisor:
         environment.pop("WATCHDOG_PID", None)
         with self._log_path.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *self._command, "run", str(self._device_file)],
+                [sys.executable, *self.command, "run", str(self._device_file)],
                 cwd=REPOSITORY,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -183,6 +184,7 @@ class Supervisor:
                 if not life.ended:
                     life.ended = True
                     self.exit_codes.append(code)
+                    self._sweep(life)
             if self._stopping or (code == 0 and not self._revive):
                 return
             time.sleep(RESTART_S)
@@ -191,6 +193,12 @@ class Supervisor:
                     self._revive = False
                     self.restarts += 1
                     self._spawn()
+
+    def _sweep(self, life: Life) -> None:
+        """End what the life left in its process group, as systemd ends the rest of a unit."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(life.process.pid, signal.SIGKILL)
+            self.left_behind += 1
 
     def _listen(self) -> None:
         try:

@@ -66,7 +66,7 @@ class World:
         self.mended_at = 0.0
         self.recoveries: list[float] = []
         self.notes: list[str] = []
-        self.leave_out: set[str] = set()
+        self.leave_out: set[str] = set()  # boot ids of another daemon that a fault lets in
         self.state = self.folder / "state"
         self.prompts = self.folder / "prompts.yaml"
         self.prompts.write_text(PROMPTS)
@@ -79,6 +79,7 @@ class World:
         self._viewer = self.let_in("viewer")
         self.room = ControlRoom(self.broker.port, DEVICE, prepare=self.let_in("control-room"))
         self.device_file = self.folder / "device.yaml"
+        self.engine = "{image_size: [256, 256], threads: 1}"
         self._realtime = realtime
         self._undo = ExitStack()
         self.configure()
@@ -116,7 +117,7 @@ class World:
             f"source: {{uri: '{self.source}', realtime: {str(self._realtime).lower()}, drop: never}}\n"
             f"prompts: {self.prompts}\n"
             f"bundle: {bundle}\n"
-            "engine: {image_size: [256, 256], threads: 1}\n"
+            f"engine: {self.engine}\n"
             f"mqtt: {{url: '{scheme}://127.0.0.1:{port}', keepalive: 5s{access}}}\n"
             f"state_dir: {self.state}\n"
             "counts_interval: 200ms\n" + lines

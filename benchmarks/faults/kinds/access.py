@@ -39,13 +39,13 @@ def _broker_expired(world: World) -> None:
     world.mended()
 
 
-@fault("the drone's certificate expires, then is renewed", login="certificates", said=("certificate",))
+@fault("the drone's certificate expires, then is renewed", login="certificates", said=("expired at",))
 def _own_expired(world: World) -> None:
     world.until_steps(15)
     world.authority.for_client(DEVICE, world.certificate, lasts=EXPIRED)
     world.broker.stop()
     world.broker.start()
-    world.until_said("certificate")
+    world.until_said("expired at")
     time.sleep(3)
     world.authority.for_client(DEVICE, world.certificate)
     world.mended()

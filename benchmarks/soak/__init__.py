@@ -1,0 +1,1 @@
+"""The shipped model flies for long, with faults by schedule; what memory does meanwhile."""
