@@ -27,6 +27,17 @@ def _damaged(world: World, damage: Callable[[Path], None], times: int = 2) -> No
 @fault("outbox overwritten with noise", breaks=True, said=ASIDE)
 def _noise(world: World) -> None:
     chance = random.Random(4)
+
+    def overwrite(path: Path) -> None:
+        for suffix in ("", "-wal"):
+            path.with_name(NAME + suffix).write_bytes(chance.randbytes(40_000))
+
+    _damaged(world, overwrite)
+
+
+@fault("outbox overwritten with noise, its journal whole", breaks=True)
+def _noise_below(world: World) -> None:
+    chance = random.Random(4)
     _damaged(world, lambda path: path.write_bytes(chance.randbytes(40_000)))
 
 
