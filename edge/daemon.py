@@ -14,25 +14,20 @@ from edge.alert_state import resumable
 from edge.alerts import AlertMachine, Transition
 from edge.bundle import Bundle
 from edge.capture import Capture
-from edge.evidence_requests import EvidenceRequests
+from edge.control_room import ControlRoom
 from edge.flight import Flight, OnFrame
 from edge.health_file import HealthFile
 from edge.link import MqttLink
 from edge.meter import FrameMeter
 from edge.onboard import OnBoard, open_on_board
-from edge.orphans import OrphanSweeper
 from edge.pipeline import FrameResult
-from edge.prompt_requests import PromptRequests
 from edge.prompt_updates import PromptUpdater
-from edge.replay import ReplayRequests
 from edge.reporter import Reporter
-from edge.requests import Handler, RequestDesk
 from edge.sources import FrameSource
 from edge.summary import RunSummary
 from edge.systemd import Notifier, Watchdog, more_time
 from edge.vitals import Vitals
 from firmware_cfg.device import DeviceFile, Metrics
-from firmware_cfg.topics import Channel
 
 if TYPE_CHECKING:
     from edge.metrics_server import MetricsServer
@@ -105,7 +100,7 @@ class Daemon:
             self._updater = stack.enter_context(on_board.updater)
             file = HealthFile(self._device.state_dir)
             file.write("starting")
-            link = self._link(on_board, stack.enter_context(_desk(on_board)))
+            link = self._link(on_board, stack.enter_context(ControlRoom(on_board)))
 
             def ready() -> None:
                 notifier.ready("flying, a new bundle is on trial" if on_board.flown.on_trial else "flying")
@@ -123,7 +118,7 @@ class Daemon:
                 file.write("stopped", reason=self._stop_reason)
             return replace(summary, unsent=unsent)
 
-    def _link(self, on_board: OnBoard, desk: RequestDesk) -> MqttLink:
+    def _link(self, on_board: OnBoard, room: ControlRoom) -> MqttLink:
         session = on_board.session
 
         def status(state: Literal["online", "stopped", "offline"]) -> bytes:
@@ -136,7 +131,8 @@ class Daemon:
             device=session.device,
             status=status,
             stamp=lambda message: events.stamp(message, _now()),
-            on_request=desk.take,
+            on_request=room.hear,
+            on_sweep=room.sweep,
             backlog_rate=self._device.mqtt.backlog_rate,
         )
 
@@ -206,31 +202,6 @@ class Daemon:
             source.close()
         else:
             log.warning("%s: does not let go; left open", source.name)
-
-
-def _desk(on_board: OnBoard) -> RequestDesk:
-    """Who answers what the control room asks."""
-    device, outbox = on_board.session.device, on_board.outbox
-
-    def send(topic: str, payload: bytes, correlation: bytes | None) -> None:
-        # An answer that somebody waits for outlives telemetry.
-        outbox.put(topic, payload, kind="update", correlation=correlation)
-
-    def known_prompts() -> set[str]:
-        return {prompt.id for prompt in on_board.pipeline.bank.prompt_list.prompts}
-
-    prompts = PromptRequests(on_board.updater, device, send)
-    sweeper = OrphanSweeper(outbox, on_board.session, prompts=known_prompts)
-    handlers: dict[Channel, Handler] = {
-        "prompts/set": prompts.set_list,
-        "prompts/desired": prompts.desired,
-        "events/replay": ReplayRequests(outbox, device).handle,
-        "alerts": sweeper.handle,
-        "counts": sweeper.handle,
-    }
-    if on_board.evidence is not None:
-        handlers["evidence/get"] = EvidenceRequests(on_board.evidence, outbox, device).handle
-    return RequestDesk(device, handlers)
 
 
 def _metrics(wanted: Metrics, vitals: Vitals) -> MetricsServer:

@@ -38,6 +38,8 @@ class MqttLink(KeptConnection):
         stamp: may replace a payload at the moment of sending (to set `sent_at`).
         on_request: gets what is asked of this device and, once for each connection, the alerts and counts
             that the broker retained. It is called in the network's thread and must not wait for anything.
+        on_sweep: told when those retained ones are about to come (True) and when they have come (False), the
+            latter not where the broker refused them. Must not wait either.
         backlog_rate: messages a second of what was queued before the connection was made; it goes out first.
         credential_check: seconds between two looks at the files of the login. Where they have changed and can
             be used, a new connection takes the place of the old one, without a last will.
@@ -55,6 +57,7 @@ class MqttLink(KeptConnection):
         status: Callable[[StatusState], bytes | str],
         stamp: Callable[[QueuedMessage], bytes] | None = None,
         on_request: Callable[[IncomingMessage], None] | None = None,
+        on_sweep: Callable[[bool], None] = lambda begins: None,
         backoff: Backoff | None = None,
         backlog_rate: float = BACKLOG_RATE,
         ack_timeout: float = ACK_TIMEOUT,
@@ -71,6 +74,7 @@ class MqttLink(KeptConnection):
         self._ack_timeout = ack_timeout
         self._topics = Topics(device)
         self._on_request = on_request
+        self._on_sweep = on_sweep
         self._sweep_time = sweep_time
         self._deaf_to: set[str] = set()
         self._cut_off = 0  # connections in a row that ended between SUBSCRIBE and SUBACK
@@ -147,8 +151,10 @@ class MqttLink(KeptConnection):
                 log.info("%s: connected with MQTT %s, %d messages wait", address, connection.version, queued)
                 self._change("online", "")
                 if self._may_ask():
+                    self._on_sweep(True)
                     subscriptions.ask()
-            subscriptions.tick()
+            if subscriptions.tick():
+                self._on_sweep(False)
             if not drain.held and self._credentials.renewed():
                 log.info("%s: the login has changed on disk; connecting anew with it", address)
                 drain.hold()

@@ -1,10 +1,11 @@
-"""Sweeps what an earlier run left with the broker: alerts that nobody ends, counts of old prompts."""
+"""Brings a broker's retained messages in line with the outbox: alerts that nobody ends, or that it forgot."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
 
+from edge.alert_state import KeptAlert
 from edge.alert_writer import AlertWriter
 from edge.events import Session
 from edge.mqtt import IncomingMessage
@@ -19,10 +20,12 @@ MOST_SWEPT = 1000  # clears in one run: no publisher may fill the outbox, which 
 
 
 class OrphanSweeper:
-    """`handle` is the handler of the channels `alerts` and `counts`; it belongs to one thread.
+    """`handle` is the handler of the channels `alerts` and `counts`; all of it belongs to one thread.
 
     An outbox that was lost or damaged took its alerts along; the broker still shows them as active. Each such
-    alert ends with a clear whose reason is `restart`, made of the facts that the broker has.
+    alert ends with a clear whose reason is `restart`, made of the facts that the broker has. A broker that
+    crashed may have forgotten alerts that are active: between `begin` and `end` it says what it has, and what
+    is missing is put again. Counts of prompts that are not in the list any more are emptied.
 
     Args:
         prompts: ids of the prompts in force.
@@ -34,12 +37,30 @@ class OrphanSweeper:
         self._writer = AlertWriter(outbox, session)
         self._prompts = prompts
         self._swept = 0
+        self._heard: set[str] = set()
+
+    def begin(self) -> None:
+        """From here on comes what the broker has."""
+        self._heard.clear()
+
+    def end(self) -> None:
+        """All of it has come: put the active alerts again that were not among it. Raises OutboxError."""
+        with self._outbox.transaction():  # no alert may end between the look and the put
+            for alert_id, state in self._outbox.kept_alerts().items():
+                topic = self._topics.alert(alert_id)
+                if alert_id in self._heard or self._outbox.waits(topic):
+                    continue
+                alert = KeptAlert.from_state(state).alert
+                self._outbox.put(topic, alert.to_payload(), kind="alert", retain=True)
+                log.info("%s: put again: the broker did not have it", topic)
 
     def handle(self, message: IncomingMessage) -> None:
         """Look at one message that the broker had retained. Raises OutboxError."""
         topic = Topics.parse(message.topic)
         if topic is None or topic.item is None or topic.device != self._topics.device:
             return
+        if topic.channel == "alerts" and message.payload and message.retained:
+            self._heard.add(topic.item)
         # What waits in the outbox will settle it, and an empty message is what is wanted.
         if not message.retained or not message.payload or self._outbox.waits(message.topic):
             return

@@ -115,6 +115,11 @@ class Reporter:
             raise self._failure
         frame = FrameFacts.of(result)
         with self._changed:
+            if not self._reported:
+                self._next_health = (
+                    time.monotonic()
+                )  # it flies: whoever asks shall not hear "starting" for long
+                self._changed.notify()
             self._reported = True
             self._latest = (result.counts, frame)
             if self._bank is not None and frame.bank is not self._bank:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from edge.mqtt_messages import IncomingMessage
 from firmware_cfg.errors import RemoteclipError
@@ -21,6 +22,15 @@ MOST_WAITING = 10_000
 _STOP_PATIENCE_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Something to be done, and the bytes that wait for it."""
+
+    name: str
+    action: Callable[[], None]
+    size: int
+
+
 class RequestDesk:
     """`take` hands a message over and returns at once; its handler runs in the desk's thread, one at a time.
 
@@ -34,7 +44,7 @@ class RequestDesk:
     def __init__(self, device: str, handlers: Mapping[Channel, Handler]) -> None:
         self._device = device
         self._handlers = dict(handlers)
-        self._waiting: deque[tuple[Handler, IncomingMessage]] = deque()
+        self._waiting: deque[_Turn] = deque()
         self._waiting_bytes = 0
         self._overrun = False
         self._stopping = False
@@ -54,16 +64,11 @@ class RequestDesk:
         handler = None if topic is None or topic.device != self._device else self._handlers.get(topic.channel)
         if handler is None:
             return
-        size = len(message.payload)
-        with self._changed:
-            if len(self._waiting) >= MOST_WAITING or self._waiting_bytes + size > MOST_WAITING_BYTES:
-                if not self._overrun:
-                    log.warning("%s: more requests than can be answered; some are dropped", message.topic)
-                self._overrun = True
-                return
-            self._waiting.append((handler, message))
-            self._waiting_bytes += size
-            self._changed.notify()
+        self._put(_Turn(message.topic, lambda: handler(message), len(message.payload)))
+
+    def call(self, name: str, action: Callable[[], None]) -> None:
+        """Have something done when all that was taken before is answered. `name` is for the log."""
+        self._put(_Turn(name, action, 0))
 
     def stop(self) -> None:
         """Finish the request in hand, forget those in line. May be called twice."""
@@ -74,25 +79,35 @@ class RequestDesk:
             self._thread.join(_STOP_PATIENCE_S)
 
     def _run(self) -> None:
-        while (item := self._next()) is not None:
-            handler, message = item
+        while (turn := self._next()) is not None:
             try:
-                handler(message)
+                turn.action()
             except RemoteclipError as error:
-                log.error("%s: not answered: %s", message.topic, error)
+                log.error("%s: not answered: %s", turn.name, error)
             except Exception:  # whatever one request does, the next one is answered
-                log.exception("%s: not answered", message.topic)
+                log.exception("%s: not answered", turn.name)
 
-    def _next(self) -> tuple[Handler, IncomingMessage] | None:
+    def _put(self, turn: _Turn) -> None:
+        with self._changed:
+            if len(self._waiting) >= MOST_WAITING or self._waiting_bytes + turn.size > MOST_WAITING_BYTES:
+                if not self._overrun:
+                    log.warning("%s: more requests than can be answered; some are dropped", turn.name)
+                self._overrun = True
+                return
+            self._waiting.append(turn)
+            self._waiting_bytes += turn.size
+            self._changed.notify()
+
+    def _next(self) -> _Turn | None:
         with self._changed:
             while not self._waiting and not self._stopping:
                 self._overrun = False
                 self._changed.wait()
             if self._stopping:
                 return None
-            handler, message = self._waiting.popleft()
-            self._waiting_bytes -= len(message.payload)
-            return handler, message
+            turn = self._waiting.popleft()
+            self._waiting_bytes -= turn.size
+            return turn
 
 
 def answer_topic(request: IncomingMessage, otherwise: str) -> str:

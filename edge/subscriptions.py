@@ -60,15 +60,17 @@ class Subscriptions:
                     "%s: %s: the broker refuses the subscription: %s (let this device read there)",
                     *(self._topics.root, meaning, each.problem),
                 )
-            if each.mid == self._sweep_mid:
+            if each.mid == self._sweep_mid and not each.problem:
                 self._sweep_ends = time.monotonic() + self._sweep_time
 
     def wait(self) -> float | None:
         """Seconds until `tick` has something to do, None if nothing is planned."""
         return None if self._sweep_ends is None else max(0.0, self._sweep_ends - time.monotonic())
 
-    def tick(self) -> None:
-        """Ends the sweep when its time is over."""
-        if self._sweep_ends is not None and time.monotonic() >= self._sweep_ends:
-            self._sweep_ends = None
-            self._connection.unsubscribe(self._topics.left_behind)
+    def tick(self) -> bool:
+        """Ends the sweep when its time is over; True where it did."""
+        if self._sweep_ends is None or time.monotonic() < self._sweep_ends:
+            return False
+        self._sweep_ends = None
+        self._connection.unsubscribe(self._topics.left_behind)
+        return True

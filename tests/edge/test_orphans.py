@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.alert_state import KeptAlert
 from edge.events import Session
 from edge.mqtt import IncomingMessage
 from edge.orphans import OrphanSweeper
@@ -93,6 +94,22 @@ def test_what_is_active_here_or_about_to_end_is_left_alone(outbox: Outbox) -> No
     for alert_id in ("active", "ending"):
         sweeper(outbox).handle(retained(alert_id, alert(alert_id).to_payload()))
     assert outbox.counts() == before
+
+
+def test_an_active_alert_that_the_broker_forgot_is_put_again(outbox: Outbox) -> None:
+    for alert_id in ("known", "forgotten"):
+        outbox.keep_alert(alert_id, KeptAlert(alert=alert(alert_id)).to_state())
+    sweep = sweeper(outbox)
+    for known in ({"known", "forgotten"}, {"known"}):  # two connections: the broker crashed in between
+        sweep.begin()
+        for alert_id in known:
+            sweep.handle(retained(alert_id, alert(alert_id).to_payload()))
+        sweep.end()
+    expected = [(f"{ROOT}/alerts/forgotten", alert("forgotten").to_payload(), True)]
+    assert [(m.topic, m.payload, m.retain) for m in outbox.pending()] == expected
+    sweep.begin()
+    sweep.end()  # what waits already is not put twice
+    assert sum(m.topic.endswith("/forgotten") for m in outbox.pending()) == 1
 
 
 def test_an_alert_whose_clear_was_taken_is_not_cleared_again_after_a_restart(tmp_path: Path) -> None:

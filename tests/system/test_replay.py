@@ -23,6 +23,7 @@ from edge.events import FrameFacts, Session
 from edge.link import MqttLink
 from edge.orphans import OrphanSweeper
 from edge.outbox import Outbox
+from edge.reconnect import Backoff
 from edge.replay import ReplayRequests
 from edge.requests import RequestDesk
 from firmware_cfg.messages import Event
@@ -86,6 +87,9 @@ def flight(broker: Any, path: Path) -> Iterator[Outbox]:
                 status=lambda state: events.status(session, state, NOW, "").to_payload(),
                 stamp=lambda message: events.stamp(message, NOW),
                 on_request=desk.take,
+                on_sweep=lambda begins: desk.call("sweep", sweeper.begin if begins else sweeper.end),
+                backoff=Backoff(first=0.1, longest=0.1),
+                sweep_time=0.5,
             )
         )
         yield outbox
@@ -157,3 +161,19 @@ def test_what_a_lost_outbox_left_with_the_broker_is_ended_once(
         ("a2", "clear", "restart"),
         ("a2", "raise", "count >= 1"),
     ]
+
+
+def test_an_active_alert_is_shown_again_where_a_crashed_broker_forgot_it(
+    mosquitto: Any, subscribe: Any, tmp_path: Path
+) -> None:
+    mosquitto.extra.append("persistence false")
+    mosquitto.start()
+    inbox = subscribe(mosquitto.settings)
+    with flight(mosquitto, tmp_path / "outbox.db") as outbox:
+        write(outbox, "raise", "a1")
+        inbox.wait_for(lambda all_: any(topic == TOPICS.alert("a1") for topic, _, _ in all_))
+        mosquitto.kill()
+        mosquitto.start()
+        late = subscribe(mosquitto.settings)
+        received = late.wait_for(lambda all_: any(topic == TOPICS.alert("a1") for topic, _, _ in all_))
+    assert TOPICS.events not in {topic for topic, _, _ in received}  # shown again, not raised again
