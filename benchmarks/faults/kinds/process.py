@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
 import time
 
 from benchmarks.faults.fault import Row, aftermath, book, fault, truth_of
@@ -90,7 +91,8 @@ def fly_kills(kills: int) -> Row:
                 if len(row.problems) > before:
                     row.problems.append(f"log kept at {world.keep_log(row.fault)}")
                 break
-        print(f"  {row.tries} of {kills} kills, {row.received} of {row.expected} alerts", flush=True)
+        so_far = f"    {row.tries} of {kills} kills, {row.received} of {row.expected} alerts"
+        print(so_far, file=sys.stderr, flush=True)
     if recoveries:
         row.recovery_s, row.slowest_s = sorted(recoveries)[len(recoveries) // 2], max(recoveries)
     return row
