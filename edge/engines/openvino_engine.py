@@ -21,14 +21,10 @@ from edge.engines.base import (
     TextEngine,
 )
 from edge.engines.checks import check_image_inputs, check_ports, check_text_inputs
+from edge.engines.openvino_import import openvino
 from edge.files import cache_folder
 from edge.signals import use_ordinary_stack
 from firmware_cfg.errors import EngineError
-
-try:
-    import openvino
-except ImportError as error:
-    raise EngineError(f"openvino cannot be imported: {error} (run: pip install openvino)") from error
 
 _log = logging.getLogger(__name__)
 _DEVICE = "CPU"

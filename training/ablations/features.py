@@ -10,11 +10,11 @@ from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
-import openvino
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edge.engines.openvino_import import openvino
 from edge.files import write_atomically
 from training.augment import crop_scene
 from training.models.lite import LiteImageTower
