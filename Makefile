@@ -1,4 +1,4 @@
-# remoteclip-edge. `make demo`, `make test`, `make lint`, `make accuracy`, `make bench` each work on a fresh clone.
+# remoteclip-edge. Each target works on a fresh clone; `make help` lists them.
 PYTHON ?= python3
 # pip's own retries are few for a slow line.
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --retries 8
@@ -10,13 +10,14 @@ DEEPFOREST = deepforest==2.1.0
 
 BUNDLE ?= firmware_cfg/bundles/default
 CHECKPOINT ?= training/checkpoints/default
+SECONDS ?= 300
 DATA ?= $(or $(REMOTECLIP_DATA),../shared/data)
 ARGS ?=
 
 PACKAGING = pyproject.toml CMakeLists.txt constraints.txt constraints-edge.txt $(wildcard edge/native/*.cpp edge/native/*.hpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint package accuracy bench constraints mosquitto clean
+.PHONY: help demo test lint package accuracy bench faults soak constraints mosquitto faketime clean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,12 @@ accuracy: .venv-dev/installed  ## Measure the shipped bundle and checkpoint on h
 bench: .venv-dev/installed  ## Time the engines and the preprocessing on this machine.
 	$(DEV)/python benchmarks/engine_latency.py --bundle $(BUNDLE) $(ARGS)
 
+faults: .venv-dev/installed mosquitto faketime  ## Break everything round a flying daemon; what alerts arrive all the same.
+	$(DEV)/python -m benchmarks.faults $(ARGS)
+
+soak: .venv-dev/installed mosquitto  ## Fly long, with faults by schedule; what memory does: make soak SECONDS=300
+	$(DEV)/python -m benchmarks.soak --seconds $(SECONDS) $(ARGS)
+
 # Both environments hold the checkout as an editable install, so that only a change of what is
 # installed, or of the native code, installs again.
 .venv/installed: $(PACKAGING)
@@ -58,15 +65,22 @@ bench: .venv-dev/installed  ## Time the engines and the preprocessing on this ma
 	$(DEV)/python $(PIP_INSTALL) --no-deps '$(DEEPFOREST)'
 	@touch $@
 
-# The system tests run a real broker.
-mosquitto:
+# $(call need,PROGRAM,DEBIAN PACKAGE,WHAT FOR): install a program with Debian's tools where we may.
+define need
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; \
-	if command -v mosquitto >/dev/null; then exit 0; fi; \
+	if command -v $(1) >/dev/null; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2); \
 	else \
-	    echo "make test needs the mosquitto broker: install it first, e.g. sudo apt-get install mosquitto" >&2; exit 1; \
+	    echo "$(3) needs $(1): install it first, e.g. sudo apt-get install $(2)" >&2; exit 1; \
 	fi
+endef
+
+mosquitto:
+	$(call need,mosquitto,mosquitto,a test with a real broker)
+
+faketime:
+	$(call need,faketime,faketime,a test that sets the clock)
 
 # One resolution for all supported Python versions; the drone's file keeps to the versions of the other.
 RESOLVE = .venv-constraints/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header --upgrade
