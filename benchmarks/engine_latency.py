@@ -20,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from edge.bundle import Bundle, load_bundle
+from edge.bundle.load import Bundle, load_bundle
 from edge.engines import ENGINE_NAMES, create_image_engine
 from edge.frames import I420Image, RgbImage
 from edge.letterbox import letterbox_native, letterbox_opencv

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from edge.bundle import Bundle
+from edge.bundle.load import Bundle
+from edge.bundle.manifest import Precision
 from edge.engines.tensorrt.build import BuildOptions, build_plan
 from edge.engines.tensorrt.library import Library
 from edge.engines.tensorrt.progress import shown_progress
-from edge.manifest import Precision
 
 TARGET = "sm86"
 """Ampere, as Orin is (sm_87, which only TensorRT itself on the device builds for)."""

@@ -25,10 +25,9 @@ from compile.graph_file import OPSET
 from compile.quantize.images import CalibrationImages
 from compile.quantize.run import INT8_GRAPH, QuantizeOptions, QuantizeReport, quantize_image_graph
 from compile.text_graph import run_text_graph, write_text_graph
-from edge.bundle import Bundle, load_bundle, write_manifest
-from edge.engines.tensorrt.library import RTX, load_library
-from edge.golden import GoldenCheck
-from edge.manifest import (
+from edge.bundle.golden import GoldenCheck
+from edge.bundle.load import Bundle, load_bundle, write_manifest
+from edge.bundle.manifest import (
     CALIBRATION_NAME,
     CARD_NAME,
     GOLDEN_NAME,
@@ -38,8 +37,9 @@ from edge.manifest import (
     Precision,
     Target,
 )
+from edge.bundle.verify import BundleReport, verify_loaded
+from edge.engines.tensorrt.library import RTX, load_library
 from edge.runtime import BundleRuntime
-from edge.verify import BundleReport, verify_loaded
 from firmware_cfg.errors import BundleError, UsageError
 from training.checkpoint import AnyCheckpoint, ClipCheckpoint, open_checkpoint, tokenizer_document
 from training.evaluation.subject import CheckpointRuntime

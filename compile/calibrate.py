@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import DEFAULT, load_bundle
-from edge.calibration import Calibration
+from edge.bundle.calibration import Calibration
+from edge.bundle.load import DEFAULT, load_bundle
 from edge.engines.base import F32, EngineOutput
 from edge.frames import RgbImage
 from edge.letterbox import Letterbox, best_image_size, letterbox

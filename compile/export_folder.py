@@ -12,9 +12,9 @@ from rich.console import Console
 from compile.export import HALF_IMAGE_GRAPH, IMAGE_GRAPH, IMAGE_WEIGHTS, export_image_graph
 from compile.golden import TEXTS, golden_vectors
 from compile.text_graph import run_text_graph, write_text_graph
+from edge.bundle.golden import Golden, GoldenCheck, check_image_engine
+from edge.bundle.manifest import Precision
 from edge.engines import onnxruntime_engine, openvino_engine
-from edge.golden import Golden, GoldenCheck, check_image_engine
-from edge.manifest import Precision
 from firmware_cfg.errors import BundleError, UsageError
 from training.checkpoint import AnyCheckpoint, ClipCheckpoint
 from training.folders import recover_folder, replace_folder

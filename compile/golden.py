@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from edge.bundle.golden import Golden
 from edge.engines.base import F32
-from edge.golden import Golden
-from edge.prompt_bank import BACKGROUND_BIAS
+from edge.prompts.bank import BACKGROUND_BIAS
 from training.checkpoint import AnyCheckpoint
 from training.models.lite import POSITION_WIDTH
 from training.torch_engine import TorchImageEngine

@@ -1,4 +1,4 @@
-"""Signing a bundle. What a drone believes is in edge/signature.py."""
+"""Signing a bundle. What a drone believes is in edge/bundle/signature.py."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from compile.signing_keys import SigningKey, whole_second
-from edge.archive import SUFFIX, bundle_folder, pack
-from edge.bundle import Bundle, load_bundle
+from edge.bundle.archive import SUFFIX, bundle_folder, pack
+from edge.bundle.keys import PublicKey, time_text
+from edge.bundle.load import Bundle, load_bundle
+from edge.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME
+from edge.bundle.signature import read_signature, signature_file, statement, vouch
 from edge.files import write_atomically
-from edge.keys import PublicKey, time_text
-from edge.manifest import MANIFEST_NAME, SIGNATURE_NAME
-from edge.signature import read_signature, signature_file, statement, vouch
 from firmware_cfg.bundles import default_bundle_path
 from firmware_cfg.errors import RemoteclipError, UsageError
 

@@ -11,7 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.keys import KEY_NAME, check_id, key_id, not_a_key, read_key_file, time_text
+from edge.bundle.keys import KEY_NAME, check_id, key_id, not_a_key, read_key_file, time_text
 from firmware_cfg.errors import ConfigError, RemoteclipError, UsageError
 
 PRIVATE, PUBLIC = ".key", ".pub"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from edge.broker_settings import BrokerSettings
+from edge.mqtt.settings import BrokerSettings
 from firmware_cfg.broker_url import parse_broker_url
 from firmware_cfg.errors import BrokerError, MissingExtra
 

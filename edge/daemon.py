@@ -10,27 +10,27 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
 from edge import events
-from edge.alert_state import resumable
-from edge.alerts import AlertMachine, Transition
-from edge.bundle import Bundle
+from edge.alerts.machine import AlertMachine, Transition
+from edge.alerts.state import resumable
+from edge.bundle.load import Bundle
 from edge.capture import Capture
-from edge.control_room import ControlRoom
 from edge.flight import Flight, OnFrame
-from edge.health_file import HealthFile
-from edge.link import MqttLink
-from edge.meter import FrameMeter
+from edge.health.file import HealthFile
+from edge.health.meter import FrameMeter
+from edge.health.systemd import Notifier, Watchdog, more_time
+from edge.health.vitals import Vitals
+from edge.mqtt.link import MqttLink
 from edge.onboard import OnBoard, open_on_board
 from edge.pipeline import FrameResult
-from edge.prompt_updates import PromptUpdater
+from edge.prompts.updates import PromptUpdater
 from edge.reporter import Reporter
+from edge.requests.control_room import ControlRoom
 from edge.sources import FrameSource
 from edge.summary import RunSummary
-from edge.systemd import Notifier, Watchdog, more_time
-from edge.vitals import Vitals
 from firmware_cfg.device import DeviceFile, Metrics
 
 if TYPE_CHECKING:
-    from edge.metrics_server import MetricsServer
+    from edge.health.metrics_server import MetricsServer
 
 log = logging.getLogger(__name__)
 
@@ -206,8 +206,8 @@ class Daemon:
 
 def _metrics(wanted: Metrics, vitals: Vitals) -> MetricsServer:
     # Whoever asks for no metrics does not wait for their library.
-    from edge.metrics import metrics_registry
-    from edge.metrics_server import MetricsServer
+    from edge.health.metrics import metrics_registry
+    from edge.health.metrics_server import MetricsServer
 
     return MetricsServer(wanted.address, wanted.port, metrics_registry(vitals.metric_sources()))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.bundle import DEFAULT, Bundle, load_bundle, load_device_bundle
+from edge.bundle.load import DEFAULT, Bundle, load_bundle, load_device_bundle
 from edge.files import write_atomically
 from firmware_cfg.errors import EngineError
 

@@ -14,11 +14,11 @@ from firmware_cfg.messages.counts import Crossings
 if TYPE_CHECKING:
     from typing import Literal
 
-    from edge.alerts import Transition
+    from edge.alerts.machine import Transition
     from edge.counting import PromptCounts
-    from edge.outbox import QueuedMessage
+    from edge.outbox.outbox import QueuedMessage
     from edge.pipeline import FrameResult
-    from edge.prompt_bank import PromptBank
+    from edge.prompts.bank import PromptBank
 
 HISTORICAL_AFTER_S = 2.0
 """A message that waited longer than this for a connection is no news of the moment any more."""

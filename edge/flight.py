@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from edge.alerts import AlertMachine, Transition
+from edge.alerts.machine import AlertMachine, Transition
 from edge.capture import Capture
 from edge.pipeline import FrameResult, Pipeline
 from edge.reporter import Reporter

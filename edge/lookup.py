@@ -16,9 +16,9 @@ from edge.engines.base import F32, EngineOutput
 from firmware_cfg.errors import EngineError
 
 if TYPE_CHECKING:
-    from edge.calibration import Calibration
+    from edge.bundle.calibration import Calibration
     from edge.letterbox import Letterbox
-    from edge.prompt_bank import PromptBank, RowLayout
+    from edge.prompts.bank import PromptBank, RowLayout
 
 # Two places are one thing when their centres are nearer than this many cells, which joins neighbouring cells
 # claimed by different prompts but never two peaks of one map, or when their boxes overlap more than this.

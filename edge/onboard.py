@@ -11,16 +11,16 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
 import edge.demo.source  # noqa: F401 - makes `demo` a source that open_source knows
-from edge.broker_settings import BrokerSettings
-from edge.bundle import Bundle
-from edge.bundle_flight import BundleFlight, begin_flight
+from edge.bundle.flight import BundleFlight, begin_flight
+from edge.bundle.load import Bundle
 from edge.events import Session
-from edge.evidence import EvidenceStore
-from edge.outbox import Outbox
+from edge.evidence.store import EvidenceStore
+from edge.mqtt.settings import BrokerSettings
+from edge.outbox.outbox import Outbox
 from edge.pipeline import Pipeline
-from edge.prompt_shelf import FOLDER_NAME as PROMPTS_NAME
-from edge.prompt_shelf import PromptShelf
-from edge.prompt_updates import PromptUpdater
+from edge.prompts.shelf import FOLDER_NAME as PROMPTS_NAME
+from edge.prompts.shelf import PromptShelf
+from edge.prompts.updates import PromptUpdater
 from edge.sources import FrameSource, open_source
 from firmware_cfg.device import DeviceFile
 from firmware_cfg.messages.prompts import PromptSource

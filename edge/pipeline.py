@@ -9,15 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, overload
 
-from edge.bundle import Bundle
+from edge.bundle.load import Bundle
 from edge.counting import Counter, FrameCounts
-from edge.engine_pool import EnginePool
+from edge.engines.pool import EnginePool
 from edge.letterbox import best_image_size, letterbox
 from edge.lookup import FrameScores, lookup
-from edge.prompt_bank import PromptBank, PromptStore
-from edge.prompts import build_prompt_bank
+from edge.prompts.bank import PromptBank, PromptStore
+from edge.prompts.build import build_prompt_bank
+from edge.prompts.text_encoder import TextEncoder
 from edge.runtime import BundleRuntime, Runtime
-from edge.text_encoder import TextEncoder
 from edge.tracking import TrackedPlace, Tracker, TrackerSettings
 from firmware_cfg.errors import EngineError
 

@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
-from edge.alert_writer import AlertWriter
+from edge.alerts.writer import AlertWriter
 from edge.events import FrameFacts, Session
-from edge.outbox_file import OutboxDamagedError
+from edge.outbox.file import OutboxDamagedError
 from edge.state_writer import StateWriter
 from firmware_cfg.errors import OutboxError
 from firmware_cfg.messages import Health
 
 if TYPE_CHECKING:
-    from edge.alerts import Transition
+    from edge.alerts.machine import Transition
     from edge.counting import FrameCounts
-    from edge.evidence import EvidenceStore
+    from edge.evidence.store import EvidenceStore
     from edge.frames import Image
-    from edge.outbox import Outbox
+    from edge.outbox.outbox import Outbox
     from edge.pipeline import FrameResult
-    from edge.prompt_bank import PromptBank
+    from edge.prompts.bank import PromptBank
 
 log = logging.getLogger(__name__)
 

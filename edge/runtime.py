@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from edge.engines import create_image_engine
 from edge.engines.base import ImageEngine
-from edge.text_encoder import SentenceEncoder, TextEncoder
+from edge.prompts.text_encoder import SentenceEncoder, TextEncoder
 
 if TYPE_CHECKING:
-    from edge.bundle import Bundle
-    from edge.calibration import Calibration
-    from edge.manifest import Manifest
+    from edge.bundle.calibration import Calibration
+    from edge.bundle.load import Bundle
+    from edge.bundle.manifest import Manifest
 
 
 class ModelFacts(Protocol):

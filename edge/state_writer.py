@@ -13,8 +13,8 @@ from firmware_cfg.topics import Topics
 if TYPE_CHECKING:
     from edge.counting import FrameCounts
     from edge.events import FrameFacts, Session
-    from edge.outbox import Outbox
-    from edge.prompt_bank import PromptBank
+    from edge.outbox.outbox import Outbox
+    from edge.prompts.bank import PromptBank
 
 
 class StateWriter:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.alerts import Transition
+    from edge.alerts.machine import Transition
     from edge.pipeline import FrameResult
 
 

@@ -14,9 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edge.broker_settings import BrokerSettings
 from edge.fleet import DeviceState, FleetState, Received
-from edge.subscriber import Subscriber
+from edge.mqtt.settings import BrokerSettings
+from edge.mqtt.subscriber import Subscriber
 from firmware_cfg.messages import Alert, Event, Status
 from firmware_cfg.topics import ALL_DEVICES
 

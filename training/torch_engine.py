@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edge.engines.base import F32, U8, EngineOutput
-from edge.text_encoder import TextTooLong
+from edge.prompts.text_encoder import TextTooLong
 from training.checkpoint import AnyCheckpoint, ClipCheckpoint
 from training.models.lite import POSITION_WIDTH, STRIDE
 from training.models.lookup_graph import LookupGraph
@@ -87,7 +87,7 @@ class TorchImageEngine:
 
 
 class TorchTextEncoder:
-    """The text tower in float32 torch. Satisfies edge.text_encoder.SentenceEncoder.
+    """The text tower in float32 torch. Satisfies edge.prompts.text_encoder.SentenceEncoder.
 
     Attributes:
         max_tokens: the longest sentence that it reads, special tokens included.

@@ -49,8 +49,8 @@ def gate(
     from compile.gate.measure import gate_bundle
     from compile.gate.probe import load_probe, shipped_probe
     from compile.gate.table import gate_table
-    from edge.archive import bundle_folder
-    from edge.bundle import load_bundle
+    from edge.bundle.archive import bundle_folder
+    from edge.bundle.load import load_bundle
     from training.checkpoint import open_checkpoint
 
     if threads is not None:

@@ -37,7 +37,7 @@ def keygen(
     import sys
 
     from compile.signing_keys import generate_key, passphrase_from
-    from edge.keys import time_text
+    from edge.bundle.keys import time_text
 
     passphrase = passphrase_from(passphrase_env, passphrase_file)
     secret, public, key = generate_key(out, days=days, passphrase=passphrase)

@@ -36,7 +36,7 @@ def sign(
 
     from compile.sign import sign_bundle
     from compile.signing_keys import passphrase_from, read_signing_key
-    from edge.keys import time_text
+    from edge.bundle.keys import time_text
 
     signing_key = read_signing_key(key, passphrase_from(passphrase_env, passphrase_file))
     if signing_key.exposed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge.manifest import Gate
+from edge.bundle.manifest import Gate
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.calibration import Calibration
+from edge.bundle.calibration import Calibration
 from edge.engines.base import F32, ImageEngine
 from edge.frames import RgbImage
 from edge.letterbox import best_image_size, letterbox
 from edge.lookup import lookup, object_margins
-from edge.prompts import LOWEST_DEFAULT, build_prompt_bank, in_memory_list
+from edge.prompts.build import LOWEST_DEFAULT, build_prompt_bank, in_memory_list
 from edge.runtime import Runtime
 from firmware_cfg.prompt_list import PromptList
 from training.evaluation.sightings import Sighting

@@ -10,10 +10,10 @@ from compile.gate.look import Looker, pair_places
 from compile.gate.probe import Probe
 from compile.gate.result import GateResult
 from compile.gate.seen import Seen
-from edge.bundle import Bundle
-from edge.calibration import Calibration
+from edge.bundle.calibration import Calibration
+from edge.bundle.load import Bundle
+from edge.bundle.manifest import Precision
 from edge.frames import RgbImage
-from edge.manifest import Precision
 from edge.runtime import BundleRuntime, ModelFacts, Runtime
 from firmware_cfg.errors import UsageError
 from firmware_cfg.prompt_list import PromptList

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compile.gate.limits import LIMITS, problems_of, remarks_of
+from edge.bundle.manifest import Gate, Precision
 from edge.engines.base import F32
-from edge.manifest import Gate, Precision
 from firmware_cfg.errors import BundleError
 
 Counts = NDArray[np.int64]

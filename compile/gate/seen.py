@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from compile.gate.look import Look, Looker, Pairs
 from compile.gate.probe import Probe
 from compile.gate.result import GateResult
+from edge.bundle.manifest import Precision
 from edge.engines.base import F32
-from edge.manifest import Precision
 from training.evaluation.operating import counted
 from training.evaluation.scenes import RECALL_AT, best_ranks
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from edge.manifest import Gate, Precision
+from edge.bundle.manifest import Gate, Precision
 
 GATE_COLUMNS = (
     "variant",

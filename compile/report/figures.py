@@ -11,7 +11,7 @@ import numpy as np
 from compile.gate.limits import LIMITS
 from compile.gate.result import GateResult
 from compile.report.latency import Timing
-from edge.manifest import Precision
+from edge.bundle.manifest import Precision
 from training.evaluation.plots import axes_of, confusion_figure
 from training.evaluation.scenes import RECALL_AT
 

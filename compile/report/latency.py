@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import Bundle
+from edge.bundle.load import Bundle
+from edge.bundle.manifest import Precision
 from edge.engines import create_image_engine
-from edge.manifest import Precision
 from training.progress import track
 
 WARM_UP = 3

@@ -18,9 +18,9 @@ from compile.report.figures import (
 )
 from compile.report.latency import Timing
 from compile.report.rows import COLUMNS, Row
+from edge.bundle.golden import GoldenCheck
+from edge.bundle.manifest import Precision
 from edge.files import write_atomically
-from edge.golden import GoldenCheck
-from edge.manifest import Precision
 
 REPORT_NAME = "report.html"
 

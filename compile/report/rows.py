@@ -12,8 +12,8 @@ from rich.table import Table
 
 from compile.gate.result import GateResult
 from compile.report.latency import Timing
-from edge.bundle import Bundle
-from edge.manifest import Gate, Precision
+from edge.bundle.load import Bundle
+from edge.bundle.manifest import Gate, Precision
 
 COLUMNS = ("model", "MB", "p50 ms", "p95 ms", "images/s", "cosine", "counting error", "mean recall", "gate")
 _NOTHING = "-"

@@ -11,8 +11,8 @@ from edge.commands.options import EngineName, JsonOption, ThreadsOption
 from firmware_cfg.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from edge.bundle_slots import BundleSlots, Terms
-    from edge.slot_state import Slot, SlotState
+    from edge.bundle.slot_state import Slot, SlotState
+    from edge.bundle.slots import BundleSlots, Terms
     from firmware_cfg.device import DeviceFile
 
 app = typer.Typer(name="bundle", no_args_is_help=True, help="Verify, install and change model bundles.")
@@ -62,7 +62,7 @@ def verify(
     """Check hashes and signature, then run the golden vectors on this machine. Exit code 1 if any is off."""
     import json
 
-    from edge.verify import verify_bundle
+    from edge.bundle.verify import verify_bundle
 
     report = verify_bundle(
         path, [name.value for name in engine] if engine else None, threads, trusted_keys=keys or ()
@@ -104,7 +104,7 @@ def install(
     """Put a bundle into the slot that does not fly, if it is whole, signed as demanded and passes a test."""
     import json
 
-    from edge.verify import self_test
+    from edge.bundle.verify import self_test
     from firmware_cfg.device import Engine
     from firmware_cfg.prompt_list import load_prompt_list
 
@@ -172,7 +172,7 @@ def _place(
     device: Path | None, slots: Path | None, keys: list[Path] | None
 ) -> tuple[BundleSlots, Terms, DeviceFile | None]:
     """The slots, what signatures they demand, and the device file if one was named."""
-    from edge.bundle_slots import BundleSlots, Terms
+    from edge.bundle.slots import BundleSlots, Terms
     from firmware_cfg.device import DEFAULT_BUNDLE, load_device
 
     if (device is None) == (slots is None):
@@ -193,7 +193,7 @@ def _again(device: Path | None, slots: Path | None) -> str:
 
 
 def _print(place: BundleSlots, state: SlotState, as_json: bool) -> None:
-    from edge.slot_state import SLOTS
+    from edge.bundle.slot_state import SLOTS
 
     if as_json:
         typer.echo(state.model_dump_json())

@@ -46,7 +46,7 @@ def _check_files(files: list[Path], as_json: bool) -> None:
 
 
 def _problems(path: Path) -> list[ConfigError]:
-    from edge.preflight import bundle_problem
+    from edge.bundle.preflight import bundle_problem
     from firmware_cfg.check import check_file, is_device_file
 
     errors = check_file(path)

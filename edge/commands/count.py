@@ -37,7 +37,7 @@ def count(
     """Count in a recording with the daemon's own pipeline. With --json, one object a frame."""
     import json
 
-    from edge.bundle import load_bundle
+    from edge.bundle.load import load_bundle
     from edge.count import CountTable, count_frames, record
     from edge.pipeline import Pipeline
     from edge.sources import open_source

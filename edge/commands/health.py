@@ -23,7 +23,7 @@ def health(
     """Tell how a daemon on this machine is doing. Exit code 1 when it is stopped, hung or gets no frames."""
     import json
 
-    from edge.health_file import judge
+    from edge.health.file import judge
     from firmware_cfg.device import load_device
     from firmware_cfg.errors import RemoteclipError
 

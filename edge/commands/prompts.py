@@ -26,8 +26,8 @@ def show(device: DeviceArgument, as_json: JsonOption = False) -> None:
     """Tell the list in force and the earlier ones that are kept: hash, source, time and prompts."""
     import json
 
-    from edge.prompt_shelf import FOLDER_NAME
-    from edge.prompt_show import shelf_report
+    from edge.prompts.shelf import FOLDER_NAME
+    from edge.prompts.show import shelf_report
     from firmware_cfg.device import load_device
 
     found = load_device(device)
@@ -49,8 +49,8 @@ def rollback(
     """Put an earlier list in force again: at once where a daemon flies, else with its next start."""
     import json
 
-    from edge.prompt_rollback import roll_back
-    from edge.prompt_shelf import FOLDER_NAME
+    from edge.prompts.rollback import roll_back
+    from edge.prompts.shelf import FOLDER_NAME
     from firmware_cfg.device import load_device
 
     done = roll_back(Path(load_device(device).state_dir) / FOLDER_NAME, to)

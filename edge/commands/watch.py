@@ -33,7 +33,7 @@ def watch(
     from dataclasses import replace
 
     import edge.watch
-    from edge.broker_settings import BrokerSettings
+    from edge.mqtt.settings import BrokerSettings
     from firmware_cfg.errors import UsageError
 
     if username is None and (password_env or password_file):

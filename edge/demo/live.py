@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from edge.broker_settings import BrokerSettings
+from edge.mqtt.settings import BrokerSettings
 from edge.watch import watch
 
 

@@ -10,19 +10,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import firmware_cfg
-from edge.alerts import Transition
+from edge.alerts.machine import Transition
 from edge.broker import DemoBroker, start_demo_broker
-from edge.broker_settings import BrokerSettings
 from edge.daemon import Daemon
 from edge.demo.heard import Heard
 from edge.demo.recording import Recorder
 from edge.demo.result import TREE, DemoResult, Scoreboard
 from edge.demo.source import DemoSource
+from edge.mqtt.settings import BrokerSettings
+from edge.mqtt.subscriber import Subscriber
 from edge.pipeline import FrameResult
 from edge.render import annotate, colours
 from edge.signals import stopped_by_signals
 from edge.sources import FrameSource, open_source
-from edge.subscriber import Subscriber
 from edge.summary import RunSummary
 from firmware_cfg.device import DeviceFile, Mqtt, Source
 from firmware_cfg.errors import BrokerError, RemoteclipError

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from edge.bundle.manifest import SIZE_MULTIPLE
 from edge.engines.base import ImageEngine, TextEngine
-from edge.manifest import SIZE_MULTIPLE
 from firmware_cfg.errors import EngineError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge.bundle import Bundle
+    from edge.bundle.load import Bundle
 
 #: Engines that run on any processor.
 ENGINE_NAMES = ("openvino", "onnxruntime")

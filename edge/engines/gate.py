@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.golden import Golden, check_image_engine, load_golden
+from edge.bundle.golden import Golden, check_image_engine, load_golden
 from firmware_cfg.errors import EngineError
 
 if TYPE_CHECKING:
-    from edge.bundle import Bundle
+    from edge.bundle.load import Bundle
 
 _REFERENCE = "openvino"  # every install has it
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from edge.frames import Frame
 from edge.sources.base import CaptureClock, FrameSource
@@ -93,6 +93,11 @@ class VideoFile(FrameSource, suffixes=SUFFIXES):
             container.close()
             raise SourceError(f"{self._path}: there is no video in this file (only sound or data)")
         stream = container.streams.video[0]
+        if cast("object | None", stream.codec_context) is None:  # whatever PyAV's stub says
+            container.close()
+            raise SourceError(
+                f"{self._path}: FFmpeg knows no decoder for this video (convert it, or copy it again)"
+            )
         # Not frame threads: FFmpeg then loses the mark on damaged pictures, depending on timing.
         stream.thread_type = "SLICE"
         return container, stream

@@ -11,8 +11,8 @@ from rich.console import Console
 from compile import bundle as module
 from compile.bundle import VARIANTS, BundleOptions, compile_bundle, manifest_fields
 from compile.golden import synthetic_scene
+from edge.bundle.manifest import Manifest
 from edge.engines.tensorrt import library
-from edge.manifest import Manifest
 from firmware_cfg.errors import MissingExtra, RemoteclipError, UsageError
 from training.checkpoint import ModelSpec, load_checkpoint, save_checkpoint
 from training.errors import CheckpointError, DataError

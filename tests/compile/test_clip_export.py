@@ -11,9 +11,9 @@ import torch
 
 from compile.export import HALF_IMAGE_GRAPH, IMAGE_GRAPH, export_image_graph, export_text_tower
 from compile.graph_file import load_graph
+from edge.bundle.golden import Golden, check_image_engine
 from edge.engines import onnxruntime_engine, openvino_engine
 from edge.engines.base import EngineOutput
-from edge.golden import Golden, check_image_engine
 from firmware_cfg.errors import UsageError
 from training.checkpoint import ClipCheckpoint, open_checkpoint, save_clip_checkpoint
 from training.models.lite import POSITION_WIDTH

@@ -13,8 +13,8 @@ from compile.bundle import VARIANTS, BundleOptions, Compiled, compile_bundle
 from compile.gate.probe import SHIPPED
 from compile.quantize.run import QuantizeOptions
 from compile.report.compiled import report_on
-from edge.bundle import load_bundle
-from edge.verify import verify_bundle
+from edge.bundle.load import load_bundle
+from edge.bundle.verify import verify_bundle
 from training.recipe import DEFAULT_CHECKPOINT, ObjectSet, default_recipe, load_recipe
 
 

@@ -11,9 +11,9 @@ from onnx.reference import ReferenceEvaluator
 
 from compile.export import HALF_IMAGE_GRAPH, IMAGE_GRAPH, IMAGE_WEIGHTS, export_image_graph
 from compile.graph_file import OPSET, load_graph
+from edge.bundle.golden import Golden, check_image_engine
 from edge.engines import onnxruntime_engine, openvino_engine
 from edge.engines.base import EngineOutput
-from edge.golden import Golden, check_image_engine
 from firmware_cfg.errors import UsageError
 from training.checkpoint import Checkpoint, ModelSpec
 from training.models.lite import POSITION_WIDTH, LiteImageTower

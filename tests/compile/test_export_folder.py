@@ -14,8 +14,8 @@ from compile import export_folder
 from compile.cli import app
 from compile.export_folder import export_checkpoint
 from compile.graph_file import load_graph
+from edge.bundle.golden import GoldenCheck
 from edge.engines import onnxruntime_engine
-from edge.golden import GoldenCheck
 from firmware_cfg.errors import BundleError, UsageError
 from training.checkpoint import open_checkpoint, save_clip_checkpoint
 from training.towers.clip import create_tower

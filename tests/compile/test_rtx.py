@@ -18,7 +18,7 @@ from rich.console import Console
 from compile.export import HALF_IMAGE_GRAPH, IMAGE_GRAPH, IMAGE_WEIGHTS, export_image_graph
 from compile.quantize.images import CalibrationImages
 from compile.quantize.run import INT8_GRAPH, QuantizeOptions, quantize_image_graph
-from edge.bundle import load_bundle
+from edge.bundle.load import load_bundle
 from edge.engines.tensorrt.build import BuildOptions, build_plan
 from edge.engines.tensorrt.library import RTX, Library, load_library
 from firmware_cfg.errors import MissingExtra

@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 from compile.cli import app
 from compile.sign import sign_bundle
 from compile.signing_keys import SigningKey, generate_key, passphrase_from, read_signing_key
-from edge.bundle import load_bundle, write_manifest
-from edge.calibration import Calibration
-from edge.keys import key_id, read_public_key, time_text
+from edge.bundle.calibration import Calibration
+from edge.bundle.keys import key_id, read_public_key, time_text
+from edge.bundle.load import load_bundle, write_manifest
 from firmware_cfg.errors import BundleError, ConfigError, RemoteclipError, UsageError
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=timezone.utc)

@@ -147,10 +147,10 @@ def _bundle_files(tmp_path_factory: pytest.TempPathFactory, manifest_fields: dic
     import onnx
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    from edge.bundle import load_bundle, write_manifest
-    from edge.calibration import Calibration
+    from edge.bundle.calibration import Calibration
+    from edge.bundle.golden import Golden
+    from edge.bundle.load import load_bundle, write_manifest
     from edge.engines import create_image_engine
-    from edge.golden import Golden
 
     folder = tmp_path_factory.mktemp("tiny") / "bundle"
     folder.mkdir()
@@ -201,7 +201,7 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 @pytest.fixture(scope="session")
 def tiny_bundle(_bundle_files: Path) -> Any:
     """The tiny bundle, loaded. Its files are shared: never change them."""
-    from edge.bundle import load_bundle
+    from edge.bundle.load import load_bundle
 
     return load_bundle(_bundle_files)
 

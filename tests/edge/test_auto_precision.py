@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.bundle import Bundle, load_bundle, write_manifest
+from edge.bundle.load import Bundle, load_bundle, write_manifest
 from edge.engines import create_image_engine
 from edge.engines.factory import auto_precisions
 from firmware_cfg.errors import EngineError

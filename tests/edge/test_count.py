@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.bundle import Bundle
+from edge.bundle.load import Bundle
 from edge.count import CountTable, record
 from edge.frames import Frame, RgbImage
 from edge.pipeline import FrameResult, Pipeline

@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 
 from compile.signing_keys import generate_key
-from edge.alerts import Transition
+from edge.alerts.machine import Transition
 from edge.broker import free_port
-from edge.bundle import Bundle, write_manifest
+from edge.bundle.load import Bundle, write_manifest
 from edge.daemon import Daemon
 from edge.frames import Frame, RgbImage
 from edge.onboard import OUTBOX_NAME
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from edge.pipeline import FrameResult
-from edge.prompt_shelf import FOLDER_NAME as PROMPTS_NAME
-from edge.prompt_shelf import read_record
+from edge.prompts.shelf import FOLDER_NAME as PROMPTS_NAME
+from edge.prompts.shelf import read_record
 from edge.sources import FrameSource, open_source
 from firmware_cfg.device import DeviceFile, Mqtt, Source, load_device
 from firmware_cfg.errors import BundleError, OutboxError, RemoteclipError, SourceError

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import events
-from edge.alerts import Transition
+from edge.alerts.machine import Transition
 from edge.counting import PromptCounts
 from edge.events import HISTORICAL_AFTER_S, FrameFacts, Session
-from edge.outbox import QueuedMessage
+from edge.outbox.outbox import QueuedMessage
 from firmware_cfg.messages import Alert, Counts, Event, Status
 from firmware_cfg.prompt_list import load_prompt_bytes
 from firmware_cfg.rules import Term

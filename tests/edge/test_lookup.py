@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edge.calibration import Calibration
+from edge.bundle.calibration import Calibration
 from edge.engines import EngineOutput
 from edge.letterbox import Letterbox
 from edge.lookup import lookup, merge_places, object_margins, scene_cosines
-from edge.prompt_bank import BACKGROUND_BIAS, PromptBank, RowLayout
+from edge.prompts.bank import BACKGROUND_BIAS, PromptBank, RowLayout
 from firmware_cfg.errors import EngineError
 from firmware_cfg.prompt_list import PromptList
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge import text_encoder
-from edge.bundle import Bundle
-from edge.engine_pool import EnginePool
+from edge.bundle.load import Bundle
 from edge.engines.base import ImageEngine
+from edge.engines.pool import EnginePool
 from edge.frames import Frame, I420Image, RgbImage
 from edge.pipeline import FrameResult, Pipeline
+from edge.prompts import text_encoder
 from edge.runtime import BundleRuntime
 from firmware_cfg.errors import ConfigErrors, EngineError, UsageError
 from firmware_cfg.prompt_list import LoadedPromptList, load_prompt_bytes

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.alert_state import Transition, kernel_boot_id, resumable
+from edge.alerts.state import Transition, kernel_boot_id, resumable
 from edge.counting import FrameCounts, PromptCounts
 from edge.events import Session
-from edge.evidence import EvidenceStore
+from edge.evidence.store import EvidenceStore
 from edge.frames import Frame, RgbImage
-from edge.outbox import Outbox
-from edge.outbox_file import OutboxDamagedError
+from edge.outbox.file import OutboxDamagedError
+from edge.outbox.outbox import Outbox
 from edge.reporter import Reporter
 from firmware_cfg.messages import Alert, Counts, Event, Health, PromptsState
 from firmware_cfg.prompt_list import PromptList

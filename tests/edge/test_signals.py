@@ -67,7 +67,7 @@ def test_an_engine_leaves_signals_their_ordinary_stack(bundle_copy: Path) -> Non
     """OpenVINO's own alternate stack is too small for Python's handlers."""
     program = (
         "import ctypes, sys\n"
-        "from edge.bundle import load_bundle\n"
+        "from edge.bundle.load import load_bundle\n"
         "from edge.engines import create_image_engine\n"
         "engine = create_image_engine(load_bundle(sys.argv[1]), 'openvino')\n"
         "stack = (ctypes.c_size_t * 3)()\n"

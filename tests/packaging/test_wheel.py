@@ -112,7 +112,7 @@ def test_torch_and_onnx_are_absent_and_not_missed(installed: Path, tmp_path: Pat
     script = (
         "import importlib.util as u\n"
         "assert not [n for n in ('torch', 'onnx', 'onnxruntime', 'timm', 'transformers') if u.find_spec(n)]\n"
-        "import edge.pipeline, edge.mqtt, edge.native\n"
+        "import edge.pipeline, edge.mqtt.connection, edge.native\n"
         "assert 'site-packages' in edge.pipeline.__file__, edge.pipeline.__file__\n"
         "print(edge.native.LETTERBOX.kernel_name())\n"
     )

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edge.broker import BrokerProcess, find_mosquitto, free_port
-from edge.broker_settings import BrokerSettings
-from edge.subscriber import Subscriber
+from edge.mqtt.settings import BrokerSettings
+from edge.mqtt.subscriber import Subscriber
 from firmware_cfg.broker import Login, broker_files
 
 WAIT = 120.0  # seconds; patience with a busy machine before a test fails, not an expectation

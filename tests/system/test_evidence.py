@@ -25,13 +25,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge.broker import free_port
-from edge.evidence import EvidenceStore
-from edge.evidence_requests import EvidenceRequests
+from edge.evidence.requests import EvidenceRequests
+from edge.evidence.store import EvidenceStore
 from edge.frames import RgbImage
-from edge.health_file import judge
-from edge.link import MqttLink
-from edge.outbox import Outbox
-from edge.requests import RequestDesk
+from edge.health.file import judge
+from edge.mqtt.link import MqttLink
+from edge.outbox.outbox import Outbox
+from edge.requests.desk import RequestDesk
 from firmware_cfg.bundles import default_bundle_path
 from firmware_cfg.topics import Topics
 

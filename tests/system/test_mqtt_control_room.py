@@ -15,11 +15,11 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.broker import BrokerProcess, free_port
-from edge.broker_settings import BrokerSettings
-from edge.link import MqttLink
-from edge.outbox import Outbox
-from edge.reconnect import Backoff
-from edge.subscriber import Subscriber
+from edge.mqtt.link import MqttLink
+from edge.mqtt.reconnect import Backoff
+from edge.mqtt.settings import BrokerSettings
+from edge.mqtt.subscriber import Subscriber
+from edge.outbox.outbox import Outbox
 from firmware_cfg.broker import FOLDER
 from firmware_cfg.broker_url import parse_broker_url
 from firmware_cfg.topics import Topics

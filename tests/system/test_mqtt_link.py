@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from edge.broker import start_demo_broker
-from edge.broker_settings import BrokerSettings
-from edge.link import MqttLink
-from edge.outbox import Outbox, QueuedMessage
-from edge.reconnect import Backoff
+from edge.mqtt.link import MqttLink
+from edge.mqtt.reconnect import Backoff
+from edge.mqtt.settings import BrokerSettings
+from edge.outbox.outbox import Outbox, QueuedMessage
 from firmware_cfg.topics import Topics
 
 DEVICE = "kestrel-1"
@@ -369,9 +369,9 @@ def test_a_second_drone_of_the_same_name_is_named_as_the_trouble(
 
 KILLED = """
     import sys, time
-    from edge.broker_settings import BrokerSettings
-    from edge.link import MqttLink
-    from edge.outbox import Outbox
+    from edge.mqtt.settings import BrokerSettings
+    from edge.mqtt.link import MqttLink
+    from edge.outbox.outbox import Outbox
 
     url, path = sys.argv[1:]
     outbox = Outbox(path)

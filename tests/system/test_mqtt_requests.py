@@ -20,11 +20,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.broker_settings import BrokerSettings
-from edge.link import MqttLink
-from edge.mqtt import MAX_INCOMING, IncomingMessage
-from edge.outbox import Outbox
-from edge.reconnect import Backoff
+from edge.mqtt.connection import MAX_INCOMING, IncomingMessage
+from edge.mqtt.link import MqttLink
+from edge.mqtt.reconnect import Backoff
+from edge.mqtt.settings import BrokerSettings
+from edge.outbox.outbox import Outbox
 from firmware_cfg.topics import Topics
 
 TOPICS = Topics("osprey-1")

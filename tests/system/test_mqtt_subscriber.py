@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from edge.broker_settings import BrokerSettings
-from edge.link import MqttLink
-from edge.outbox import Outbox
-from edge.reconnect import Backoff
-from edge.subscriber import Subscriber
+from edge.mqtt.link import MqttLink
+from edge.mqtt.reconnect import Backoff
+from edge.mqtt.settings import BrokerSettings
+from edge.mqtt.subscriber import Subscriber
+from edge.outbox.outbox import Outbox
 from edge.watch import watch
 from firmware_cfg.broker_url import parse_broker_url
 from firmware_cfg.messages import Alert, Counts, Status

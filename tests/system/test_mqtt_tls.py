@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from edge.broker_settings import BrokerSettings
-from edge.link import MqttLink
-from edge.outbox import Outbox
-from edge.reconnect import Backoff
+from edge.mqtt.link import MqttLink
+from edge.mqtt.reconnect import Backoff
+from edge.mqtt.settings import BrokerSettings
+from edge.outbox.outbox import Outbox
 from firmware_cfg.topics import Topics
 
 WAIT = 120.0  # seconds; patience with a busy machine, not an expectation

@@ -17,15 +17,15 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge import events
-from edge.alert_state import Transition
-from edge.alert_writer import AlertWriter
+from edge.alerts.state import Transition
+from edge.alerts.writer import AlertWriter
 from edge.events import FrameFacts, Session
-from edge.link import MqttLink
-from edge.orphans import OrphanSweeper
-from edge.outbox import Outbox
-from edge.reconnect import Backoff
-from edge.replay import ReplayRequests
-from edge.requests import RequestDesk
+from edge.mqtt.link import MqttLink
+from edge.mqtt.reconnect import Backoff
+from edge.outbox.outbox import Outbox
+from edge.requests.desk import RequestDesk
+from edge.requests.orphans import OrphanSweeper
+from edge.requests.replay import ReplayRequests
 from firmware_cfg.messages import Event
 from firmware_cfg.messages.replay import ReplayAnswer
 from firmware_cfg.prompt_list import PromptList

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge.text_encoder import TextTooLong
+from edge.prompts.text_encoder import TextTooLong
 from training.checkpoint import (
     AnyCheckpoint,
     ModelSpec,

@@ -14,9 +14,9 @@ from rich.console import Console
 
 import edge
 import training
-from edge.bundle import DEFAULT
+from edge.bundle.load import DEFAULT
+from edge.bundle.manifest import MANIFEST_NAME
 from edge.files import write_atomically
-from edge.manifest import MANIFEST_NAME
 from firmware_cfg.errors import UsageError
 from firmware_cfg.names import suggest
 from training.checkpoint import MODEL_FILE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from edge.manifest import SIZE_MULTIPLE
+from edge.bundle.manifest import SIZE_MULTIPLE
 from firmware_cfg.errors import RemoteclipError, UsageError
 from firmware_cfg.prompt_list import PromptList
 from training.evaluation.objects import ObjectTask, inside

@@ -18,7 +18,7 @@ from edge.engines.base import F32, U8, EngineOutput, ImageEngine
 from edge.letterbox import Letterbox
 from edge.lookup import Place, lookup, object_margins
 from edge.pipeline import FrameResult, Pipeline
-from edge.prompts import in_memory_list
+from edge.prompts.build import in_memory_list
 from edge.runtime import Runtime
 from firmware_cfg.prompt_list import PromptList
 from training.evaluation.frames import frame_of

@@ -11,12 +11,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from edge.bundle import DEFAULT, load_bundle
-from edge.calibration import Calibration
+from edge.bundle.calibration import Calibration
+from edge.bundle.load import DEFAULT, load_bundle
+from edge.bundle.manifest import MANIFEST_NAME, SIZE_MULTIPLE
 from edge.engines.base import F32, ImageEngine
-from edge.manifest import MANIFEST_NAME, SIZE_MULTIPLE
 from edge.pipeline import Pipeline
-from edge.prompts import in_memory_list
+from edge.prompts.build import in_memory_list
 from edge.runtime import BundleRuntime, Runtime
 from firmware_cfg.errors import EngineError, UsageError
 from firmware_cfg.prompt_list import PromptList

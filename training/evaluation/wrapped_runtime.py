@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.calibration import Calibration
+    from edge.bundle.calibration import Calibration
     from edge.engines.base import ImageEngine
+    from edge.prompts.text_encoder import SentenceEncoder
     from edge.runtime import ModelFacts, Runtime
-    from edge.text_encoder import SentenceEncoder
 
 
 class WrappedRuntime:

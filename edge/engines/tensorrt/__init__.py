@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edge.engines.base import ImageEngine
 
 if TYPE_CHECKING:
-    from edge.bundle import Bundle
+    from edge.bundle.load import Bundle
 
 __all__ = ["image_engine"]
 

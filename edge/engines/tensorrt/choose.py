@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge.bundle.golden import Golden
 from edge.engine_cache import EngineCache, EngineKey, Environment, Record, choice_key, now
 from edge.engines.factory import auto_precisions
 from edge.engines.gate import golden_at
@@ -18,11 +19,10 @@ from edge.engines.tensorrt.errors import one_line
 from edge.engines.tensorrt.judge import golden_problems
 from edge.engines.tensorrt.library import Library, load_library
 from edge.engines.tensorrt.progress import ShowProgress, logged_progress
-from edge.golden import Golden
 from firmware_cfg.errors import EngineError
 
 if TYPE_CHECKING:
-    from edge.bundle import Bundle
+    from edge.bundle.load import Bundle
 
 _log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from edge.bundle.golden import Golden, check_image_engine
 from edge.engines.base import EngineOutput, ImageEngine
-from edge.golden import Golden, check_image_engine
 
 
 def golden_problems(engine: ImageEngine, golden: Golden, max_batch: int) -> tuple[str, ...]:

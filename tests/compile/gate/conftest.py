@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from compile.gate.probe import SHIPPED
-from edge.bundle import write_manifest
+from edge.bundle.load import write_manifest
 from firmware_cfg.bundles import default_bundle_path
 from training.checkpoint import AnyCheckpoint, open_checkpoint
 from training.recipe import DEFAULT_CHECKPOINT

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compile.gate.limits import LIMITS, problems_of, remarks_of
-from edge.manifest import Gate
+from edge.bundle.manifest import Gate
 
 INT8 = LIMITS["int8"]
 

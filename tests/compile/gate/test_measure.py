@@ -8,8 +8,8 @@ import pytest
 from compile.gate.measure import gate_bundle
 from compile.gate.probe import Probe, load_probe
 from compile.gate.result import GateResult, regressions_of
-from edge.bundle import load_bundle
-from edge.manifest import Precision
+from edge.bundle.load import load_bundle
+from edge.bundle.manifest import Precision
 from firmware_cfg.errors import BundleError, UsageError
 from training.checkpoint import AnyCheckpoint
 

@@ -17,9 +17,9 @@ from compile.half import widen_weights
 from compile.quantize.images import CalibrationImages
 from compile.quantize.layers import body_of, static_size
 from compile.quantize.run import INT8_GRAPH, QuantizeOptions, QuantizeReport, quantize_image_graph
-from edge.bundle import DEFAULT, load_bundle
+from edge.bundle.golden import check_image_engine, load_golden
+from edge.bundle.load import DEFAULT, load_bundle
 from edge.engines import onnxruntime_engine, openvino_engine
-from edge.golden import check_image_engine, load_golden
 from firmware_cfg.errors import BundleError
 
 SIZES = ((256, 256),)

@@ -17,9 +17,9 @@ from compile.report.figures import recall_figure, svg
 from compile.report.latency import Timing, time_variants
 from compile.report.page import write_report
 from compile.report.rows import Row, bundle_rows, graph_bytes, summary_table
-from edge.bundle import Bundle, load_bundle
-from edge.golden import GoldenCheck
-from edge.manifest import Precision
+from edge.bundle.golden import GoldenCheck
+from edge.bundle.load import Bundle, load_bundle
+from edge.bundle.manifest import Precision
 from firmware_cfg.bundles import default_bundle_path
 
 

@@ -14,14 +14,14 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from edge.bundle import Bundle, load_bundle, write_manifest
+from edge.bundle.golden import load_golden
+from edge.bundle.load import Bundle, load_bundle, write_manifest
 from edge.cli import app
 from edge.engine_cache import EngineCache
 from edge.engines import EngineOutput, create_image_engine
 from edge.engines.base import IMAGE_OUTPUTS
 from edge.engines.tensorrt.choose import EngineBuilder
 from edge.engines.tensorrt.errors import OutOfMemory
-from edge.golden import load_golden
 from firmware_cfg.errors import EngineError
 
 SIZE = (64, 64)

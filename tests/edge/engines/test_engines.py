@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.bundle import Bundle, load_bundle, write_manifest
+from edge.bundle.load import Bundle, load_bundle, write_manifest
 from edge.engines import ENGINE_NAMES, EngineOutput, ImageEngine, create_image_engine, create_text_engine
 from firmware_cfg.errors import EngineError, MissingExtra
 

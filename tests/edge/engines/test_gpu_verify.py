@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge.bundle import Bundle, load_bundle, write_manifest
+from edge.bundle.load import Bundle, load_bundle, write_manifest
+from edge.bundle.verify import verify_loaded
 from edge.engines import create_image_engine
-from edge.verify import verify_loaded
 
 VARIANTS = {"fp32": "image.onnx", "fp16": "image.fp16.onnx", "int8": "image.int8.onnx"}
 GATE = {"probe": "p", "engine": "openvino", "images": 1, "cosine_mean": 0.9, "cosine_min": 0.8, "places": 1}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edge.bundle import Bundle
+from edge.bundle.load import Bundle
 from edge.engines import create_image_engine, onnxruntime_gpu
 from edge.engines.onnxruntime_gpu import tensorrt_options
 from firmware_cfg.errors import EngineError

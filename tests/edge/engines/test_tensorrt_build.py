@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
-from edge.bundle import Bundle
+from edge.bundle.load import Bundle
 from edge.cli import app
 from edge.engines.tensorrt import library as library_module
 from edge.engines.tensorrt.build import BuildOptions, build_plan

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.bundle import Bundle, load_bundle
+from edge.bundle.golden import check_image_engine, load_golden
+from edge.bundle.load import Bundle, load_bundle
 from edge.engines import EngineOutput, create_image_engine, create_text_engine
 from edge.engines.tensorrt.build import BuildOptions, build_plan
 from edge.engines.tensorrt.cuda import CudaThread
 from edge.engines.tensorrt.engine import TensorRtImageEngine
 from edge.engines.tensorrt.errors import OutOfMemory
 from edge.engines.tensorrt.library import load_library
-from edge.golden import check_image_engine, load_golden
 from firmware_cfg.errors import EngineError, MissingExtra
 
 OUTPUTS = ("scene", "embedding", "place_box", "place_embedding", "place_logit")

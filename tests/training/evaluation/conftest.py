@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.calibration import Calibration
+from edge.bundle.calibration import Calibration
 from edge.engines.base import EngineOutput
 from training import splits
 from training.evaluation.subject import Subject

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge.bundle import load_bundle
+from edge.bundle.load import load_bundle
 from edge.frames import RgbImage
 from edge.letterbox import letterbox
 from edge.runtime import BundleRuntime

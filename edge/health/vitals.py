@@ -1,0 +1,76 @@
+"""How a flight is doing at any moment, told to whoever asks: MQTT, health.json and Prometheus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from edge.alerts.machine import AlertMachine
+from edge.capture import Capture
+from edge.health.file import HealthFile
+from edge.health.message import health
+from edge.health.meter import FrameMeter
+from edge.health.sensors import read_sensors
+from edge.mqtt.link import MqttLink
+from edge.onboard import OnBoard
+from edge.reporter import Reporter
+from firmware_cfg.device import Engine
+from firmware_cfg.messages import Health
+
+if TYPE_CHECKING:
+    from edge.health.metrics import MetricSources
+
+
+@dataclass(slots=True)
+class Vitals:
+    """The parts of a flight that have something to tell. `engine` is what the device file asks for."""
+
+    on_board: OnBoard
+    engine: Engine
+    meter: FrameMeter
+    capture: Capture
+    machine: AlertMachine
+    link: MqttLink
+    file: HealthFile
+    reporter: Reporter | None = None  # it asks for health itself, so it is made later
+
+    def health(self) -> Health:
+        """The health message of this moment; the file on disk says the same. Raises OutboxError."""
+        now = health(
+            self.on_board.session,
+            self.meter.read(),
+            self.meter.totals().latest,
+            self.on_board.outbox.counts(),
+            engine=self.engine.name,
+            precision=self.engine.precision,
+            dropped=self.capture.dropped,
+            skipped=self.on_board.source.skipped,
+            now=datetime.now(timezone.utc),
+            alerts_active=len(self.machine.active),
+            unwritten=self._unwritten(),
+            sensors=read_sensors(),
+        )
+        self.file.write("running", health=now, link=self.link.state, link_problem=self.link.problem)
+        return now
+
+    def metric_sources(self) -> MetricSources:
+        """Where Prometheus' numbers come from."""
+        from edge.health.metrics import (
+            MetricSources,  # its library is slow to load, and not everybody wants it
+        )
+
+        return MetricSources(
+            session=self.on_board.session,
+            meter=self.meter,
+            outbox=self.on_board.outbox,
+            link_state=lambda: self.link.state,
+            dropped=lambda: self.capture.dropped,
+            skipped=lambda: self.on_board.source.skipped,
+            alerts_active=lambda: len(self.machine.active),
+            unwritten=self._unwritten,
+            evidence=self.on_board.evidence,
+        )
+
+    def _unwritten(self) -> int:
+        return 0 if self.reporter is None else self.reporter.waiting

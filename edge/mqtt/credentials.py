@@ -1,0 +1,97 @@
+"""Watches the files of a login (certificates, key, password), so that they can be replaced in flight."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import ssl
+import time
+
+from edge.mqtt.refusals import certificate_refused, unreachable
+from edge.mqtt.settings import BrokerSettings
+from firmware_cfg.errors import BrokerError
+
+log = logging.getLogger(__name__)
+
+CHECK_INTERVAL = 3.0  # seconds between two looks at the files
+_ALERT_TIME = 1.0  # seconds in which a broker that speaks TLS 1.3 says that it does not like a certificate
+_CONNECT_TIME = 5.0
+
+_State = tuple[tuple[int, int, int] | None, ...]
+
+
+class Credentials:
+    """`used` before each connection is made, then `renewed` again and again.
+
+    Files that change are looked at once they stand still, so that a key may follow its certificate. A new
+    login that cannot work is one warning, and the connection that was made with the old one stays.
+    """
+
+    def __init__(self, settings: BrokerSettings, interval: float = CHECK_INTERVAL) -> None:
+        self._settings = settings
+        self._interval = interval
+        paths = (settings.ca, settings.certificate, settings.key, settings.password_file)
+        self._paths = tuple(path for path in paths if path is not None)
+        self._in_use = self._candidate = self._rejected = self._state()
+        self._next = time.monotonic() + interval
+
+    def used(self) -> None:
+        """The files as they are now are those of the connection that is made now."""
+        self._in_use = self._candidate = self._rejected = self._state()
+        self._next = time.monotonic() + self._interval
+
+    def wait(self) -> float | None:
+        """Seconds until `renewed` looks again; None where there are no files."""
+        return max(0.0, self._next - time.monotonic()) if self._paths else None
+
+    def renewed(self) -> bool:
+        """Whether another login than the one in use is there, complete and fit to be used."""
+        if not self._paths or time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + self._interval
+        state = self._state()
+        stands_still, self._candidate = state == self._candidate, state
+        if not stands_still or state in (self._in_use, self._rejected):
+            return False
+        try:
+            self._try_out()
+        except BrokerError as error:
+            self._rejected = state
+            log.warning("%s; the connection made with the old login stays", error)
+            return False
+        except OSError:  # the network's fault, not the login's: the next look tries again
+            return False
+        return True
+
+    def _state(self) -> _State:
+        return tuple(_fingerprint(path) for path in self._paths)
+
+    def _try_out(self) -> None:
+        """As far as it can be known. Raises BrokerError for the login, OSError for the network."""
+        settings = self._settings
+        settings.password()
+        context = settings.tls_context()
+        if context is None:
+            return
+        if settings.certificate_ended() is not None:
+            raise certificate_refused(settings, "CERTIFICATE_EXPIRED")
+        address = (settings.address.host, settings.address.port)
+        with contextlib.ExitStack() as stack:
+            plain = stack.enter_context(socket.create_connection(address, _CONNECT_TIME))
+            try:
+                secure = stack.enter_context(context.wrap_socket(plain, server_hostname=address[0]))
+                secure.settimeout(_ALERT_TIME)
+                with contextlib.suppress(TimeoutError):  # silence is consent
+                    secure.recv(1)
+            except ssl.SSLError as error:
+                raise unreachable(settings, error) from error
+
+
+def _fingerprint(path: os.PathLike[str]) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size

@@ -1,0 +1,239 @@
+"""Drains the outbox into the broker, oldest first, and keeps the device's status true."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from edge.mqtt.connection import Connection, ConnectionPlan
+from edge.mqtt.credentials import CHECK_INTERVAL, Credentials
+from edge.mqtt.dialer import Dialer
+from edge.mqtt.drain import BACKLOG_RATE, Drain
+from edge.mqtt.messages import Acknowledged, Closed, ConnectionEvent, IncomingMessage, OutgoingMessage
+from edge.mqtt.reconnect import Backoff, KeptConnection
+from edge.mqtt.settings import BrokerSettings
+from edge.mqtt.subscriptions import SWEEP_TIME, Subscriptions
+from edge.outbox.outbox import Outbox, QueuedMessage
+from firmware_cfg.topics import Topics
+
+log = logging.getLogger(__name__)
+
+StatusState = Literal["online", "stopped", "offline"]
+
+ACK_TIMEOUT = 30.0  # seconds that an acknowledgement may be due before the connection is given up
+_CUT_OFF_LIMIT = 3
+GOODBYE_TIME = 1.0  # seconds granted to the status "stopped" when the backlog has used up the time to stop
+
+
+class MqttLink(KeptConnection):
+    """Sends what the outbox holds, and forgets a message only at its PUBACK.
+
+    Args:
+        status: makes the body of the retained status: "online" is sent first on every connection, before
+            anything else, "offline" is the last will, "stopped" the goodbye.
+        stamp: may replace a payload at the moment of sending (to set `sent_at`).
+        on_request: gets what is asked of this device and, once for each connection, the alerts and counts
+            that the broker retained. It is called in the network's thread and must not wait for anything.
+        on_sweep: told when those retained ones are about to come (True) and when they have come (False), the
+            latter not where the broker refused them. Must not wait either.
+        backlog_rate: messages a second of what was queued before the connection was made; it goes out first.
+        credential_check: seconds between two looks at the files of the login. Where they have changed and can
+            be used, a new connection takes the place of the old one, without a last will.
+
+    The client id follows from the device, so that a drone that returns takes over from its own half-open
+    connection, and the will of that one comes before the new "online".
+    """
+
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        outbox: Outbox,
+        *,
+        device: str,
+        status: Callable[[StatusState], bytes | str],
+        stamp: Callable[[QueuedMessage], bytes] | None = None,
+        on_request: Callable[[IncomingMessage], None] | None = None,
+        on_sweep: Callable[[bool], None] = lambda begins: None,
+        backoff: Backoff | None = None,
+        backlog_rate: float = BACKLOG_RATE,
+        ack_timeout: float = ACK_TIMEOUT,
+        sweep_time: float = SWEEP_TIME,
+        credential_check: float = CHECK_INTERVAL,
+    ) -> None:
+        super().__init__(
+            "mqtt-link", backoff=backoff, meanwhile="alerts are kept in the outbox; trying again"
+        )
+        self._outbox = outbox
+        self._status = status
+        self._stamp = stamp
+        self._backlog_rate = backlog_rate
+        self._ack_timeout = ack_timeout
+        self._topics = Topics(device)
+        self._on_request = on_request
+        self._on_sweep = on_sweep
+        self._sweep_time = sweep_time
+        self._deaf_to: set[str] = set()
+        self._cut_off = 0  # connections in a row that ended between SUBSCRIBE and SUBACK
+        self._credentials = Credentials(broker, credential_check)
+        self._events: queue.SimpleQueue[tuple[Connection, ConnectionEvent] | None] = queue.SimpleQueue()
+        self._woken = threading.Event()
+        self._deadline = 0.0
+        plan = ConnectionPlan(
+            client_id=f"remoteclip-{device}",
+            post=lambda connection, event: self._events.put((connection, event)),
+            will=lambda: self._status_message("offline"),
+            on_message=self._hear if on_request is not None else None,
+        )
+        self._dialer = Dialer(broker, plan)
+        outbox.on_put = self._wake
+
+    def __enter__(self) -> MqttLink:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def stop(self, timeout: float = 5.0) -> int:
+        """Sends what it can within `timeout` seconds, then the status "stopped", and disconnects.
+
+        Returns how many messages are still queued; they go out after the next start.
+        """
+        self._deadline = time.monotonic() + timeout
+        self._stopping.set()
+        self._wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout + 2 * GOODBYE_TIME)
+        left = self._outbox.counts().queued
+        if left:
+            log.warning(
+                "%s: stopped with %d messages unsent, kept for the next start", self._outbox.path, left
+            )
+        return left
+
+    def _dial(self) -> Connection:
+        self._credentials.used()
+        return self._dialer.dial()
+
+    def _serve(self, connection: Connection) -> str | None:
+        try:
+            return self._drain(connection)
+        except BaseException:
+            connection.abort()
+            raise
+
+    def _drain(self, connection: Connection) -> str | None:
+        address = self._dialer.settings.address
+        drain = Drain(connection, self._outbox, self._topics, self._stamp, self._backlog_rate)
+        subscriptions = Subscriptions(connection, self._topics, self._sweep_time, self._deaf_to)
+        drain.say(self._status_message("online"))
+        born = False
+        while True:
+            if self._stopping.is_set():
+                drain.hurry()
+            if self._stopping.is_set() and (drain.idle or time.monotonic() > self._deadline):
+                self._say_goodbye(connection, drain, subscriptions)
+                return ""
+            if drain.held and not drain.busy:
+                connection.close()
+                return None
+            closed = self._settle(connection, drain, subscriptions)
+            if closed is not None:
+                self._cut_off = self._cut_off + 1 if subscriptions.unanswered else 0
+                return f"{address}: {self._why(closed)}"
+            if drain.greeted and not born:
+                born = True
+                queued = self._outbox.counts().queued
+                log.info("%s: connected with MQTT %s, %d messages wait", address, connection.version, queued)
+                self._change("online", "")
+                if self._may_ask():
+                    self._on_sweep(True)
+                    subscriptions.ask()
+            if subscriptions.tick():
+                self._on_sweep(False)
+            if not drain.held and self._credentials.renewed():
+                log.info("%s: the login has changed on disk; connecting anew with it", address)
+                drain.hold()
+            if drain.stalled(self._ack_timeout):
+                connection.abort()
+                return f"{address}: the broker acknowledges nothing"
+
+    def _may_ask(self) -> bool:
+        """Whether to subscribe on this connection: a broker may hang up on whom it does not let (AWS IoT)."""
+        if self._on_request is None:
+            return False
+        if self._cut_off < _CUT_OFF_LIMIT:
+            return True
+        self._cut_off -= 1  # the next connection may try again
+        meaning = "requests are not heard: the broker hangs up on the subscription"
+        if meaning not in self._deaf_to:
+            self._deaf_to.add(meaning)
+            log.warning("%s: %s (let this device read there)", self._topics.root, meaning)
+        return False
+
+    def _why(self, closed: Closed) -> str:
+        # Some versions of mosquitto cut the first of two clients of one id without a word.
+        if closed.reason == "Session taken over" or self._short_lived >= 2:
+            return "the connection was taken away (is the device id used twice?)"
+        return "the connection was lost" if closed.reason == "Unspecified error" else closed.reason.lower()
+
+    def _settle(self, connection: Connection, drain: Drain, subscriptions: Subscriptions) -> Closed | None:
+        """Sends what fits, waits until something happens, books it. Returns the connection's end, if any."""
+        self._woken.clear()  # first: what is put from here on wakes us again
+        drain.fill()
+        # An idle link sleeps until it is woken. `stop` is looked for after the clear, so it cannot be missed.
+        waits = [subscriptions.wait(), drain.wait(), self._credentials.wait()]
+        if drain.busy or self._stopping.is_set():
+            waits.append(min(1.0, self._ack_timeout))
+        wait = min((each for each in waits if each is not None), default=None)
+        acknowledged: list[Acknowledged] = []
+        closed: Closed | None = None
+        for event in self._take(connection, wait):
+            if isinstance(event, Closed):
+                closed = event
+            else:
+                acknowledged.append(event)
+        drain.book(acknowledged)
+        subscriptions.book(acknowledged)
+        return closed
+
+    def _hear(self, message: IncomingMessage) -> None:
+        topic = Topics.parse(message.topic)
+        # What we publish while the sweep lasts comes back to us: only what the broker had kept matters.
+        echo = topic is not None and topic.channel in ("alerts", "counts") and not message.retained
+        if self._on_request is not None and not echo:
+            self._on_request(message)
+
+    def _take(self, connection: Connection, wait: float | None) -> Iterator[ConnectionEvent]:
+        """Waits for an event, then yields all that are there. Those of earlier connections are dropped."""
+        try:
+            item = self._events.get(timeout=wait)
+            while True:
+                if item is not None and item[0] is connection:
+                    yield item[1]
+                item = self._events.get_nowait()
+        except queue.Empty:
+            return
+
+    def _say_goodbye(self, connection: Connection, drain: Drain, subscriptions: Subscriptions) -> None:
+        drain.say(self._status_message("stopped"))
+        deadline = max(self._deadline, time.monotonic() + GOODBYE_TIME)
+        while not drain.greeted and time.monotonic() < deadline:
+            if self._settle(connection, drain, subscriptions) is not None:
+                return
+        connection.close()
+
+    def _status_message(self, state: StatusState) -> OutgoingMessage:
+        body = self._status(state)
+        return OutgoingMessage(
+            self._topics.status, body.encode() if isinstance(body, str) else body, retain=True
+        )
+
+    def _wake(self) -> None:
+        if not self._woken.is_set():  # one wake-up is enough, however much was put since
+            self._woken.set()
+            self._events.put(None)

@@ -1,0 +1,120 @@
+"""A thread that keeps a connection: connects, serves and, after a growing pause, connects again."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from edge.mqtt.connection import Connection
+from firmware_cfg.errors import BrokerError, OutboxError
+
+log = logging.getLogger(__name__)
+
+LinkState = Literal["connecting", "online", "offline", "stopped"]
+
+_STEADY = 10.0  # seconds a connection must last before the next pause is short again
+# A link that flaps gets its messages through bit by bit; two drones of one name, which look like one, must
+# not take the broker's time for that.
+_FLAPPING_LONGEST = 4.0
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Growing pauses with jitter, in seconds, so that a fleet does not return to a broker all at once."""
+
+    first: float = 0.5
+    longest: float = 30.0
+    draw: Callable[[float, float], float] = random.uniform
+    _tries: int = field(default=0, init=False)
+
+    def next(self, at_most: float = math.inf) -> float:
+        """Between half of and all of `first * 2**tries`, at most `longest` and `at_most`."""
+        pause = min(self.longest, at_most, self.first * 2.0 ** min(self._tries, 32))
+        self._tries += 1
+        return self.draw(pause / 2, pause)
+
+    def reset(self) -> None:
+        self._tries = 0
+
+
+class KeptConnection(ABC):
+    """A thread that connects, serves the connection until it ends, and connects again until it is stopped.
+
+    Each problem is one log line, however often it is tried, until the broker has been reached again.
+    """
+
+    def __init__(self, name: str, *, backoff: Backoff | None = None, meanwhile: str = "trying again") -> None:
+        self._meanwhile = meanwhile
+        self._short_lived = 0  # connections in a row that ended soon after they were made
+        self.state: LinkState = "connecting"
+        self.problem = ""  # the line that says why the state is "offline"
+        self._backoff = backoff or Backoff()
+        self._told: set[str] = set()  # problems logged since the last time we were online
+        self._online = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @abstractmethod
+    def _dial(self) -> Connection:
+        """Raises BrokerError."""
+
+    @abstractmethod
+    def _serve(self, connection: Connection) -> str | None:
+        """Returns, when the connection has ended, why; None where it was ended to make a new one at once."""
+
+    def start(self) -> None:
+        """Starts the thread; an unreachable broker is no error, it is tried again and again."""
+        self._thread.start()
+
+    def wait_online(self, timeout: float) -> bool:
+        """Waits, at most `timeout` seconds, until the broker has accepted us."""
+        return self._online.wait(timeout)
+
+    def _run(self) -> None:
+        renew = False
+        # Who is stopped between two connections still says goodbye, on the new one.
+        while renew or not self._stopping.is_set():
+            renew = False
+            try:
+                connection = self._dial()
+                began = time.monotonic()
+                try:
+                    problem = self._serve(connection)
+                finally:
+                    connection.release()
+                if problem is None:
+                    renew = True
+                    continue
+                if time.monotonic() - began >= _STEADY:
+                    self._backoff.reset()
+                    self._short_lived = 0
+                else:
+                    self._short_lived += 1
+            except (BrokerError, OutboxError) as error:
+                problem = str(error)
+            except Exception:  # a drone whose link thread has died would fall silent for good
+                log.exception("the broker link met an unexpected error and starts again")
+                problem = "unexpected error, see the log"
+            reached = self._online.is_set()
+            self._online.clear()
+            if not self._stopping.is_set():
+                self._change("offline", problem)
+                self._stopping.wait(self._backoff.next(_FLAPPING_LONGEST if reached else math.inf))
+        self._online.clear()
+        self._change("stopped", "")
+
+    def _change(self, state: LinkState, problem: str) -> None:
+        self.state, self.problem = state, problem
+        if problem and problem not in self._told:  # a network that wavers between two ills says each once
+            self._told.add(problem)
+            log.warning("%s; %s", problem, self._meanwhile)
+        if state == "online":
+            self._told.clear()
+            self._online.set()

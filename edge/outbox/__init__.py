@@ -1,0 +1,1 @@
+"""Store and forward in SQLite: nothing leaves the drone but through here."""

@@ -1,0 +1,209 @@
+"""Opens the outbox's SQLite file: makes it, checks it, and moves a damaged one aside."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edge.outbox.salvage import salvage
+from edge.outbox.schema import APPLICATION_ID, SCHEMA_VERSION, create, migrate_from_1
+from firmware_cfg.errors import OutboxError
+
+log = logging.getLogger(__name__)
+
+MOST_DAMAGED = 3  # files that were moved aside and are kept for somebody to look at
+
+
+class OutboxDamagedError(OutboxError):
+    """The file has gone bad under way: only opening it anew, after a restart, can save what is left of it."""
+
+
+class _NotAnOutboxError(Exception):
+    """The file is a sound SQLite database, but not one that this version may write to."""
+
+
+def open_outbox_file(path: Path) -> sqlite3.Connection:
+    """The open, checked database at `path`: autocommit, held exclusively, synced to disk at every commit.
+
+    A damaged file is renamed to `<name>.damaged-<time>` with its journal, logged, and replaced by a new one
+    that has what could still be read of it.
+    Raises OutboxError: not writable, held by another process, or not an outbox of this version.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _open(path)
+    except OSError as error:
+        problem = "is not a folder" if isinstance(error, FileExistsError) else str(error.strerror).lower()
+        raise OutboxError(
+            f"{path.parent}: {problem} (make state_dir a folder that can be written)"
+        ) from error
+    except _NotAnOutboxError as error:
+        raise OutboxError(f"{path}: {error} (point state_dir at another folder)") from error
+    except sqlite3.OperationalError as error:
+        raise cannot(path, error) from error
+    except sqlite3.DatabaseError as error:
+        aside = _move_aside(path, error)
+    try:
+        db = _open(path)
+    except sqlite3.Error as error:
+        raise cannot(path, error) from error
+    salvage(aside, db)
+    return db
+
+
+class OutboxFile:
+    """The open database at `path`: statements that fail as OutboxError, transactions that join. Thread-safe.
+
+    Raises OutboxError as `open_outbox_file` does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = threading.RLock()
+        self.in_transaction = False
+        self._db = open_outbox_file(path)
+        self._durable = True
+
+    @contextmanager
+    def transaction(self, *, durable: bool) -> Iterator[None]:
+        """Commits what the body ran, or rolls all of it back; not to be nested.
+
+        A durable commit outlives a power cut. One that is not outlives the death of this process, but a power
+        cut may take it back; it waits for no disk.
+        """
+        with self.lock:
+            if durable is not self._durable:
+                self.run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
+            self._begin()
+            self.in_transaction = True
+            try:
+                yield
+                self.run("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                self.in_transaction = False
+
+    @property
+    def durable(self) -> bool:
+        """Whether the transaction that runs now waits for the disk."""
+        return self._durable
+
+    def run(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Executes one statement."""
+        with self.lock:
+            try:
+                return self._db.execute(statement, values)
+            except sqlite3.Error as error:
+                raise cannot(self.path, error) from error
+
+    def all(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Every row of a query."""
+        with self.lock:
+            try:
+                return self._db.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                raise cannot(self.path, error) from error
+
+    def one(self, statement: str, *values: Any) -> Any:
+        """The first column of a query's first row; None where it has none."""
+        rows = self.all(statement, *values)
+        return rows[0][0] if rows else None
+
+    def close(self) -> None:
+        """May be called twice."""
+        with self.lock:
+            self._db.close()
+
+    def _begin(self) -> None:
+        try:
+            if self._db.in_transaction:  # a rollback that failed: what it should have undone is undone now
+                self._db.execute("ROLLBACK")
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise cannot(self.path, error) from error
+
+    def _roll_back(self) -> None:
+        try:
+            # After some errors, such as a full disk, SQLite has rolled back by itself.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            log.error("outbox %s: cannot roll back: %s", self.path, error)
+
+
+def cannot(path: Path, error: sqlite3.Error) -> OutboxError:
+    """What SQLite said, as the one line that a user can act on."""
+    text = str(error)
+    if "locked" in text:
+        mend = "is another remoteclip running with this state_dir?"
+    elif "full" in text:
+        mend = "make room on the disk"
+    elif "malformed" in text or "not a database" in text:
+        return OutboxDamagedError(
+            f"{path}: outbox: {text} (restart: what is left of a damaged outbox is saved at start)"
+        )
+    elif "closed" in text:
+        mend = "it was closed before its last user stopped"
+    else:
+        mend = "make state_dir a folder that can be written, on a sound disk"
+    return OutboxError(f"{path}: outbox: {text} ({mend})")
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+    try:
+        # Exclusive before WAL: one owner, and no shared-memory file beside the database.
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("BEGIN IMMEDIATE")
+        _check_or_make(db)
+        db.execute("COMMIT")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _check_or_make(db: sqlite3.Connection) -> None:
+    if db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+        create(db)
+        return
+    if db.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+        raise _NotAnOutboxError("is a database, but not an outbox")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version not in (1, SCHEMA_VERSION):
+        raise _NotAnOutboxError(f"was written by another version of remoteclip (schema {version})")
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+    if version == 1:
+        migrate_from_1(db)
+
+
+def _move_aside(path: Path, error: sqlite3.DatabaseError) -> Path:
+    aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+    try:
+        os.replace(path, aside)
+        for suffix in ("-wal", "-shm"):
+            journal = path.with_name(path.name + suffix)
+            if journal.exists():
+                os.replace(journal, aside.with_name(aside.name + suffix))
+        # A card that wears out damages file after file: what is kept of them must not fill it.
+        for older in sorted(path.parent.glob(f"{path.name}.damaged-*[0-9]"))[:-MOST_DAMAGED]:
+            for suffix in ("", "-wal", "-shm"):
+                older.with_name(older.name + suffix).unlink(missing_ok=True)
+    except OSError as failure:
+        raise OutboxError(f"{path}: outbox damaged and not to be moved: {failure} (remove it)") from failure
+    log.error("outbox %s: damaged (%s); moved aside to %s and started afresh", path, error, aside)
+    return aside

@@ -1,0 +1,131 @@
+"""Takes over from a damaged outbox what can still be read: one bad page must not cost every alert."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any, get_args
+
+from edge.outbox.messages import Kind
+
+log = logging.getLogger(__name__)
+
+_MESSAGE = "id, topic, payload, qos, retain, kind, event_id, created, size, put_ns, boot_id, seq, correlation"
+_EVENT = "id, boot_id, seq, event_id, payload, size"
+MOST_MISSES = 1000  # ids in a row that cannot be read before the rest is given up
+
+Row = tuple[Any, ...]
+
+
+def salvage(damaged: Path, db: sqlite3.Connection) -> None:
+    """Copies messages, events and alerts of `damaged` into the new, empty outbox `db`; says how many.
+
+    The damaged file and its journal are only read. Where nothing can be saved the log says why.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=damaged.parent, prefix=".outbox-") as folder:
+            copy = Path(folder, "outbox.db")
+            shutil.copyfile(damaged, copy)
+            journal = damaged.with_name(f"{damaged.name}-wal")
+            if journal.exists():
+                shutil.copyfile(journal, copy.with_name("outbox.db-wal"))
+            _take_over(copy, db)
+    except (OSError, sqlite3.Error) as error:
+        log.error("%s: nothing of it can be saved: %s", damaged, error)
+
+
+def _take_over(copy: Path, db: sqlite3.Connection) -> None:
+    old = sqlite3.connect(copy, isolation_level=None)
+    try:
+        old.text_factory = lambda text: text.decode(errors="replace")
+        messages = [row for row in _rows(old, "messages", _MESSAGE) if _is_message(row)]
+        events = [row for row in _rows(old, "history", _EVENT) if _is_event(row)]
+        alerts = _alerts(old)
+        seqs = [row[11] for row in messages if row[11] is not None] + [row[2] for row in events]
+        kept_seq = _first(old, "SELECT value FROM meta WHERE key = 'seq'")
+        seq = max([kept_seq if isinstance(kept_seq, int) else 0, *seqs])
+    finally:
+        old.close()
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.executemany(f"INSERT INTO messages ({_MESSAGE}) VALUES ({_marks(messages)})", messages)
+        # A page that was reused can show an event twice: as waiting and as sent. Sent again, it is dropped.
+        db.executemany(f"INSERT INTO history ({_EVENT}) VALUES ({_marks(events)})", events)
+        db.executemany("INSERT INTO alerts VALUES (?, ?)", alerts)
+        db.execute("UPDATE meta SET value = ? WHERE key = 'seq'", (seq,))
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    saved = (len(messages), len(events), len(alerts))
+    log.warning("outbox: saved of it: %d messages, %d sent events, %d active alerts", *saved)
+
+
+def _marks(rows: list[Row]) -> str:
+    return ", ".join("?" * len(rows[0])) if rows else "NULL"
+
+
+def _rows(old: sqlite3.Connection, table: str, columns: str) -> list[Row]:
+    """Every row that can be reached from either end of the table, in order, each id once."""
+    found: dict[int, Row] = {}
+    newest = _first(old, "SELECT seq FROM sqlite_sequence WHERE name = 'messages'")
+    end = newest if isinstance(newest, int) else 1 << 62
+    for way, start, where in ((1, 0, "id >= ? ORDER BY id"), (-1, end, "id <= ? ORDER BY id DESC")):
+        # One at a time: asked for more, SQLite would fail at a bad page before it gave the row before it.
+        query = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {where} LIMIT 1"
+        at, misses = start, 0
+        while misses <= MOST_MISSES:
+            try:
+                row = old.execute(query, (at,)).fetchone()
+            except sqlite3.Error:  # a bad page: beyond the ids that were on it there may be a good one
+                at, misses = at + way, misses + 1
+                continue
+            if row is None or row[0] in found or (row[0] - at) * way < 0:
+                break  # the end, where the other way began, or a tree that leads in circles
+            found[row[0]] = row
+            at, misses = row[0] + way, 0
+    return [found[key] for key in sorted(found)]
+
+
+def _first(old: sqlite3.Connection, query: str) -> Any:
+    """The first column of the first row, None where there is none or it cannot be read."""
+    try:
+        row = old.execute(query).fetchone()
+    except sqlite3.Error:
+        return None
+    return None if row is None else row[0]
+
+
+def _alerts(old: sqlite3.Connection) -> list[Row]:
+    try:
+        rows = old.execute("SELECT alert_id, state FROM alerts").fetchall()
+    except sqlite3.Error:
+        return []  # the broker still has them: they are swept as orphans
+    return list({row[0]: row for row in rows if all(isinstance(part, str) for part in row)}.values())
+
+
+def _is_message(row: Row) -> bool:
+    _, topic, payload, qos, retain, kind, event_id, created, size, put_ns, boot_id, seq, correlation = row
+    return (
+        isinstance(topic, str)
+        and isinstance(payload, bytes)
+        and qos in (0, 1)
+        and retain in (0, 1)
+        and kind in get_args(Kind)
+        and isinstance(event_id, str | None)
+        and isinstance(created, float)
+        and isinstance(size, int)
+        and isinstance(put_ns, int)
+        and isinstance(boot_id, str | None)
+        and isinstance(seq, int | None)
+        and isinstance(correlation, bytes | None)
+    )
+
+
+def _is_event(row: Row) -> bool:
+    return all(
+        isinstance(part, wanted) for part, wanted in zip(row, (int, str, int, str, bytes, int), strict=True)
+    )

@@ -1,0 +1,1 @@
+"""Prompt lists: sentences become rows of numbers; lists that change in flight."""

@@ -1,0 +1,242 @@
+"""Prompt list -> text embeddings -> PromptBank."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.engines.base import F32
+from edge.lookup import object_margins, scene_cosines
+from edge.prompts.bank import BACKGROUND_BIAS, BACKGROUND_OWNER, PromptBank, RowLayout
+from edge.prompts.text_encoder import SentenceEncoder, TextTooLong, too_long_problem
+from firmware_cfg.errors import ConfigError, ConfigErrors, UsageError
+from firmware_cfg.located_yaml import LocatedYaml, parse_located_yaml, read_config_bytes
+from firmware_cfg.messages.prompts import PromptSource
+from firmware_cfg.prompt_list import LoadedPromptList, Prompt, PromptList
+
+if TYPE_CHECKING:
+    from edge.bundle.calibration import Calibration
+    from edge.runtime import ModelFacts
+
+MAX_ROWS = 256
+MOST_SENT_TILES = 4
+"""A list that was sent may ask for this many times the pixels of the model's largest tile: far beyond, one
+message could take a drone's memory and keep it busy for seconds a frame. A flashed one may ask for any."""
+LOWEST_DEFAULT = 0.3
+"""No default threshold is lower: by the Platt fit most places that score less are wrong."""
+
+
+def in_memory_list(prompt_list: PromptList, name: str = "prompt list") -> LoadedPromptList:
+    """A list that was made in a program and has no bytes of its own; it is hashed as JSON."""
+    text = prompt_list.model_dump_json(by_alias=True)
+    return LoadedPromptList(name, prompt_list, hashlib.sha256(text.encode()).hexdigest())
+
+
+def build_prompt_bank(
+    loaded: LoadedPromptList,
+    encoder: SentenceEncoder,
+    facts: ModelFacts,
+    calibration: Calibration,
+    *,
+    source: PromptSource = "file",
+    data: bytes | None = None,
+) -> PromptBank:
+    """Encode a list's sentences and lay them out as rows.
+
+    `match: mean` makes one row of a prompt's texts, their mean made unit; `any` a row each. A threshold that
+    the list leaves out is set so that the stated share of the null bank reaches it.
+
+    Args:
+        source: where the list came from.
+        data: its bytes, so that errors name lines; default: those of its file, if it still has them.
+
+    Raises:
+        UsageError: more than MAX_ROWS rows.
+        ConfigErrors: every sentence that is too long for the text tower, with its line; or texts of one
+            prompt that cancel each other out; or a list that was sent asks for a giant image size.
+        EngineError, MissingExtra: the text tower failed.
+    """
+    prompts = loaded.model.prompts
+    objects = [number for number, prompt in enumerate(prompts) if prompt.kind == "object"]
+    scenes = [number for number, prompt in enumerate(prompts) if prompt.kind == "scene"]
+    background = loaded.model.background
+    count = sum(_row_count(prompt) for prompt in prompts) + len(background)
+    if count > MAX_ROWS:
+        raise UsageError(
+            f"{loaded.path}: this list needs {count} rows, one look-up takes at most {MAX_ROWS}"
+            " (use fewer prompts or background sentences, or match: mean where texts are paraphrases)"
+        )
+    if source == "mqtt":
+        _refuse_giant_tiles(loaded, data, facts)
+    texts = [text for number in (*objects, *scenes) for text in prompts[number].text] + list(background)
+    try:
+        encoded = encoder.encode(texts)
+    except TextTooLong as error:
+        raise _located(loaded, data, error) from error
+
+    rows = np.zeros((count, facts.row_width), np.float32)
+    row_owner = np.full(count, BACKGROUND_OWNER, np.int64)
+    starts: list[int] = []
+    row = taken = 0
+    for number in (*objects, *scenes):
+        block = encoded[taken : taken + len(prompts[number].text)]
+        taken += len(block)
+        if prompts[number].match == "mean":
+            block = _unit_mean(block, loaded, data, number)
+        rows[row : row + len(block), : facts.embedding_width] = block
+        row_owner[row : row + len(block)] = number
+        starts.append(row)
+        row += len(block)
+    rows[row:, : facts.embedding_width] = encoded[taken:]
+    layout = RowLayout(
+        object_ids=tuple(prompts[number].id for number in objects),
+        object_starts=np.array(starts[: len(objects)], np.int64),
+        scene_ids=tuple(prompts[number].id for number in scenes),
+        scene_starts=np.array(starts[len(objects) :], np.int64),
+        scene_begin=sum(_row_count(prompts[number]) for number in objects),
+        background_begin=row,
+        end=count,
+    )
+    return _bank(
+        loaded, rows, row_owner, layout, _thresholds(loaded.model, rows, layout, facts, calibration), source
+    )
+
+
+def _refuse_giant_tiles(loaded: LoadedPromptList, data: bytes | None, facts: ModelFacts) -> None:
+    width, height = loaded.model.image_size or (0, 0)
+    most = MOST_SENT_TILES * max(wide * high for wide, high in facts.image_sizes)
+    if width * height > most:
+        line, column = _place_of(_where(loaded, data), ("image_size",))
+        problem = f"image_size {width}x{height} is too large for a list that is sent: at most {most} pixels"
+        mend = "leave it out, or flash the list"
+        raise ConfigErrors([ConfigError(loaded.path, line, column, problem, mend)])
+
+
+def _bank(
+    loaded: LoadedPromptList,
+    rows: F32,
+    row_owner: NDArray[np.int64],
+    layout: RowLayout,
+    thresholds: dict[str, float],
+    source: PromptSource,
+) -> PromptBank:
+    """All of it together; nothing in it can be changed any more."""
+    bias = np.zeros(layout.end, np.float32)
+    bias[layout.scene_begin :] = BACKGROUND_BIAS
+    object_thresholds = np.array([thresholds[name] for name in layout.object_ids], np.float64)
+    for array in (rows, bias, row_owner, object_thresholds, layout.object_starts, layout.scene_starts):
+        array.setflags(write=False)
+    return PromptBank(
+        prompt_list=loaded.model,
+        list_sha256=loaded.sha256,
+        rows=rows,
+        bias=bias,
+        row_owner=row_owner,
+        thresholds=MappingProxyType(thresholds),
+        review_below=MappingProxyType({prompt.id: prompt.review_below for prompt in loaded.model.prompts}),
+        object_thresholds=object_thresholds,
+        layout=layout,
+        source=source,
+    )
+
+
+def _row_count(prompt: Prompt) -> int:
+    return len(prompt.text) if prompt.match == "any" else 1
+
+
+def _unit_mean(block: F32, loaded: LoadedPromptList, data: bytes | None, number: int) -> F32:
+    mean = block.mean(axis=0, keepdims=True)
+    length = float(np.linalg.norm(mean))
+    if length < 1e-3:
+        line, column = _place_of(_where(loaded, data), ("prompts", number, "text"))
+        problem = f"the texts of prompt {loaded.model.prompts[number].id} cancel each other out"
+        raise ConfigErrors([ConfigError(loaded.path, line, column, problem, "use match: any")])
+    unit: F32 = (mean / np.float32(length)).astype(np.float32)
+    return unit
+
+
+def _thresholds(
+    prompt_list: PromptList, rows: F32, layout: RowLayout, facts: ModelFacts, calibration: Calibration
+) -> dict[str, float]:
+    """What the list says, and the model where it says nothing, in the order of the list."""
+    defaults = _default_thresholds(rows, layout, facts, calibration)
+    return {
+        prompt.id: defaults[prompt.id] if prompt.threshold is None else prompt.threshold
+        for prompt in prompt_list.prompts
+    }
+
+
+def _default_thresholds(
+    rows: F32, layout: RowLayout, facts: ModelFacts, calibration: Calibration
+) -> dict[str, float]:
+    """What the null bank's embeddings score, at the quantile that the stated share of them reaches.
+
+    An object's is at least LOWEST_DEFAULT.
+    """
+    thresholds: dict[str, float] = {}
+    if layout.object_ids:
+        logits = calibration.null_cells @ rows.T
+        logits *= np.float32(facts.logit_scale)
+        logits += np.float32(facts.logit_bias)
+        scores = calibration.object_score(object_margins(logits, layout))
+        quantiles = np.quantile(scores, 1 - calibration.false_alarm_rate_object, axis=0)
+        thresholds |= zip(layout.object_ids, np.clip(quantiles, LOWEST_DEFAULT, 1).tolist(), strict=True)
+    if layout.scene_ids:
+        cosines = calibration.null_scenes @ rows[:, : facts.embedding_width].T
+        scores = calibration.scene_score(scene_cosines(cosines, layout))
+        quantiles = np.quantile(scores, 1 - calibration.false_alarm_rate_scene, axis=0)
+        thresholds |= zip(layout.scene_ids, np.clip(quantiles, 0, 1).tolist(), strict=True)
+    return thresholds
+
+
+def _located(loaded: LoadedPromptList, data: bytes | None, error: TextTooLong) -> ConfigErrors:
+    """The error at the places in the list where its sentences stand."""
+    tokens = dict(error.texts)
+    located = _where(loaded, data)
+    errors = []
+    for key, name, text in _sentences(loaded.model):
+        if text in tokens:
+            line, column = _place_of(located, key)
+            problem = f"{name}: {too_long_problem(text, tokens[text], error.limit)}"
+            mend = "shorten it, or split it into several"
+            errors.append(ConfigError(loaded.path, line, column, problem, mend))
+    return ConfigErrors(errors)
+
+
+def _sentences(prompt_list: PromptList) -> list[tuple[tuple[str | int, ...], str, str]]:
+    """(key path, name for a message, text) of every sentence."""
+    found: list[tuple[tuple[str | int, ...], str, str]] = []
+    for number, prompt in enumerate(prompt_list.prompts):
+        for place, text in enumerate(prompt.text):
+            found.append((("prompts", number, "text", place), f"prompt {prompt.id}", text))
+    for place, text in enumerate(prompt_list.background):
+        found.append((("background", place), "background", text))
+    return found
+
+
+def _where(loaded: LoadedPromptList, data: bytes | None) -> LocatedYaml | None:
+    """The list with its places; None where it is not from a file, or its file has changed since."""
+    try:
+        if data is None:
+            if not Path(loaded.path).is_file():
+                return None
+            data = read_config_bytes(loaded.path)
+        if hashlib.sha256(data).hexdigest() != loaded.sha256:
+            return None
+        return parse_located_yaml(data, loaded.path)
+    except ConfigErrors:  # gone or rewritten between the two looks at it
+        return None
+
+
+def _place_of(located: LocatedYaml | None, key: tuple[str | int, ...]) -> tuple[int, int]:
+    """Line and column of a value, (0, 0) where they are not known."""
+    if located is None:
+        return 0, 0
+    # One text may stand there without a list around it.
+    place = located.value_place(key if located.has(key) else key[:-1])
+    return place.line, place.column

@@ -1,0 +1,155 @@
+"""`remoteclip prompts rollback`: an earlier list comes back, asked of the daemon that flies, or done here."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge.files import write_atomically
+from edge.prompts.owner import ShelfError, is_owned
+from edge.prompts.shelf import KeptList, PromptShelf, list_path, read_list, read_record
+from firmware_cfg.errors import RemoteclipError, UsageError
+from firmware_cfg.messages.base import Sha256
+from firmware_cfg.prompt_list import load_prompt_bytes
+
+log = logging.getLogger(__name__)
+
+REQUEST_NAME = "rollback.json"
+ANSWER_NAME = "rollback_done.json"
+ANSWER_PATIENCE_S = 15.0
+"""How long the command waits for the daemon, which may be loading an engine for another image size."""
+SHORTEST_HASH = 4
+_LOOK_S = 0.02
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class RollbackRequest(BaseModel):
+    """What the command asks of the daemon."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    request_id: str = Field(max_length=64)
+    sha256: Sha256
+
+
+class RollbackAnswer(BaseModel):
+    """What became of it; `problem` is empty where the list is in force."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    request_id: str = Field(max_length=64)
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """The list that came back, as the shelf had it; `flying`: a daemon uses it already."""
+
+    chosen: KeptList
+    flying: bool
+
+
+def roll_back(
+    folder: Path, wanted: str | None = None, *, patience_s: float = ANSWER_PATIENCE_S
+) -> RolledBack:
+    """Put an earlier list of the shelf in `folder` in force again, now or, with no daemon, at the next start.
+
+    Args:
+        wanted: the beginning of its hash; default: the list that was in force before this one.
+        patience_s: how long to wait for a daemon that flies.
+
+    Raises:
+        UsageError: there is no such list, or several.
+        ShelfError, ConfigErrors: it cannot be read, or is none any more.
+        RemoteclipError: the daemon refused it, or does not answer.
+    """
+    record = read_record(folder)
+    chosen = choose(record.earlier if record is not None else (), wanted, folder)
+    path = list_path(folder, chosen.sha256)
+    data = read_list(folder, chosen.sha256)
+    load_prompt_bytes(data, str(path))
+    request = RollbackRequest(request_id=uuid.uuid4().hex, sha256=chosen.sha256)
+    give_up = time.monotonic() + patience_s
+    asked = False
+    while is_owned(folder):
+        if not asked:
+            _ask(folder / REQUEST_NAME, request)
+            asked = True
+        answer = _read(folder / ANSWER_NAME, RollbackAnswer)
+        if answer is not None and answer.request_id == request.request_id:
+            if answer.problem:
+                raise RemoteclipError(answer.problem)
+            return RolledBack(chosen, flying=True)
+        if time.monotonic() > give_up:
+            _withdraw(folder / REQUEST_NAME)
+            raise RemoteclipError(f"{folder}: the daemon does not answer (is it still starting? try again)")
+        time.sleep(_LOOK_S)
+    _withdraw(folder / REQUEST_NAME)
+    with PromptShelf(folder) as shelf:
+        shelf.put(data, "rollback", datetime.now(timezone.utc))
+        if not shelf.save():
+            raise ShelfError(f"{folder}: cannot be written")
+    return RolledBack(chosen, flying=False)
+
+
+def choose(earlier: tuple[KeptList, ...], wanted: str | None, folder: Path) -> KeptList:
+    """The one of `earlier` that is meant. Raises UsageError."""
+    if not earlier:
+        raise UsageError(f"{folder}: no earlier prompt list is kept")
+    if wanted is None:
+        return earlier[0]
+    found = [kept for kept in earlier if kept.sha256.startswith(wanted.lower())]
+    if len(wanted) >= SHORTEST_HASH and len(found) == 1:
+        return found[0]
+    hashes = ", ".join(kept.sha256[:12] for kept in earlier)
+    raise UsageError(f"--to {wanted}: must be the beginning of one of the hashes that are kept: {hashes}")
+
+
+def waiting(folder: Path) -> RollbackRequest | None:
+    """The request that lies in `folder`, for the daemon; None, and a line in the log, for what is none."""
+    return _read(folder / REQUEST_NAME, RollbackRequest)
+
+
+def answer(folder: Path, request: RollbackRequest, problem: str) -> None:
+    """Tell the one who asked, and take the request away. A disk that cannot be written is a warning."""
+    try:
+        told = RollbackAnswer(request_id=request.request_id, problem=problem)
+        write_atomically(folder / ANSWER_NAME, told.model_dump_json().encode())
+        (folder / REQUEST_NAME).unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s: the rollback cannot be answered: %s", folder, error.strerror)
+
+
+def _ask(path: Path, request: RollbackRequest) -> None:
+    try:
+        write_atomically(path, request.model_dump_json().encode())
+    except OSError as error:
+        raise ShelfError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _withdraw(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ShelfError(f"{path}: cannot be removed: {error.strerror}") from error
+
+
+def _read(path: Path, model: type[_Model]) -> _Model | None:
+    try:
+        with path.open("rb") as stream:
+            return model.model_validate_json(stream.read(1 << 16))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("%s: cannot be read: %s", path, error.strerror)
+    except ValidationError:
+        log.warning("%s: damaged, it is left alone", path)
+    return None

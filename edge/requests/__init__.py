@@ -1,0 +1,1 @@
+"""What the control room asks of a drone, and what its broker kept of it."""

@@ -1,0 +1,54 @@
+"""Who answers what the control room asks of a flight, and what its broker says that it kept."""
+
+from __future__ import annotations
+
+from edge.evidence.requests import EvidenceRequests
+from edge.mqtt.messages import IncomingMessage
+from edge.onboard import OnBoard
+from edge.prompts.requests import PromptRequests
+from edge.requests.desk import Handler, RequestDesk
+from edge.requests.orphans import OrphanSweeper
+from edge.requests.replay import ReplayRequests
+from firmware_cfg.topics import Channel
+
+
+class ControlRoom:
+    """A context manager that answers inside, in one thread; both methods only put something in line there."""
+
+    def __init__(self, on_board: OnBoard) -> None:
+        device, outbox = on_board.session.device, on_board.outbox
+
+        def send(topic: str, payload: bytes, correlation: bytes | None) -> None:
+            # An answer that somebody waits for outlives telemetry.
+            outbox.put(topic, payload, kind="update", correlation=correlation)
+
+        def known_prompts() -> set[str]:
+            return {prompt.id for prompt in on_board.pipeline.bank.prompt_list.prompts}
+
+        prompts = PromptRequests(on_board.updater, device, send)
+        self._sweeper = OrphanSweeper(outbox, on_board.session, prompts=known_prompts)
+        handlers: dict[Channel, Handler] = {
+            "prompts/set": prompts.set_list,
+            "prompts/desired": prompts.desired,
+            "events/replay": ReplayRequests(outbox, device).handle,
+            "alerts": self._sweeper.handle,
+            "counts": self._sweeper.handle,
+        }
+        if on_board.evidence is not None:
+            handlers["evidence/get"] = EvidenceRequests(on_board.evidence, outbox, device).handle
+        self._desk = RequestDesk(device, handlers)
+
+    def __enter__(self) -> ControlRoom:
+        self._desk.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._desk.__exit__(*exc)
+
+    def hear(self, message: IncomingMessage) -> None:
+        """What the link received."""
+        self._desk.take(message)
+
+    def sweep(self, begins: bool) -> None:
+        """What the broker kept is about to come (True), or has come (False)."""
+        self._desk.call("what the broker kept", self._sweeper.begin if begins else self._sweeper.end)

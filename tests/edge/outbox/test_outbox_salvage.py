@@ -1,0 +1,127 @@
+"""What is saved of an outbox with bad pages, as a worn card or a power cut leaves it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.outbox.file import MOST_DAMAGED, OutboxDamagedError
+from edge.outbox.outbox import Outbox
+
+PAGE = 4096
+MESSAGES = 300
+
+
+def fill(path: Path) -> list[bytes]:
+    """An outbox with sent and waiting events and an active alert; returns the payloads that wait."""
+    with Outbox(path) as outbox:
+        ids = []
+        with outbox.transaction():
+            for number in range(MESSAGES):
+                body = f"event {number}".ljust(200).encode()
+                seq = outbox.next_seq()
+                ids.append(outbox.put("events", body, kind="alert", event_id=f"e{number}", seq=seq))
+            outbox.keep_alert("a1", "state")
+        outbox.done(*ids[: MESSAGES // 3])
+        return [message.payload for message in outbox.pending(MESSAGES)]
+
+
+def spoil(path: Path, pages: list[int], filler: bytes) -> None:
+    content = bytearray(path.read_bytes())
+    for page in pages:
+        content[page * PAGE : (page + 1) * PAGE] = filler
+    path.write_bytes(content)
+
+
+def test_a_bad_page_in_the_middle_costs_no_more_than_what_was_on_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "outbox.db"
+    waiting = fill(path)
+    content = path.read_bytes()
+    (page,) = {content.index(waiting[100]) // PAGE}
+    lost = [body for body in waiting if body in content[page * PAGE : (page + 1) * PAGE]]
+    spoil(path, [page], b"\xa5" * PAGE)
+    with caplog.at_level(logging.WARNING), Outbox(path) as outbox:
+        held = outbox.pending(MESSAGES)
+        assert [m.payload for m in held] == [body for body in waiting if body not in lost]
+        assert 0 < len(lost) < 30
+        assert outbox.kept_alerts() == {"a1": "state"}
+        assert outbox.next_seq() == MESSAGES + 1
+        assert outbox.counts().bytes == sum(len("events") + len(m.payload) + 128 for m in held)
+        sent = outbox._file.all("SELECT seq FROM events WHERE sent")
+        assert [seq for (seq,) in sent] == list(range(1, MESSAGES // 3 + 1))
+        assert {m.waited_s for m in held} == {None}
+        assert outbox.put("t", b"new", kind="alert") > held[-1].id
+    assert "messages, 100 sent events, 1 active alerts" in caplog.text
+    assert [name.name for name in tmp_path.iterdir() if name.name.startswith(".")] == []
+
+
+def test_what_only_the_journal_had_is_saved_too(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    waiting = fill(path)
+    with Outbox(path) as outbox:
+        outbox.put("t", b"in the journal only", kind="alert")
+        content, journal = path.read_bytes(), path.with_name("outbox.db-wal").read_bytes()
+    path.write_bytes(content)
+    path.with_name("outbox.db-wal").write_bytes(journal)
+    spoil(path, [content.index(waiting[100]) // PAGE], bytes(PAGE))
+    with Outbox(path) as outbox:
+        payloads = [m.payload for m in outbox.pending(MESSAGES + 1)]
+    assert payloads[-1] == b"in the journal only"
+    assert len(payloads) > len(waiting) - 30
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    pages=st.lists(st.integers(0, 40), min_size=1, max_size=4, unique=True),
+    filler=st.sampled_from([bytes(PAGE), b"\xa5" * PAGE, random.Random(7).randbytes(PAGE)]),
+)
+def test_whatever_pages_are_bad_it_opens_and_invents_nothing(pages: list[int], filler: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "outbox.db")
+        waiting = fill(path)
+        spoil(path, [page for page in pages if page < len(path.read_bytes()) // PAGE], filler)
+        with Outbox(path) as outbox:
+            held = [message.payload for message in outbox.pending(2 * MESSAGES)]
+            known = {f"event {number}".ljust(200).encode() for number in range(MESSAGES)}
+            assert set(held) <= known
+            assert held == sorted(held, key=lambda body: int(body.split()[1]))
+            assert set(outbox.kept_alerts().items()) <= {("a1", "state")}
+            outbox.put("t", b"works", kind="alert")
+        with Outbox(path) as outbox:
+            assert [m.payload for m in outbox.pending(2 * MESSAGES)] == [*held, b"works"]
+        assert len(waiting) == MESSAGES - MESSAGES // 3
+
+
+def test_a_file_that_goes_bad_under_way_says_that_a_restart_helps(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    fill(path)
+    with Outbox(path) as outbox:
+        outbox._file.all("PRAGMA wal_checkpoint(TRUNCATE)")
+        with path.open("r+b") as file:
+            file.seek(PAGE)
+            file.write(b"\xa5" * (path.stat().st_size - PAGE))
+        outbox._file.run("PRAGMA shrink_memory")
+        with pytest.raises(
+            OutboxDamagedError, match=r"malformed \(restart: what is left of a damaged outbox"
+        ):
+            outbox.put("t", b"x", kind="alert")
+    with Outbox(path) as outbox:
+        outbox.put("t", b"x", kind="alert")
+        assert [message.payload for message in outbox.pending()] == [b"x"]
+
+
+def test_damaged_files_do_not_pile_up(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    for number in range(MOST_DAMAGED + 2):
+        path.write_bytes(f"damage {number}".encode() * 1000)
+        Outbox(path).close()
+    left = sorted(tmp_path.glob("*.damaged-*"))
+    assert [file.read_bytes()[:8] for file in left] == [b"damage 2", b"damage 3", b"damage 4"]

@@ -1,0 +1,454 @@
+"""Another list while frames fly: saved, sent, wished for or called back; and bad ones that change nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.bundle.load import Bundle
+from edge.pipeline import Pipeline
+from edge.prompts.intake import MOST_SAID, MOST_SENT_BYTES, Outcome
+from edge.prompts.rollback import REQUEST_NAME, roll_back
+from edge.prompts.shelf import RECORD_NAME, PromptShelf, list_path, read_record
+from edge.prompts.updates import PromptUpdater
+from firmware_cfg.errors import ConfigErrors, RemoteclipError, UsageError
+from firmware_cfg.prompt_list import LoadedPromptList
+
+PATIENCE_S = 60.0  # with a busy machine, before a test fails
+
+
+def yaml_list(*words: str, mend: str = "") -> bytes:
+    lines = [f"  - {{id: {word}, text: {word}, threshold: 0.5}}{mend}" for word in words]
+    return "\n".join(["prompts:", *lines, ""]).encode()
+
+
+RED, GREEN, BLUE, GREY = (yaml_list(word) for word in ("red", "green", "blue", "grey"))
+TOO_LONG = f"prompts:\n  - {{id: long, text: {'red ' * 9}}}\n".encode()
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Flight:
+    """What of a daemon the lists have to do with; `updater` watches only inside of a `with`."""
+
+    def __init__(self, bundle: Bundle, folder: Path) -> None:
+        self.bundle = bundle
+        self.path = folder / "list.yaml"
+        self.folder = folder / "state" / "prompts"
+        self.reloads = threading.Semaphore(0)
+        self.shelf: PromptShelf
+        self.pipeline: Pipeline
+        self.updater: PromptUpdater
+
+    def start(self) -> None:
+        self.shelf = PromptShelf(self.folder)
+        self.updater = PromptUpdater(
+            self.shelf, self.path, reloaded=self.reloads.release, poll_s=0.005, patience_s=0.05
+        )
+        try:
+            self.pipeline = self.updater.begin(
+                lambda prompts, source: Pipeline(self.bundle, prompts, prompts_source=source)
+            )
+        except RemoteclipError:
+            self.shelf.close()
+            raise
+
+    def stop(self) -> None:
+        self.updater.stop()
+        self.pipeline.close()
+        self.shelf.close()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def until(self, wanted: Callable[[], bool]) -> None:
+        give_up = time.monotonic() + PATIENCE_S
+        while not wanted():
+            assert time.monotonic() < give_up, f"in force: {self.pipeline.bank.prompt_list}"
+            time.sleep(0.005)
+
+    def until_in_force(self, data: bytes) -> None:
+        self.until(lambda: self.pipeline.bank.list_sha256 == sha256(data))
+
+    @property
+    def in_force(self) -> tuple[str, str]:
+        """Hash and source, which shelf and pipeline must agree on."""
+        record = read_record(self.folder)
+        assert record is not None
+        bank = self.pipeline.bank
+        assert (record.in_force.sha256, record.in_force.source) == (bank.list_sha256, bank.source)
+        return bank.list_sha256, bank.source
+
+
+@pytest.fixture
+def grounded(tiny_bundle: Bundle, tmp_path: Path) -> Flight:
+    flight = Flight(tiny_bundle, tmp_path)
+    flight.path.write_bytes(RED)
+    return flight
+
+
+@pytest.fixture
+def flight(grounded: Flight) -> Iterator[Flight]:
+    grounded.start()
+    yield grounded
+    grounded.stop()
+
+
+def save_by_renaming(path: Path, data: bytes) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_bytes(data)
+    os.replace(beside, path)
+
+
+def save_in_place(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def save_by_removing(path: Path, data: bytes) -> None:
+    path.unlink()
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("save", [save_by_renaming, save_in_place, save_by_removing])
+def test_a_saved_file_comes_into_force(flight: Flight, save: Callable[[Path, bytes], None]) -> None:
+    with flight.updater:
+        for data in (BLUE, RED, GREEN):
+            save(flight.path, data)
+            flight.until_in_force(data)
+    assert flight.in_force == (sha256(GREEN), "file")
+    assert (flight.updater.applied, flight.updater.refused) == (3, 0)
+
+
+def test_a_file_that_is_touched_is_no_news(flight: Flight) -> None:
+    flight.updater.set_list(BLUE)
+    with flight.updater:
+        os.utime(flight.path, (1, 1))
+        flight.path.with_suffix(".x").write_bytes(RED)
+        os.replace(flight.path.with_suffix(".x"), flight.path)
+        flight.updater.set_list(GREEN)
+        save_in_place(flight.path, RED)  # as long as before, and so is what it says
+        flight.until(lambda: flight.updater.applied == 2)
+        save_in_place(flight.path, GREY)
+        flight.until_in_force(GREY)
+    assert flight.updater.applied == 3
+
+
+def test_a_bad_file_is_refused_with_every_line_and_the_old_list_flies_on(
+    flight: Flight, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = flight.pipeline.bank
+    with flight.updater:
+        flight.path.write_text("prompts:\n  - {id: red, text: red, threshold: 3.5}\n  - {id: R, text: red}\n")
+        flight.until(lambda: "flies on" in caplog.text)
+        assert flight.updater.refused == 1
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert lines == [
+        f"{flight.path}:2:37: threshold must be between 0 and 1, got 3.5",
+        f'{flight.path}:3:10: id must be an identifier, got "R" (use 1 to 64 of: a-z 0-9 _ -)',
+        f"{flight.path}: refused; {sha256(RED)[:12]} flies on",
+    ]
+    assert flight.pipeline.bank is before
+    assert flight.in_force == (sha256(RED), "file")
+
+
+def test_a_file_with_countless_errors_does_not_fill_the_log(
+    flight: Flight, caplog: pytest.LogCaptureFixture
+) -> None:
+    with flight.updater:
+        flight.path.write_text("prompts:\n" + "- {}\n" * 300)
+        flight.until(lambda: "flies on" in caplog.text)
+    assert "and 580 more errors" in caplog.text
+    assert len(caplog.records) < 30
+
+
+def test_a_list_that_the_bundle_cannot_take_is_refused_with_its_line(
+    flight: Flight, caplog: pytest.LogCaptureFixture
+) -> None:
+    with flight.updater:
+        flight.path.write_bytes(TOO_LONG)
+        flight.until(lambda: "flies on" in caplog.text)
+        assert f"{flight.path}:2:22: prompt long: text " in caplog.text
+        save_in_place(flight.path, BLUE)
+        flight.until_in_force(BLUE)
+
+
+def test_half_of_a_file_is_given_time(grounded: Flight, caplog: pytest.LogCaptureFixture) -> None:
+    grounded.start()
+    grounded.updater = PromptUpdater(grounded.shelf, grounded.path, poll_s=0.005, patience_s=PATIENCE_S)
+    grounded.updater.begin(lambda prompts, source: grounded.pipeline)
+    with grounded.updater:
+        with grounded.path.open("wb") as stream:
+            for part in (b"prompts:\n  - {id: blue", b", text: bl"):
+                stream.write(part)
+                stream.flush()
+                time.sleep(0.05)  # it is looked at, and must not be called bad
+            stream.write(b"ue, threshold: 0.5}\n")
+        grounded.until_in_force(BLUE)
+    assert "flies on" not in caplog.text
+    assert grounded.updater.refused == 0
+    grounded.stop()
+
+
+def test_a_file_that_is_gone_is_said_and_one_that_returns_is_taken(
+    flight: Flight, caplog: pytest.LogCaptureFixture
+) -> None:
+    with flight.updater:
+        flight.path.unlink()
+        flight.until(lambda: "flies on" in caplog.text)
+        assert f"{flight.path}: cannot be read: No such file or directory" in caplog.text
+        flight.path.write_bytes(GREEN)
+        flight.until_in_force(GREEN)
+
+
+def test_a_reload_takes_the_file_back_even_where_it_has_not_changed(
+    flight: Flight, caplog: pytest.LogCaptureFixture
+) -> None:
+    flight.updater.set_list(BLUE)
+    with flight.updater:
+        flight.updater.reload()
+        assert flight.reloads.acquire(timeout=PATIENCE_S)
+        assert flight.in_force == (sha256(RED), "file")
+        flight.path.write_text("prompts: 1\n")
+        flight.updater.reload()
+        assert flight.reloads.acquire(timeout=PATIENCE_S)
+    assert "prompts must be a list" in caplog.text
+    assert flight.in_force == (sha256(RED), "file")
+
+
+def test_a_list_that_was_sent_is_in_force_and_outlives_a_restart(flight: Flight) -> None:
+    outcome = flight.updater.set_list(BLUE)
+    assert outcome == Outcome(True, sha256(BLUE), sha256(BLUE), kept=True)
+    flight.restart()
+    assert flight.in_force == (sha256(BLUE), "mqtt")
+
+
+def test_a_list_that_is_in_force_already_starts_nothing_anew(flight: Flight) -> None:
+    bank = flight.pipeline.bank
+    assert flight.updater.set_list(RED).applied
+    assert flight.pipeline.bank is bank
+    assert flight.updater.applied == 0
+
+
+BOMB = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
+    b"%c: &%c [%s]\n" % (98 + depth, 98 + depth, b",".join([b"*%c" % (97 + depth)] * 10))
+    for depth in range(8)
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"", "prompts/set:1:1: is empty"),
+        (b"\xff\xfe\x00", "prompts/set:1:1: byte 0xff is not UTF-8 (save the file as UTF-8)"),
+        (b"prompts:\n  - {id: a, text: \xc3\x28}", "prompts/set:2:19: byte 0xc3 is not UTF-8"),
+        (b"{" * 200, "prompts/set:1:201: not valid YAML: nested more than 24 levels deep"),
+        (BOMB, "prompts/set:1:26: aliases make this file expand without end"),
+        (b"x" * (MOST_SENT_BYTES + 1), "prompts/set: is larger than 128 KiB (is it a prompt list?)"),
+        (b"x" * (10 << 20), "prompts/set: is larger than 128 KiB"),
+        (b"prompts: [" + b"a," * 50_000, "prompts/set: has more than 20000 lines and list items"),
+        (b"prompts: [{id: ../../status, text: red}]", "prompts/set:1:16: id must be an identifier"),
+        (TOO_LONG, "prompts/set:2:22: prompt long: text "),
+        (yaml_list(*("p" + str(number) for number in range(257))), "prompts/set: this list needs 257 rows"),
+    ],
+    ids=["empty", "binary", "utf-8", "deep", "bomb", "big", "10 MB", "long", "injection", "sentence", "rows"],
+)
+def test_what_is_no_list_of_this_bundle_is_refused_and_changes_nothing(
+    flight: Flight, data: bytes, line: str
+) -> None:
+    before = flight.pipeline.bank
+    outcome = flight.updater.set_list(data)
+    assert not outcome.applied
+    assert (outcome.received_sha256, outcome.sha256) == (sha256(data), sha256(RED))
+    assert str(outcome.errors[0]).startswith(line)
+    assert flight.pipeline.bank is before
+    assert flight.in_force == (sha256(RED), "file")
+    assert flight.updater.refused == 1
+
+
+def test_an_error_is_never_as_long_as_its_list(flight: Flight) -> None:
+    alert = b"{when: count > 1, zones: [" + b"z" * 60_000 + b"]}"
+    outcome = flight.updater.set_list(b"prompts: [{id: a, text: red, alerts: [" + alert + b"]}]")
+    assert [len(error.problem) for error in outcome.errors] == [MOST_SAID + 3]
+
+
+def test_a_desire_is_followed_once(flight: Flight) -> None:
+    first = flight.updater.desired(BLUE)
+    assert first is not None
+    assert first.applied
+    assert flight.updater.desired(BLUE) is None
+    assert flight.updater.set_list(GREEN).applied
+    # The broker repeats what it kept at every connection, and after every restart of either.
+    assert flight.updater.desired(BLUE) is None
+    flight.restart()
+    assert flight.updater.desired(BLUE) is None
+    assert flight.in_force == (sha256(GREEN), "mqtt")
+    again = flight.updater.desired(RED)
+    assert again is not None
+    assert again.applied
+    assert flight.updater.desired(BLUE) is not None
+    assert flight.in_force == (sha256(BLUE), "mqtt")
+
+
+def test_a_desire_that_was_taken_back_may_be_wished_for_again(flight: Flight) -> None:
+    assert flight.updater.desired(BLUE) is not None
+    assert flight.updater.desired(b"") is None
+    assert flight.in_force == (sha256(BLUE), "mqtt")
+    assert flight.updater.set_list(GREEN).applied
+    assert flight.updater.desired(BLUE) is not None
+    assert flight.in_force == (sha256(BLUE), "mqtt")
+
+
+def test_a_bad_desire_is_answered_once_and_tried_again_after_a_restart(flight: Flight) -> None:
+    for _ in range(2):
+        outcome = flight.updater.desired(TOO_LONG)
+        assert outcome is not None
+        assert not outcome.applied
+        assert flight.updater.desired(TOO_LONG) is None
+        flight.restart()
+    assert flight.in_force == (sha256(RED), "file")
+
+
+def test_a_list_that_cannot_be_kept_flies_and_is_kept_as_soon_as_that_works(flight: Flight) -> None:
+    blocked = list_path(flight.folder, sha256(BLUE))
+    blocked.mkdir()
+    outcome = flight.updater.set_list(BLUE)
+    assert (outcome.applied, outcome.kept) == (True, False)
+    assert flight.pipeline.bank.list_sha256 == sha256(BLUE)
+    blocked.rmdir()
+    with flight.updater:
+        flight.until(lambda: flight.shelf.saved)
+    assert flight.in_force == (sha256(BLUE), "mqtt")
+
+
+@pytest.mark.parametrize("watching", [True, False], ids=["flying", "grounded"])
+def test_rollback_goes_to_the_list_before_and_back_again(flight: Flight, watching: bool) -> None:
+    for data in (BLUE, GREEN):
+        flight.updater.set_list(data)
+
+    def roll(wanted: str | None = None) -> str:
+        if watching:
+            done = roll_back(flight.folder, wanted)
+        else:
+            flight.stop()
+            done = roll_back(flight.folder, wanted)
+            flight.start()
+        assert done.flying == watching
+        return done.chosen.sha256
+
+    if watching:
+        flight.updater.__enter__()
+    assert roll() == sha256(BLUE)
+    assert flight.in_force == (sha256(BLUE), "rollback")
+    assert roll() == sha256(GREEN)
+    assert flight.in_force == (sha256(GREEN), "rollback")
+    assert roll(sha256(RED)[:6].upper()) == sha256(RED)
+    assert flight.in_force == (sha256(RED), "rollback")
+    flight.restart()
+    assert flight.in_force == (sha256(RED), "rollback")
+
+
+def test_a_rollback_that_does_not_fit_any_more_is_refused(flight: Flight) -> None:
+    flight.shelf.put(TOO_LONG, "mqtt", read_record(flight.folder).in_force.applied_at)
+    flight.updater.set_list(BLUE)
+    with flight.updater, pytest.raises(RemoteclipError, match=r"\.yaml:2:22: prompt long: text "):
+        roll_back(flight.folder)
+    assert flight.in_force == (sha256(BLUE), "mqtt")
+    assert not (flight.folder / REQUEST_NAME).exists()
+
+
+def test_a_daemon_that_does_not_answer_is_said(flight: Flight) -> None:
+    flight.updater.set_list(BLUE)
+    with pytest.raises(RemoteclipError, match="the daemon does not answer"):
+        roll_back(flight.folder, patience_s=0.05)
+    assert not (flight.folder / REQUEST_NAME).exists()
+
+
+def test_rubbish_beside_the_shelf_is_no_request(flight: Flight, caplog: pytest.LogCaptureFixture) -> None:
+    with flight.updater:
+        (flight.folder / REQUEST_NAME).write_bytes(b"\x00{")
+        flight.until(lambda: "damaged, it is left alone" in caplog.text)
+    assert flight.in_force == (sha256(RED), "file")
+
+
+@pytest.mark.parametrize("wanted", [None, "12", "ffff"])
+def test_a_list_that_is_not_kept_cannot_come_back(flight: Flight, wanted: str | None) -> None:
+    with pytest.raises(UsageError, match="no earlier prompt list is kept"):
+        roll_back(flight.folder)
+    flight.updater.set_list(BLUE)
+    if wanted is not None:
+        with pytest.raises(UsageError, match=rf"--to {wanted}: must be .* {sha256(RED)[:12]}$"):
+            roll_back(flight.folder, wanted)
+
+
+def test_a_file_that_was_changed_on_the_ground_is_taken(flight: Flight) -> None:
+    flight.updater.set_list(BLUE)
+    flight.path.write_bytes(GREEN)
+    flight.restart()
+    assert flight.in_force == (sha256(GREEN), "file")
+
+
+@pytest.mark.parametrize("content", [b"prompts: [", TOO_LONG, None], ids=["syntax", "sentence", "gone"])
+def test_a_file_that_is_bad_at_the_start_does_not_keep_the_drone_on_the_ground(
+    flight: Flight, caplog: pytest.LogCaptureFixture, content: bytes | None
+) -> None:
+    flight.updater.set_list(BLUE)
+    if content is None:
+        flight.path.unlink()
+    else:
+        flight.path.write_bytes(content)
+    flight.restart()
+    assert flight.in_force == (sha256(BLUE), "mqtt")
+    assert [record.levelno for record in caplog.records].count(logging.ERROR) == 1
+    with flight.updater:
+        save_in_place(flight.path, GREEN)
+        flight.until_in_force(GREEN)
+
+
+def test_the_first_list_must_be_good(grounded: Flight) -> None:
+    grounded.path.write_bytes(TOO_LONG)
+    with pytest.raises(ConfigErrors, match=r"list\.yaml:2:22: prompt long"):
+        grounded.start()
+    grounded.path.write_bytes(RED)
+    grounded.start()
+    assert grounded.in_force == (sha256(RED), "file")
+    grounded.stop()
+
+
+@pytest.mark.parametrize("damage", ["record", "list", "fit"])
+def test_a_shelf_that_is_no_use_is_said_and_the_file_is_taken(
+    flight: Flight, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    flight.updater.set_list(BLUE)
+    if damage == "record":
+        (flight.folder / RECORD_NAME).write_bytes(b"{")
+    elif damage == "list":
+        list_path(flight.folder, sha256(BLUE)).write_bytes(b"not it")
+    else:
+        flight.shelf.put(TOO_LONG, "mqtt", read_record(flight.folder).in_force.applied_at)
+    flight.restart()
+    assert flight.in_force == (sha256(RED), "file")
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+
+def test_what_flies_is_made_with_one_list(grounded: Flight) -> None:
+    made: list[LoadedPromptList] = []
+
+    def make(prompts: LoadedPromptList, source: str) -> Pipeline:
+        made.append(prompts)
+        return Pipeline(grounded.bundle, prompts)
+
+    with PromptShelf(grounded.folder) as shelf:
+        updater = PromptUpdater(shelf, grounded.path)
+        with updater.begin(make) as pipeline:
+            assert [prompts.sha256 for prompts in made] == [sha256(RED)]
+            assert pipeline.bank.prompt_list is made[0].model

@@ -1,0 +1,204 @@
+"""From a prompt list to the rows and thresholds that the lookup works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.bundle.load import Bundle
+from edge.lookup import object_margins
+from edge.prompts.bank import BACKGROUND_BIAS, PromptBank, PromptStore
+from edge.prompts.build import LOWEST_DEFAULT, build_prompt_bank, in_memory_list
+from edge.prompts.text_encoder import TextEncoder
+from firmware_cfg.errors import ConfigErrors, UsageError
+from firmware_cfg.prompt_list import LoadedPromptList, PromptList, load_prompt_bytes, load_prompt_list
+
+COLOURS = b"""
+version: 1
+prompts:
+  - {id: haze, kind: scene, text: grey, threshold: 0.25}
+  - {id: warm, text: [red, red green], review_below: 0.9}
+  - {id: cold, text: [blue, green blue], match: any, threshold: 0.35}
+background: [grey grey]
+"""
+
+
+@pytest.fixture
+def build(tiny_bundle: Bundle, tmp_path: Path) -> Callable[[LoadedPromptList], PromptBank]:
+    """Make the bank of a list on the tiny bundle."""
+    encoder = TextEncoder(tiny_bundle, cache=tmp_path)
+    return lambda loaded: build_prompt_bank(loaded, encoder, tiny_bundle.manifest, tiny_bundle.calibration)
+
+
+def test_rows_lie_objects_then_scenes_then_background(
+    build: Any, word_embedding: Callable[[str], np.ndarray]
+) -> None:
+    loaded = load_prompt_bytes(COLOURS, "colours.yaml")
+    bank = build(loaded)
+    assert bank.rows.shape == (5, 8)
+    assert bank.row_owner.tolist() == [1, 2, 2, 0, -1]
+    assert bank.bias.tolist() == [0, 0, 0, BACKGROUND_BIAS, BACKGROUND_BIAS]
+    assert (bank.layout.object_ids, bank.layout.scene_ids) == (("warm", "cold"), ("haze",))
+    assert bank.layout.object_starts.tolist() == [0, 1]
+    assert bank.layout.scene_starts.tolist() == [3]
+    np.testing.assert_allclose(bank.rows[1, :6], word_embedding("blue"), atol=1e-6)
+    np.testing.assert_allclose(bank.rows[3, :6], word_embedding("grey"), atol=1e-6)
+    np.testing.assert_array_equal(bank.rows[3], bank.rows[4])
+    np.testing.assert_array_equal(bank.rows[:, 6:], 0)
+    assert bank.list_sha256 == loaded.sha256
+    assert bank.prompt_list is loaded.model
+
+
+def test_paraphrases_are_averaged_and_made_unit(
+    build: Any, word_embedding: Callable[[str], np.ndarray]
+) -> None:
+    bank = build(load_prompt_bytes(COLOURS, "colours.yaml"))
+    mixed = word_embedding("red") + word_embedding("green")
+    mean = word_embedding("red") + mixed / np.linalg.norm(mixed)
+    np.testing.assert_allclose(bank.rows[0, :6], mean / np.linalg.norm(mean), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(bank.rows, axis=1), 1, atol=1e-6)
+
+
+def test_thresholds_of_the_list_are_kept_and_the_others_come_from_the_null_bank(
+    build: Any, tiny_bundle: Bundle
+) -> None:
+    bank = build(load_prompt_bytes(COLOURS, "colours.yaml"))
+    assert list(bank.thresholds) == ["haze", "warm", "cold"]
+    assert (bank.thresholds["haze"], bank.thresholds["cold"]) == (0.25, 0.35)
+    assert bank.object_thresholds.tolist() == [bank.thresholds["warm"], 0.35]
+    assert dict(bank.review_below) == {"haze": None, "warm": 0.9, "cold": None}
+    calibration = tiny_bundle.calibration
+    logits = calibration.null_cells @ bank.rows.T * 30 - 25
+    scores = calibration.object_score(object_margins(logits.astype(np.float32), bank.layout))[:, 0]
+    quantile = np.quantile(scores, 1 - calibration.false_alarm_rate_object)
+    assert bank.thresholds["warm"] == pytest.approx(max(quantile, LOWEST_DEFAULT), abs=1e-5)
+    assert (scores >= bank.thresholds["warm"]).mean() <= calibration.false_alarm_rate_object
+
+
+def test_a_scene_s_threshold_comes_from_the_null_scenes(build: Any, tiny_bundle: Bundle) -> None:
+    bank = build(load_prompt_bytes(b"prompts: [{id: haze, kind: scene, text: grey}]", "haze.yaml"))
+    calibration = tiny_bundle.calibration
+    scores = calibration.scene_score(calibration.null_scenes @ bank.rows[0, :6])
+    assert 0 < (scores >= bank.thresholds["haze"]).mean() <= calibration.false_alarm_rate_scene
+    assert bank.object_thresholds.shape == (0,)
+
+
+def test_more_background_lowers_an_unset_threshold(build: Any) -> None:
+    alone = build(load_prompt_bytes(b"prompts: [{id: warm, text: red}]", "a.yaml"))
+    rival = build(load_prompt_bytes(b"prompts: [{id: warm, text: red}]\nbackground: [grey]", "b.yaml"))
+    assert rival.thresholds["warm"] < alone.thresholds["warm"]
+
+
+def test_a_bank_cannot_be_changed(build: Any) -> None:
+    bank = build(load_prompt_bytes(COLOURS, "colours.yaml"))
+    for array in (bank.rows, bank.bias, bank.row_owner, bank.object_thresholds):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+    with pytest.raises(TypeError):
+        bank.thresholds["warm"] = 0.1
+
+
+def test_sentences_that_are_too_long_are_named_with_their_lines(build: Any, tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text(
+        "prompts:\n"
+        "  - id: warm\n"
+        f"    text: {'red ' * 9}\n"
+        "  - id: cold\n"
+        "    text:\n"
+        "      - blue\n"
+        f"      - {'blue ' * 12}\n"
+        f"background: [grey, {'grey ' * 10}]\n"
+    )
+    with pytest.raises(ConfigErrors) as caught:
+        build(load_prompt_list(path))
+    lines = str(caught.value).splitlines()
+    assert [line.removeprefix(str(path)).split(" text ")[0] for line in lines] == [
+        ":3:11: prompt warm:",
+        ":7:9: prompt cold:",
+        ":8:20: background:",
+    ]
+    assert lines[1].endswith("has 12 tokens, the text tower reads 8 (shorten it, or split it into several)")
+
+
+def test_a_long_sentence_of_a_list_without_a_file_is_named_by_its_prompt(build: Any) -> None:
+    loaded = in_memory_list(PromptList(prompts=[{"id": "warm", "text": "red " * 9}]), "prompts/set")
+    with pytest.raises(ConfigErrors, match=r"^prompts/set: prompt warm: text .* has 9 tokens"):
+        build(loaded)
+
+
+def test_no_line_is_made_up_when_the_file_has_changed_since(build: Any, tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text(f"prompts: [{{id: warm, text: {'red ' * 9}}}]\n")
+    loaded = load_prompt_list(path)
+    for content in ("\n\n" + path.read_text(), "{", None):
+        if content is None:
+            path.unlink()
+        else:
+            path.write_text(content)
+        with pytest.raises(ConfigErrors) as caught:
+            build(loaded)
+        assert str(caught.value).startswith(f"{path}: prompt warm: ")
+
+
+def test_too_many_rows_are_refused_before_anything_is_encoded(build: Any) -> None:
+    prompts = [{"id": f"p{number}", "text": ["red"] * 32, "match": "any"} for number in range(8)]
+    full = PromptList(prompts=prompts)
+    assert build(in_memory_list(full)).rows.shape == (256, 8)
+    over = PromptList(prompts=prompts, background=["grey"])
+    with pytest.raises(
+        UsageError, match=r"^prompt list: this list needs 257 rows, one look-up takes at most 256 \("
+    ):
+        build(in_memory_list(over))
+
+
+def test_texts_that_cancel_out_are_an_error(tiny_bundle: Bundle) -> None:
+    class Opposites:
+        def encode(self, texts: Any) -> np.ndarray:
+            row = np.full(6, 6**-0.5, np.float32)
+            return np.stack([row, -row])
+
+    data = b"prompts:\n  - {id: warm, text: [red, blue]}"
+    loaded = load_prompt_bytes(data, "list.yaml")
+    with pytest.raises(
+        ConfigErrors, match=r"^list\.yaml:2:22: the texts of prompt warm cancel each other out"
+    ):
+        build_prompt_bank(loaded, Opposites(), tiny_bundle.manifest, tiny_bundle.calibration, data=data)
+
+
+def test_lines_of_a_list_without_a_file_come_from_its_bytes(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    data = f"prompts:\n  - id: warm\n    text: {'red ' * 9}\n".encode()
+    loaded = load_prompt_bytes(data, "prompts/set")
+    encoder = TextEncoder(tiny_bundle, cache=tmp_path)
+    with pytest.raises(ConfigErrors, match=r"^prompts/set:3:11: prompt warm: text .* has 9 tokens"):
+        build_prompt_bank(loaded, encoder, tiny_bundle.manifest, tiny_bundle.calibration, data=data)
+
+
+def test_a_list_that_was_sent_cannot_ask_for_a_giant_image_size(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    data = b"prompts: [{id: warm, text: red}]\nimage_size: [4096, 4096]\n"
+    loaded = load_prompt_bytes(data, "prompts/set")
+    parts = TextEncoder(tiny_bundle, cache=tmp_path), tiny_bundle.manifest, tiny_bundle.calibration
+    with pytest.raises(
+        ConfigErrors, match=r"^prompts/set:2:13: image_size 4096x4096 .* at most 32768 pixels"
+    ):
+        build_prompt_bank(loaded, *parts, source="mqtt", data=data)
+    assert build_prompt_bank(loaded, *parts, source="file", data=data).source == "file"
+
+
+def test_equal_lists_have_equal_hashes_and_others_do_not() -> None:
+    one, same = (PromptList(prompts=[{"id": "warm", "text": "red"}]) for _ in range(2))
+    other = PromptList(prompts=[{"id": "warm", "text": "blue"}])
+    assert in_memory_list(one).sha256 == in_memory_list(same).sha256
+    assert in_memory_list(one).sha256 != in_memory_list(other).sha256
+
+
+def test_the_store_gives_back_what_it_replaces(build: Any) -> None:
+    first, second = (build(load_prompt_bytes(COLOURS, "colours.yaml")) for _ in range(2))
+    store = PromptStore(first)
+    assert store.current is first
+    assert store.swap(second) is first
+    assert store.current is second
