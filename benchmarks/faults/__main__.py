@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from dataclasses import asdict
 
@@ -31,6 +32,7 @@ def main() -> int:
         return 0
     if not names or options.kills < 1:
         parser.error("no such fault; --list names them" if not names else "--kills must be at least 1")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: daemon and broker end, too
     rows: list[Row] = []
     for place, name in enumerate(names, start=1):
         print(f"[{place}/{len(names)}] {name}", file=sys.stderr, flush=True)

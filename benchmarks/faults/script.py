@@ -97,7 +97,9 @@ class ScriptSource(FrameSource, schemes=("script",)):
             if zones not in pictures:
                 pictures[zones] = RgbImage(paint(zones))
             now = datetime.now(timezone.utc)
-            yield Frame(pictures[zones], number, number / self.fps, now, time.monotonic_ns(), self.name)
+            yield Frame(
+                pictures[zones], number, number / self._script.fps, now, time.monotonic_ns(), self.name
+            )
             number += 1
 
 

@@ -10,9 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -34,7 +33,6 @@ class Life:
     watched: bool = False
     aborted: float | None = None
     ended: bool = False
-    states: deque[str] = field(default_factory=lambda: deque(maxlen=100))
 
 
 class Supervisor:
@@ -98,11 +96,6 @@ class Supervisor:
     def watched(self) -> bool:
         """Whether the present life has said READY=1, so that the watchdog runs."""
         return self._life is not None and self._life.watched
-
-    @property
-    def states(self) -> list[str]:
-        """The latest that the present life has told its supervisor, a datagram each."""
-        return list(self._life.states) if self._life is not None else []
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal; after a deadly one the next life begins by itself."""
@@ -208,7 +201,6 @@ class Supervisor:
         life = self._life
         if life is None:
             return
-        life.states.append(datagram)
         fields = dict(line.partition("=")[::2] for line in datagram.splitlines())
         if fields.get("READY") == "1":
             life.watched = True

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import tempfile
 import time
@@ -14,15 +11,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import paho.mqtt.client as paho
 
 from benchmarks.faults.authority import Authority
 from benchmarks.faults.broker import Broker
+from benchmarks.faults.client import Client
+from benchmarks.faults.disk_events import events_on_disk
 from benchmarks.faults.judge import Step, steps_of
 from benchmarks.faults.proxy import Proxy
-from benchmarks.faults.room import Client, ControlRoom
+from benchmarks.faults.room import ControlRoom
 from benchmarks.faults.script import LAND, PROMPTS, Script
 from benchmarks.faults.supervisor import Supervisor
 from firmware_cfg.broker import Login
@@ -100,8 +98,8 @@ class World:
             )
         return lambda client: None
 
-    def configure(self, *, bundle: str = "default", lines: str = "") -> None:
-        """Write the device file, with `lines` at its end."""
+    def configure(self, *, bundle: str = "default") -> None:
+        """Write the device file."""
         self.let_in(DEVICE)
         port = self.proxy.port if self.proxy is not None else self.broker.port
         scheme, access = "mqtt", ""
@@ -120,7 +118,7 @@ class World:
             f"engine: {self.engine}\n"
             f"mqtt: {{url: '{scheme}://127.0.0.1:{port}', keepalive: 5s{access}}}\n"
             f"state_dir: {self.state}\n"
-            "counts_interval: 200ms\n" + lines
+            "counts_interval: 200ms\n"
         )
 
     @property
@@ -175,10 +173,6 @@ class World:
     def until_said(self, pattern: str, times: int = 1) -> None:
         """Wait until the daemon's log matches."""
         self.until(lambda: len(re.findall(pattern, self.log)) >= times, f"the log says {pattern!r}")
-
-    def until_flying(self) -> None:
-        """Wait until the control room hears of a session that is online, and of its first counts."""
-        self.until_steps(2)
 
     def mended(self) -> None:
         """The fault is over: recovery time runs from here to the next event."""
@@ -243,29 +237,6 @@ class World:
         return {each.topic: each.payload for each in visitor.snapshot() if each.retained}
 
 
-def events_on_disk(database: Path) -> list[dict[str, Any]]:
-    """Every event that an outbox holds, queued or sent, read from a copy: the original stays untouched."""
-    if not database.exists():
-        return []
-    with tempfile.TemporaryDirectory(prefix="remoteclip-faults-") as folder:
-        copy = Path(folder) / database.name
-        try:
-            for suffix in ("", "-wal"):
-                if (part := database.with_name(database.name + suffix)).exists():
-                    shutil.copyfile(part, copy.with_name(copy.name + suffix))
-            return _events_in(copy)
-        except (OSError, sqlite3.Error):
-            return []  # damaged on purpose
-
-
-def _events_in(database: Path) -> list[dict[str, Any]]:
-    db = sqlite3.connect(database)
-    try:
-        return [json.loads(payload) for (payload,) in db.execute("SELECT payload FROM events ORDER BY id")]
-    finally:
-        db.close()
-
-
 def true_steps(script: Script) -> list[Step]:
     """The steps of an uninterrupted run of the daemon over `script`, as fast as it goes. Raises Stuck."""
     with World(script, realtime=False) as world:
@@ -275,8 +246,3 @@ def true_steps(script: Script) -> list[Step]:
             raise Stuck(f"the uninterrupted run did not end well: {world.log}")
         world.until(lambda: world.room.heard_state("stopped"), "the status stopped")
         return steps_of(world.room.events())
-
-
-def is_root() -> bool:
-    """Whether file systems may be mounted and flags set."""
-    return os.geteuid() == 0

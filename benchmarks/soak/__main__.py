@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -49,6 +50,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.seconds < 30 or options.every <= 0:
         parser.error("--seconds must be at least 30, --every above 0")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: daemon and broker end, too
     try:
         soak = fly(options.seconds, options.every, options.source, lambda line: print(line, file=sys.stderr))
     except Stuck as stuck:

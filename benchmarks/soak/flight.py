@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.faults.room import Client
+from benchmarks.faults.client import Client
 from benchmarks.faults.script import Script
 from benchmarks.faults.world import DEVICE, Stuck, World
 from benchmarks.soak.source import LAND

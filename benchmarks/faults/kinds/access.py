@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from benchmarks.faults.authority import EXPIRED
+from benchmarks.faults.client import Client
 from benchmarks.faults.fault import fault
-from benchmarks.faults.room import Client
 from benchmarks.faults.world import DEVICE, SECRET, World
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from benchmarks.faults.client import Client
 from benchmarks.faults.fault import fault
-from benchmarks.faults.room import Client
 from benchmarks.faults.script import PROMPTS
 from benchmarks.faults.world import DEVICE, World
 from firmware_cfg.bundles import default_bundle_path
