@@ -84,7 +84,7 @@ class VideoFile(FrameSource, suffixes=SUFFIXES):
 
         try:
             # "file:" keeps FFmpeg from reading a protocol into a name such as "a:b.mp4".
-            container = av.open(f"file:{self._path}", "r")
+            container = av.open(f"file:{self._path}", "r", metadata_errors="replace")
         except (FFmpegError, OSError) as error:
             raise SourceError(
                 f"{self._path}: cannot be opened as a video: {_words(error)} (copy it again from its origin)"
