@@ -15,7 +15,6 @@ from edge.alerts.state import resumable
 from edge.bundle.load import Bundle
 from edge.capture import Capture
 from edge.flight import Flight, OnFrame
-from edge.health.file import HealthFile
 from edge.health.meter import FrameMeter
 from edge.health.systemd import Notifier, Watchdog, more_time
 from edge.health.vitals import Vitals
@@ -96,10 +95,10 @@ class Daemon:
             starting = stack.enter_context(ExitStack())
             builds = self._device.engine.name.endswith("tensorrt")
             starting.enter_context(more_time(notifier, BUILD_LIMIT_S if builds else START_LIMIT_S))
-            on_board = open_on_board(self._device, self._source, stack, self._close)
+            on_board = open_on_board(
+                self._device, self._source, stack, self._close, lambda: self._stop_reason
+            )
             self._updater = stack.enter_context(on_board.updater)
-            file = HealthFile(self._device.state_dir)
-            file.write("starting")
             link = self._link(on_board, stack.enter_context(ControlRoom(on_board)))
 
             def ready() -> None:
@@ -107,7 +106,7 @@ class Daemon:
                 starting.close()
 
             try:
-                summary = self._fly(on_board, link, file, Watchdog(notifier), ready)
+                summary = self._fly(on_board, link, Watchdog(notifier), ready)
             except BaseException as error:
                 self._stop_reason = self._stop_reason or type(error).__name__
                 raise
@@ -115,7 +114,6 @@ class Daemon:
                 notifier.stopping(self._stop_reason)
                 with more_time(notifier, STOP_LIMIT_S):
                     unsent = link.stop()
-                file.write("stopped", reason=self._stop_reason)
             return replace(summary, unsent=unsent)
 
     def _link(self, on_board: OnBoard, room: ControlRoom) -> MqttLink:
@@ -140,7 +138,6 @@ class Daemon:
         self,
         on_board: OnBoard,
         link: MqttLink,
-        file: HealthFile,
         watchdog: Watchdog,
         ready: Callable[[], None],
     ) -> RunSummary:
@@ -156,7 +153,7 @@ class Daemon:
         left = resumable(outbox.kept_alerts(), device=device.device)
         machine = AlertMachine(bank.prompt_list, thresholds=bank.thresholds, resume=left)
         meter = FrameMeter()
-        vitals = Vitals(on_board, device.engine, meter, capture, machine, link, file)
+        vitals = Vitals(on_board, device.engine, meter, capture, machine, link)
         reporter = Reporter(
             outbox,
             on_board.session,

@@ -9,12 +9,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
 
 import edge.demo.source  # noqa: F401 - makes `demo` a source that open_source knows
 from edge.bundle.flight import BundleFlight, begin_flight
 from edge.bundle.load import Bundle
 from edge.events import Session
 from edge.evidence.store import EvidenceStore
+from edge.health.file import HealthFile
 from edge.mqtt.settings import BrokerSettings
 from edge.outbox.outbox import Outbox
 from edge.pipeline import Pipeline
@@ -44,6 +46,7 @@ class OnBoard:
     pipeline: Pipeline
     evidence: EvidenceStore | None
     session: Session
+    health_file: HealthFile
 
 
 def open_on_board(
@@ -51,12 +54,14 @@ def open_on_board(
     source: FrameSource | None,
     stack: ExitStack,
     close_source: Callable[[FrameSource], None],
+    stop_reason: Callable[[], str],
 ) -> OnBoard:
     """Open everything; `stack` closes it again.
 
     Args:
         source: an open one instead of the device file's.
         close_source: how a source is closed.
+        stop_reason: asked at the end, for the health file; an error speaks for itself.
 
     Raises:
         ConfigErrors, UsageError, BundleError, EngineError, SourceError, OutboxError, MissingExtra: it cannot
@@ -64,6 +69,10 @@ def open_on_board(
     """
     broker = BrokerSettings.from_config(device.mqtt)
     outbox = stack.enter_context(_outbox(device))
+    # From here on this process is the one that flies: only now may it speak for the device.
+    health_file = HealthFile(device.state_dir)
+    health_file.write("starting")
+    stack.push(_tells_end(health_file, stop_reason))
     shelf = stack.enter_context(PromptShelf(device.state_dir / PROMPTS_NAME))
     updater = PromptUpdater(shelf, device.prompts)
     frames = source or open_source(device.source.uri, sequence=device.source.sequence)
@@ -86,7 +95,20 @@ def open_on_board(
         pipeline,
         _evidence(device),
         _session(device, bundle, outbox),
+        health_file,
     )
+
+
+def _tells_end(
+    file: HealthFile, stop_reason: Callable[[], str]
+) -> Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]:
+    def tell(
+        kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        problem = "" if error is None else " ".join(str(error).split()) or type(error).__name__
+        file.write("stopped", reason=problem or stop_reason())
+
+    return tell
 
 
 def _outbox(device: DeviceFile) -> Outbox:

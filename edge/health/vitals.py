@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from edge.alerts.machine import AlertMachine
 from edge.capture import Capture
-from edge.health.file import HealthFile
 from edge.health.message import health
 from edge.health.meter import FrameMeter
 from edge.health.sensors import read_sensors
@@ -32,7 +31,6 @@ class Vitals:
     capture: Capture
     machine: AlertMachine
     link: MqttLink
-    file: HealthFile
     reporter: Reporter | None = None  # it asks for health itself, so it is made later
 
     def health(self) -> Health:
@@ -51,7 +49,9 @@ class Vitals:
             unwritten=self._unwritten(),
             sensors=read_sensors(),
         )
-        self.file.write("running", health=now, link=self.link.state, link_problem=self.link.problem)
+        self.on_board.health_file.write(
+            "running", health=now, link=self.link.state, link_problem=self.link.problem
+        )
         return now
 
     def metric_sources(self) -> MetricSources:
