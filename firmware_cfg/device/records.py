@@ -33,7 +33,9 @@ class Evidence(ConfigModel):
     """Pictures of what raised an alert, kept on the drone until the control room asks for them."""
 
     enabled: bool = Field(True, description="Keep a picture of each raise.")
-    max_kib: Annotated[int, between(4, 4096)] = Field(64, description="Largest picture (JPEG), KiB.")
+    max_kib: Annotated[int, between(4, 512, "a broker takes no giants: the shipped one 1 MiB")] = Field(
+        64, description="Largest picture (JPEG), KiB."
+    )
     keep_mib: Annotated[int, between(1, 1 << 20)] = Field(
         64, description="Most MiB of pictures; beyond it the oldest go."
     )

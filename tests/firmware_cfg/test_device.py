@@ -114,7 +114,10 @@ def test_a_broker_with_certificates_and_a_password(device_path: Path) -> None:
             ":3:25: only the engine tensorrt has a workspace (name: tensorrt, or leave it out)",
         ),
         (SMALLEST_DEVICE + "outbox: {max_age: 500ms}", ":3:19: max_age must be between 1s and 168h"),
-        (SMALLEST_DEVICE + "evidence: {max_kib: 1}", ":3:21: max_kib must be between 4 and 4096, got 1"),
+        (
+            SMALLEST_DEVICE + "evidence: {max_kib: 1}",
+            ":3:21: max_kib must be between 4 and 512, got 1 (a broker",
+        ),
         (SMALLEST_DEVICE + "metrics: {port: 70000}", ":3:17: port must be between 1 and 65535, got 70000"),
         (
             SMALLEST_DEVICE + "metrics: {address: everywhere}",
