@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
@@ -28,21 +29,28 @@ class BundleFlight:
     """A loaded bundle while it flies; a context manager around the flight.
 
     Without slots, or without a trial, everything but `bundle` does nothing. On trial, `frame_done` proves the
-    bundle, and how the context ends decides what a flight without that many frames was: a clean end counts as
-    no start at all; an error of a bundle or engine, or an unexpected one, takes the bundle out of flight at
-    once; any other error, a crash or a kill uses up one of its TRIAL_STARTS starts.
+    bundle, and how the context ends decides what a flight without that many frames was: a crash or a kill
+    uses up one of its TRIAL_STARTS starts; an error of a bundle or engine, or an unexpected one, takes the
+    bundle out of flight at once; a clean end, or an error that no bundle is to blame for, is no start at all.
 
     Attributes:
         bundle: what flies.
-        rolled_back: whether it was taken out of flight; the next start flies the previous one.
     """
 
-    def __init__(self, bundle: Bundle, folder: Path | None, state: SlotState, handle: int | None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        folder: Path | None = None,
+        state: SlotState | None = None,
+        handle: int | None = None,
+        *,
+        counted: bool = False,
+    ) -> None:
         self.bundle = bundle
-        self.rolled_back = False
         self._folder = folder
-        self._state = state
+        self._state = state = state or SlotState()
         self._handle = handle
+        self._counted = counted  # this start was written down, and may be given back
         self._left = TRIAL_FRAMES if folder is not None and state.on_trial else None
         self._confirming: Thread | None = None
 
@@ -61,21 +69,6 @@ class BundleFlight:
             self._confirming = Thread(target=self._confirm, name="bundle-confirm", daemon=True)
             self._confirming.start()
 
-    def fail(self, reason: str) -> bool:
-        """Take a bundle on trial out of flight; False where it is not on trial. Never raises."""
-        if self._left is None:
-            return False
-        self._left = None
-        if self._write(lambda state: state.fallen_back(reason, automatic=True)):
-            self.rolled_back = True
-            _log.error(
-                "%s: the bundle on trial failed and is rolled back, slot %s flies from the next start on: %s",
-                self._folder,
-                self._state.previous,
-                reason,
-            )
-        return self.rolled_back
-
     def __enter__(self) -> BundleFlight:
         return self
 
@@ -85,13 +78,22 @@ class BundleFlight:
         if self._confirming is not None:
             self._confirming.join()
         if self._left is not None:
-            if error is None or not isinstance(error, Exception):
+            if isinstance(error, Exception) and _is_the_bundles(error):
+                self._fail(" ".join(str(error).split()) or type(error).__name__)
+            elif self._counted:
                 self._write(SlotState.given_back)
-            elif isinstance(error, (BundleError, EngineError)) or not isinstance(error, RemoteclipError):
-                self.fail(" ".join(str(error).split()) or type(error).__name__)
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+    def _fail(self, reason: str) -> None:
+        if self._write(lambda state: state.fallen_back(reason, automatic=True)):
+            _log.error(
+                "%s: the bundle on trial failed and is rolled back, slot %s flies from the next start on: %s",
+                self._folder,
+                self._state.previous,
+                reason,
+            )
 
     def _confirm(self) -> None:
         if self._write(SlotState.confirmed):
@@ -123,9 +125,9 @@ class BundleFlight:
 def begin_flight(device: DeviceFile) -> BundleFlight:
     """Load the bundle that a device file names: of slots the active one, or the previous one in its place.
 
-    A start of a bundle on trial is written down first, so that a crash, however early, counts. A bundle whose
-    starts are used up, or whose files are damaged, is left for the previous one if that is whole, which is a
-    logged error.
+    A start of a bundle on trial is written down first, so that a crash, however early, counts; not so while
+    another daemon flies the same slot: its start counts for both. A bundle whose starts are used up, or whose
+    files are damaged, is left for the previous one if that is whole, which is a logged error.
 
     Raises:
         BundleError: no bundle that could fly; see `load_bundle`.
@@ -133,43 +135,74 @@ def begin_flight(device: DeviceFile) -> BundleFlight:
     """
     folder = Path(device.bundle)
     if device.bundle == DEFAULT or not is_slots(folder):
-        return BundleFlight(load_device_bundle(device), None, SlotState(), None)
+        return BundleFlight(load_device_bundle(device))
     for key in device.trusted_keys:  # no bundle is to blame for these
         read_public_key(key)
     terms = Terms(tuple(device.trusted_keys), device.require_signature)
-    state = _started(folder)
-    try:
-        return _load(folder, state, terms)
-    except BundleError as error:
-        return _previous(folder, state, terms, error)
-
-
-def _started(folder: Path) -> SlotState:
-    """The state to fly by, with a trial's start already written down."""
-    with locked(folder):
-        state = mended_state(folder)
-        slot = active_slot(folder, state)
-        if not state.on_trial:
-            return state
-        if state.starts_left:
-            after = state.started()
-            number = TRIAL_STARTS - (after.starts_left or 0)
-            _log.info("%s: slot %s is on trial, start %d of %d", folder, slot, number, TRIAL_STARTS)
-        else:
-            reason = f"no {TRIAL_FRAMES} frames in {TRIAL_STARTS} starts"
-            after = state.fallen_back(reason, automatic=True)
-            _log.error("%s: %s: slot %s is left, slot %s flies", folder, reason, slot, after.active)
+    with ExitStack() as lock:
+        # Until this process holds its slot: two daemons that start at once must see each other.
+        lock.enter_context(locked(folder))
+        state, counted = _started(folder)
         try:
-            write_state(folder, after)
-        except OSError as error:
-            # Starts that cannot be counted could go wrong for ever.
-            after = state.fallen_back("its trial cannot be written down", automatic=True)
-            problem = f"cannot be written: {error.strerror}"
-            _log.error("%s: %s; slot %s is not tried, slot %s flies", folder, problem, slot, after.active)
-        return after
+            return _load(folder, state, terms, counted=counted, held=lock.close)
+        except BundleError as error:
+            lock.close()
+            return _previous(folder, state, terms, error)
 
 
-def _load(folder: Path, state: SlotState, terms: Terms) -> BundleFlight:
+def _is_the_bundles(error: Exception) -> bool:
+    """Whether a bundle may be to blame: not for a camera, a port, a prompt list or a disk."""
+    return isinstance(error, (BundleError, EngineError)) or not isinstance(error, RemoteclipError)
+
+
+def _started(folder: Path) -> tuple[SlotState, bool]:
+    """The state to fly by, and whether a trial's start was written down in it; for whoever holds the lock."""
+    state = mended_state(folder)
+    slot = active_slot(folder, state)
+    if not state.on_trial:
+        return state, False
+    if _is_flown(folder / slot):
+        _log.info("%s: slot %s is on trial in another daemon, whose start counts", folder, slot)
+        return state, False
+    if state.starts_left:
+        after = state.started()
+        number = TRIAL_STARTS - (after.starts_left or 0)
+        _log.info("%s: slot %s is on trial, start %d of %d", folder, slot, number, TRIAL_STARTS)
+    else:
+        reason = f"no {TRIAL_FRAMES} frames in {TRIAL_STARTS} starts"
+        after = state.fallen_back(reason, automatic=True)
+        _log.error("%s: %s: slot %s is left, slot %s flies", folder, reason, slot, after.active)
+    try:
+        write_state(folder, after)
+    except OSError as error:
+        # Starts that cannot be counted could go wrong for ever.
+        after = state.fallen_back("its trial cannot be written down", automatic=True)
+        problem = f"cannot be written: {error.strerror}"
+        _log.error("%s: %s; slot %s is not tried, slot %s flies", folder, problem, slot, after.active)
+    return after, after.on_trial
+
+
+def _is_flown(path: Path) -> bool:
+    """Whether a daemon flies what this slot holds."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        return not take_lock(handle, fcntl.LOCK_EX)
+    finally:
+        os.close(handle)
+
+
+def _load(
+    folder: Path,
+    state: SlotState,
+    terms: Terms,
+    *,
+    counted: bool = False,
+    held: Callable[[], None] = lambda: None,
+) -> BundleFlight:
+    """`held` is called as soon as nobody can replace the slot any more."""
     slot = active_slot(folder, state)
     path = folder / slot
     try:
@@ -182,7 +215,9 @@ def _load(folder: Path, state: SlotState, terms: Terms) -> BundleFlight:
         # An install never replaces what flies: the text tower is read again for every new prompt list.
         if not take_lock(handle, fcntl.LOCK_SH):
             raise BundleError(f"{path}: an install is just replacing it (start again)")
-        return BundleFlight(terms.load(path, state.installed[slot].manifest_sha256), folder, state, handle)
+        held()
+        bundle = terms.load(path, state.installed[slot].manifest_sha256)
+        return BundleFlight(bundle, folder, state, handle, counted=counted)
     except BaseException:
         os.close(handle)
         raise

@@ -22,7 +22,15 @@ from edge.bundle.slot_files import STATE_NAME, read_state
 from edge.bundle.slot_state import TRIAL_STARTS, SlotState
 from edge.bundle.slots import BundleSlots, Terms
 from firmware_cfg.device import DeviceFile
-from firmware_cfg.errors import BundleError, ConfigError, EngineError, SourceError
+from firmware_cfg.errors import (
+    BundleError,
+    ConfigError,
+    EngineError,
+    OutboxError,
+    RemoteclipError,
+    SourceError,
+    UsageError,
+)
 
 ANY = Terms()
 
@@ -75,10 +83,8 @@ def test_a_bundle_without_slots_is_never_on_trial(
         assert flight.bundle.path == bundle_copy
         assert not flight.on_trial
         fly(flight, TRIAL_FRAMES + 1)
-        assert not flight.fail("no reason")
     with begin(bundle="default") as flight:
         assert not flight.on_trial
-    assert not flight.rolled_back
 
 
 def test_enough_frames_prove_a_bundle(
@@ -100,7 +106,6 @@ def test_enough_frames_prove_a_bundle(
     assert (state(slots).active, state(slots).previous, state(slots).on_trial) == ("b", "a", False)
     with pytest.raises(EngineError), begin() as flight:
         fly_into(flight, EngineError("the driver crashed"))
-    assert not flight.rolled_back
     assert state(slots).active == "b"
 
 
@@ -125,7 +130,6 @@ def test_a_failure_of_the_engine_takes_the_bundle_out_of_flight_at_once(
     reason = " ".join(str(error).split()) or "RuntimeError"
     with pytest.raises(type(error)), begin() as flight:
         fly_into(flight, error)
-    assert flight.rolled_back
     left = state(slots).rolled_back
     assert left is not None
     assert (left.reason, left.automatic) == (reason, True)
@@ -138,13 +142,61 @@ def test_a_failure_of_the_engine_takes_the_bundle_out_of_flight_at_once(
         assert not flight.on_trial
 
 
-def test_other_errors_and_crashes_use_up_the_starts(
+@pytest.mark.parametrize(
+    "error",
+    [
+        RemoteclipError("metrics: 0.0.0.0 port 9108: address already in use"),
+        SourceError("no camera"),
+        OutboxError("disk full"),
+        UsageError("a wrong option"),
+    ],
+)
+def test_an_error_that_no_bundle_is_to_blame_for_is_no_start(
+    slots: BundleSlots, begin: Callable[..., BundleFlight], error: Exception
+) -> None:
+    for _ in range(TRIAL_STARTS + 2):
+        with pytest.raises(type(error)), begin() as flight:
+            fly_into(flight, error)
+    assert (state(slots).active, state(slots).starts_left) == ("b", TRIAL_STARTS)
+
+
+def test_daemons_that_share_slots_share_the_starts_of_a_trial(
     slots: BundleSlots, begin: Callable[..., BundleFlight], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(SourceError), begin():
-        raise SourceError("no camera")
-    assert state(slots).starts_left == TRIAL_STARTS - 1
-    for left in range(TRIAL_STARTS - 2, -1, -1):
+    for _ in range(TRIAL_STARTS):
+        one = begin()
+        two = begin()  # its camera is another one
+        assert (one.bundle.manifest.model, two.bundle.manifest.model) == ("new", "new")
+        os.close(one._handle or -1)  # both are killed, as the kernel sees it
+        os.close(two._handle or -1)
+    assert (state(slots).active, state(slots).starts_left) == ("b", 0)
+    with begin() as one, begin() as two:
+        assert (one.bundle.manifest.model, two.bundle.manifest.model) == ("old", "old")
+
+
+def test_a_daemon_that_joins_a_trial_may_prove_the_bundle_and_gives_back_no_start(
+    slots: BundleSlots, begin: Callable[..., BundleFlight], caplog: pytest.LogCaptureFixture
+) -> None:
+    with begin():
+        with caplog.at_level(logging.INFO), begin() as other:
+            fly(other, 5)
+        assert caplog.messages == [
+            f"{slots.folder}: slot b is on trial in another daemon, whose start counts"
+        ]
+        assert state(slots).starts_left == TRIAL_STARTS - 1
+        with pytest.raises(SourceError), begin():
+            raise SourceError("no camera")
+        assert state(slots).starts_left == TRIAL_STARTS - 1
+        with begin() as other:
+            fly(other, TRIAL_FRAMES)
+        assert not state(slots).on_trial
+    assert (state(slots).active, state(slots).on_trial) == ("b", False)
+
+
+def test_crashes_use_up_the_starts(
+    slots: BundleSlots, begin: Callable[..., BundleFlight], caplog: pytest.LogCaptureFixture
+) -> None:
+    for left in range(TRIAL_STARTS - 1, -1, -1):
         if (child := os.fork()) == 0:
             begin()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -246,10 +298,13 @@ def test_an_operators_rollback_during_the_trial_stands(
         fly(flight, TRIAL_FRAMES)
     assert (state(slots).active, state(slots).previous) == ("a", None)
     slots.activate(ANY)
-    with begin() as flight:
+
+    def roll_back_and_fail() -> None:
         slots.rollback(ANY)
-        assert not flight.fail("too late")
-    assert not flight.rolled_back
+        raise EngineError("too late")
+
+    with pytest.raises(EngineError), begin():
+        roll_back_and_fail()
     left = state(slots).rolled_back
     assert left is not None
     assert left.reason == "asked for"
