@@ -47,6 +47,7 @@ class EvidenceStore:
         self._newest_ns = 0
         self._sizes: dict[str, int] = {}  # hash -> bytes on disk, oldest first
         self._kept_bytes = 0
+        self._found = False
         try:
             self._find_kept()
         except OSError as error:
@@ -108,6 +109,8 @@ class EvidenceStore:
             return None
 
     def _write(self, name: str, data: bytes) -> None:
+        if not self._found:
+            self._find_kept()  # beside pictures that nobody counts no bound would hold
         self.folder.mkdir(parents=True, exist_ok=True)
         path, size = self._path(name), _on_disk(len(data))
         if not (path.is_file() and path.read_bytes() == data):
@@ -121,8 +124,17 @@ class EvidenceStore:
         self._kept_bytes += size
 
     def _make_room(self, size: int) -> None:
-        while self._sizes and self._kept_bytes + size > self.keep_bytes:
-            self._remove(next(iter(self._sizes)))
+        """Raises OSError: too little of what is kept can be removed."""
+        failure: OSError | None = None
+        for name in list(self._sizes):
+            if self._kept_bytes + size <= self.keep_bytes:
+                return
+            try:
+                self._remove(name)
+            except OSError as error:  # this one stays, and counts; the next one goes
+                failure = error
+        if failure is not None and self._kept_bytes + size > self.keep_bytes:
+            raise failure
 
     def _remove(self, name: str) -> None:
         self._path(name).unlink(missing_ok=True)
@@ -136,20 +148,24 @@ class EvidenceStore:
 
     def _find_kept(self) -> None:
         """Learn what earlier runs kept, and remove what a kill left half written."""
-        if not self.folder.is_dir():
-            return
         found: list[tuple[int, str, int]] = []
-        for path in self.folder.iterdir():
-            facts = path.lstat()
-            if not stat.S_ISREG(facts.st_mode):
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            try:
+                facts = path.lstat()
+                if not stat.S_ISREG(facts.st_mode):
+                    continue
+                if match := _NAME.fullmatch(path.name):
+                    found.append((facts.st_mtime_ns, match[1], _on_disk(facts.st_size)))
+                elif _LEFT_OVER.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+            except FileNotFoundError:
                 continue
-            if match := _NAME.fullmatch(path.name):
-                found.append((facts.st_mtime_ns, match[1], _on_disk(facts.st_size)))
-            elif _LEFT_OVER.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s: cannot be looked at, or removed: %s", path, error.strerror)
         self._sizes = {name: size for _, name, size in sorted(found)}
         self._kept_bytes = sum(self._sizes.values())
         self._newest_ns = max((moment for moment, _, _ in found), default=0)
+        self._found = True
         self._make_room(0)  # the ring may have been larger
 
     def _complain(self, error: Exception) -> None:

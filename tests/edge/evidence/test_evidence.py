@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -231,3 +232,73 @@ def test_a_ring_that_became_smaller_is_cut_at_the_start(tmp_path: Path) -> None:
     names = [store.keep(noise(20, 20, seed), []) for seed in range(5)]
     assert EvidenceStore(tmp_path, max_bytes_each=64 * KIB, keep_bytes=2 * BLOCK).count == 2
     assert {path.stem for path in tmp_path.iterdir()} == set(names[-2:])
+
+
+def test_what_cannot_be_looked_at_or_removed_costs_no_other_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = EvidenceStore(tmp_path, max_bytes_each=16 * KIB, keep_bytes=1 << 20)
+    names = [first.keep(noise(40, 40, seed), []) for seed in range(4)]
+    unreadable, left_over = tmp_path / f"{names[0]}.jpg", tmp_path / f".{'0' * 64}.jpg.00aa.tmp"
+    left_over.write_bytes(b"half of it")
+    lstat, unlink = Path.lstat, Path.unlink
+
+    def broken_lstat(path: Path) -> os.stat_result:
+        if path == unreadable:
+            raise OSError(errno.EIO, "Input/output error")
+        return lstat(path)
+
+    def broken_unlink(path: Path, missing_ok: bool = False) -> None:
+        if path == left_over:
+            raise OSError(errno.EPERM, "Operation not permitted")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "lstat", broken_lstat)
+    monkeypatch.setattr(Path, "unlink", broken_unlink)
+    again = EvidenceStore(tmp_path, max_bytes_each=16 * KIB, keep_bytes=first.kept_bytes - BLOCK)
+    assert again.count == 3
+    assert again.get(names[3] or "") is not None
+    assert sorted(caplog.messages) == sorted(
+        [
+            f"{unreadable}: cannot be looked at, or removed: Input/output error",
+            f"{left_over}: cannot be looked at, or removed: Operation not permitted",
+        ]
+    )
+    assert again.keep(noise(40, 40, 4), []) is not None
+    assert (again.count, again.get(names[1] or "")) == (3, None)
+
+
+def test_a_picture_that_cannot_be_removed_stays_and_the_next_one_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = EvidenceStore(tmp_path, max_bytes_each=16 * KIB, keep_bytes=1 << 20)
+    names = [first.keep(noise(40, 40, seed), []) for seed in range(3)]
+    unlink = Path.unlink
+
+    def broken_unlink(path: Path, missing_ok: bool = False) -> None:
+        if path.stem == names[0]:
+            raise OSError(errno.EPERM, "Operation not permitted")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", broken_unlink)
+    again = EvidenceStore(tmp_path, max_bytes_each=16 * KIB, keep_bytes=first.kept_bytes)
+    assert again.keep(noise(40, 40, 3), []) is not None
+    assert (again.count, again.kept_bytes) == (3, first.kept_bytes)
+    assert again.get(names[0] or "") is not None
+    assert again.get(names[1] or "") is None
+
+
+def test_a_folder_that_could_not_be_listed_is_counted_before_the_next_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = EvidenceStore(tmp_path, max_bytes_each=16 * KIB, keep_bytes=1 << 20)
+    name = first.keep(noise(40, 40), [])
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "iterdir", lambda path: os.listdir("/no/such/folder"))
+        again = EvidenceStore(tmp_path, max_bytes_each=16 * KIB, keep_bytes=first.kept_bytes)
+        assert again.count == 0
+        assert again.keep(noise(40, 40, 1), []) is None
+    assert again.keep(noise(40, 40, 1), []) is not None
+    assert (again.count, again.get(name or "")) == (1, None)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert "alerts go without a picture for now" in caplog.text
