@@ -120,8 +120,9 @@ class Bounds:
         for size, *event in gone:
             self._bytes -= size
             if event[2] is not None:
-                self._file.run("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?)", *event, size)
-                self._history_bytes += size
+                # What salvage took from a damaged file may be there already: no event may hold up the queue.
+                kept = self._file.run("INSERT OR IGNORE INTO history VALUES (?, ?, ?, ?, ?, ?)", *event, size)
+                self._history_bytes += size * kept.rowcount
         self.trim_history()
         return len(gone)
 

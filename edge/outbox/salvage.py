@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 _MESSAGE = "id, topic, payload, qos, retain, kind, event_id, created, size, put_ns, boot_id, seq, correlation"
 _EVENT = "id, boot_id, seq, event_id, payload, size"
+_LAST_ID = "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
+MOST = 1 << 53  # ids and numbers beyond it are damage: no drone counts so far
 MOST_MISSES = 1000  # ids in a row that cannot be read before the rest is given up
 
 Row = tuple[Any, ...]
@@ -42,19 +44,27 @@ def _take_over(copy: Path, db: sqlite3.Connection) -> None:
     try:
         old.text_factory = lambda text: text.decode(errors="replace")
         messages = [row for row in _rows(old, "messages", _MESSAGE) if _is_message(row)]
-        events = [row for row in _rows(old, "history", _EVENT) if _is_event(row)]
+        waiting = {row[0] for row in messages}
+        # A page that was reused can show an event twice: as waiting and as sent. Sent again, it is dropped.
+        events = [row for row in _rows(old, "history", _EVENT) if _is_event(row) and row[0] not in waiting]
         alerts = _alerts(old)
+        last_id = max([_number(old, _LAST_ID), *waiting, *(row[0] for row in events)])
         seqs = [row[11] for row in messages if row[11] is not None] + [row[2] for row in events]
-        kept_seq = _first(old, "SELECT value FROM meta WHERE key = 'seq'")
-        seq = max([kept_seq if isinstance(kept_seq, int) else 0, *seqs])
+        seq = max([_number(old, "SELECT value FROM meta WHERE key = 'seq'"), *seqs])
     finally:
         old.close()
     db.execute("BEGIN IMMEDIATE")
     try:
-        db.executemany(f"INSERT INTO messages ({_MESSAGE}) VALUES ({_marks(messages)})", messages)
-        # A page that was reused can show an event twice: as waiting and as sent. Sent again, it is dropped.
-        db.executemany(f"INSERT INTO history ({_EVENT}) VALUES ({_marks(events)})", events)
-        db.executemany("INSERT INTO alerts VALUES (?, ?)", alerts)
+        for table, columns, rows in (
+            ("messages", _MESSAGE, messages),
+            ("history", _EVENT, events),
+            ("alerts", "alert_id, state", alerts),
+        ):
+            marks = ", ".join("?" for _ in columns.split(", "))
+            db.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+        # Also beyond the ids of sent events, which those of new messages must never meet.
+        db.execute("DELETE FROM sqlite_sequence WHERE name = 'messages'")
+        db.execute("INSERT INTO sqlite_sequence VALUES ('messages', ?)", (last_id,))
         db.execute("UPDATE meta SET value = ? WHERE key = 'seq'", (seq,))
         db.execute("COMMIT")
     except BaseException:
@@ -64,15 +74,10 @@ def _take_over(copy: Path, db: sqlite3.Connection) -> None:
     log.warning("outbox: saved of it: %d messages, %d sent events, %d active alerts", *saved)
 
 
-def _marks(rows: list[Row]) -> str:
-    return ", ".join("?" * len(rows[0])) if rows else "NULL"
-
-
 def _rows(old: sqlite3.Connection, table: str, columns: str) -> list[Row]:
     """Every row that can be reached from either end of the table, in order, each id once."""
     found: dict[int, Row] = {}
-    newest = _first(old, "SELECT seq FROM sqlite_sequence WHERE name = 'messages'")
-    end = newest if isinstance(newest, int) else 1 << 62
+    end = _number(old, _LAST_ID) or MOST
     for way, start, where in ((1, 0, "id >= ? ORDER BY id"), (-1, end, "id <= ? ORDER BY id DESC")):
         # One at a time: asked for more, SQLite would fail at a bad page before it gave the row before it.
         query = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {where} LIMIT 1"
@@ -90,13 +95,18 @@ def _rows(old: sqlite3.Connection, table: str, columns: str) -> list[Row]:
     return [found[key] for key in sorted(found)]
 
 
-def _first(old: sqlite3.Connection, query: str) -> Any:
-    """The first column of the first row, None where there is none or it cannot be read."""
+def _number(old: sqlite3.Connection, query: str) -> int:
+    """The only column of the only row; 0 where there is none, or it cannot be read or be true."""
     try:
         row = old.execute(query).fetchone()
     except sqlite3.Error:
-        return None
-    return None if row is None else row[0]
+        return 0
+    return row[0] if row is not None and _counts(row[0]) else 0
+
+
+def _counts(value: object) -> bool:
+    """Whether it may be an id, or the number of an event."""
+    return isinstance(value, int) and 0 < value < MOST
 
 
 def _alerts(old: sqlite3.Connection) -> list[Row]:
@@ -108,9 +118,12 @@ def _alerts(old: sqlite3.Connection) -> list[Row]:
 
 
 def _is_message(row: Row) -> bool:
-    _, topic, payload, qos, retain, kind, event_id, created, size, put_ns, boot_id, seq, correlation = row
+    number, topic, payload, qos, retain, kind, event_id, created, size, put_ns, boot_id, seq, correlation = (
+        row
+    )
     return (
-        isinstance(topic, str)
+        _counts(number)
+        and isinstance(topic, str)
         and isinstance(payload, bytes)
         and qos in (0, 1)
         and retain in (0, 1)
@@ -120,12 +133,12 @@ def _is_message(row: Row) -> bool:
         and isinstance(size, int)
         and isinstance(put_ns, int)
         and isinstance(boot_id, str | None)
-        and isinstance(seq, int | None)
+        and (seq is None or _counts(seq))
         and isinstance(correlation, bytes | None)
     )
 
 
 def _is_event(row: Row) -> bool:
-    return all(
+    return all(_counts(row[place]) for place in (0, 2)) and all(
         isinstance(part, wanted) for part, wanted in zip(row, (int, str, int, str, bytes, int), strict=True)
     )

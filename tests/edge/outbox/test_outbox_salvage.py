@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -61,6 +62,64 @@ def test_a_bad_page_in_the_middle_costs_no_more_than_what_was_on_it(
         assert outbox.put("t", b"new", kind="alert") > held[-1].id
     assert "messages, 100 sent events, 1 active alerts" in caplog.text
     assert [name.name for name in tmp_path.iterdir() if name.name.startswith(".")] == []
+
+
+def ruin_an_index(path: Path) -> None:
+    """Damage that costs no row: what is not saved was lost by the salvage."""
+    with sqlite3.connect(path) as db:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'messages_by_kind'"
+        ((root,),) = db.execute(query).fetchall()
+    db.close()
+    spoil(path, [root - 1], b"\xff" * PAGE)
+
+
+def put_events(outbox: Outbox, number: int) -> list[int]:
+    ids = []
+    for _ in range(number):
+        with outbox.transaction():
+            seq = outbox.next_seq()
+            ids.append(outbox.put("events", f"{seq}", kind="alert", event_id=f"e{seq}", seq=seq))
+    return ids
+
+
+@pytest.mark.parametrize("sent", [[], [0, 1, 2, 3, 4], [0, 2, 3, 4], None])
+def test_what_waits_and_what_was_sent_is_saved_also_where_there_is_only_one(
+    tmp_path: Path, sent: list[int] | None
+) -> None:
+    path = tmp_path / "outbox.db"
+    with Outbox(path) as outbox:
+        ids = [] if sent is None else put_events(outbox, 5)
+        outbox.done(*(ids[place] for place in sent or ()))
+        outbox.keep_alert("a1", "state")
+        before = outbox.pending(), outbox._file.all("SELECT * FROM events"), outbox.last_seq()
+        waiting = [message.id for message in before[0]]
+    ruin_an_index(path)
+    with Outbox(path) as outbox:
+        assert [message.id for message in outbox.pending()] == waiting
+        assert (outbox._file.all("SELECT * FROM events"), outbox.last_seq()) == before[1:]
+        assert outbox.kept_alerts() == {"a1": "state"}
+        new = put_events(outbox, 3)
+        assert min(new) > max(ids, default=0)
+        outbox.done(*new, *waiting)
+        assert outbox.counts().queued == 0
+        seqs = [seq for (seq,) in outbox._file.all("SELECT seq FROM events WHERE sent ORDER BY seq")]
+        assert seqs == list(range(1, len(ids) + 4))
+
+
+def test_an_event_that_damage_shows_twice_waits_and_leaves_the_queue(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    with Outbox(path) as outbox:
+        first, second = put_events(outbox, 2)
+        outbox._file.run("INSERT INTO history SELECT id, boot_id, seq, event_id, payload, size FROM messages")
+        outbox.done(first)  # also without a salvage
+        assert [message.id for message in outbox.pending()] == [second]
+        assert outbox._bounds.tally.history_bytes == 0  # as counted when it was opened
+    ruin_an_index(path)
+    with Outbox(path) as outbox:
+        assert [message.id for message in outbox.pending()] == [second]
+        assert outbox._file.all("SELECT seq, sent FROM events ORDER BY seq") == [(1, 1), (2, 0)]
+        outbox.done(second)
+        assert outbox.counts().queued == 0
 
 
 def test_what_only_the_journal_had_is_saved_too(tmp_path: Path) -> None:
