@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from firmware_cfg.device import load_device
+
 Systemd = Callable[..., "subprocess.CompletedProcess[str]"]
 
 PROGRAM = "/opt/remoteclip/bin/remoteclip"
@@ -99,6 +101,35 @@ def test_the_unit_is_one_that_the_daemon_can_live_with(units: Path) -> None:
     assert "network-online.target" not in parser["Unit"]["After"]
     # OpenVINO's kernels are made at run time, the boot id is in /proc/sys, cameras are in /dev.
     assert service.keys().isdisjoint({"MemoryDenyWriteExecute", "ProcSubset", "PrivateDevices"})
+
+
+@pytest.mark.parametrize("page", ["service.md", "jetson.md"])
+def test_the_documented_commands_look_into_the_services_own_folders(
+    repository: Path, units: Path, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    """`%S` is /var/lib, `%C` /var/cache (systemd.unit(5))."""
+    text = (units / "remoteclip@.service").read_text().replace("%S", "/var/lib").replace("%C", "/var/cache")
+    service = dict(re.findall(r"^Environment=(XDG_STATE_HOME|REMOTECLIP_CACHE)=(.*)$", text, re.MULTILINE))
+    assert len(service) == 2
+    ((user, variables),) = re.findall(
+        rf"alias as-service='sudo -u (\S+) env (.*) {PROGRAM}'", (repository / "docs" / page).read_text()
+    )
+    assert dict(each.split("=") for each in variables.split()) == service
+    assert f"\nUser={user}\n" in text
+    for name, value in service.items():
+        monkeypatch.setenv(name, value)
+    device = load_device(repository / "firmware_cfg" / "devices" / "cpu.yaml")
+    assert device.state_dir == Path("/var/lib/remoteclip/drone-1")
+
+
+def test_what_needs_the_services_state_folder_is_never_shown_without_its_prefix(repository: Path) -> None:
+    for page in ("service.md", "jetson.md"):
+        shown = re.findall(
+            r"^    (.*/etc/remoteclip/devices/.*)$", (repository / "docs" / page).read_text(), re.M
+        )
+        needing = [line for line in shown if re.search(r" (run|health|prompts|bundle|engine) ", line)]
+        assert len(needing) >= 3
+        assert all(line.startswith(("as-service ", "ExecStart=")) for line in needing)
 
 
 def test_the_user_of_the_service_is_made(systemd: Systemd, units: Path, tmp_path: Path) -> None:
