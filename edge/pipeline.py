@@ -101,7 +101,7 @@ class Pipeline:
             keep_text_tower: between lists, too: another list is in use a tower's loading sooner.
 
         Raises:
-            UsageError, ConfigErrors: the list does not fit the bundle (see `build_prompt_bank`).
+            ConfigErrors: the list does not fit the bundle (see `build_prompt_bank`).
             BundleError, EngineError, MissingExtra: the text tower cannot be loaded.
         """
         if isinstance(model, Bundle):
@@ -139,7 +139,7 @@ class Pipeline:
             source, data: where the list came from and its bytes, see `build_prompt_bank`.
 
         Raises:
-            UsageError, ConfigErrors, EngineError, MissingExtra: as above; the old list stays in use.
+            ConfigErrors, EngineError, MissingExtra: as above; the old list stays in use.
         """
         with self._encoding:
             try:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -19,7 +20,8 @@ from firmware_cfg.problems import Finding, must, raise_findings, stated
 from firmware_cfg.prompt_fields import AreaName, LineXY, Polygon, RuleText, Sentence, Texts
 from firmware_cfg.rules import Rule, Term, parse_located, parse_rule
 
-MAX_PROMPTS = 1000
+MAX_ROWS = 256
+"""Rows of numbers that one look-up takes of any model: those of its prompts, and one a background sentence."""
 
 Severity = Literal["info", "warning", "critical"]
 Kind = Literal["object", "scene"]
@@ -101,6 +103,11 @@ class Prompt(ConfigModel):
     )
     alerts: tuple[AlertRule, ...] = Field((), description="When to raise alerts on this prompt.")
 
+    @property
+    def rows(self) -> int:
+        """How many rows it takes: `match: any` one a text, `mean` one for all of them."""
+        return len(self.text) if self.match == "any" else 1
+
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Prompt:
         raise_findings("Prompt", self._findings())
@@ -132,7 +139,7 @@ class PromptList(ConfigModel):
     """A whole prompt list file."""
 
     version: Literal[1] = Field(1, description="Version of this format.")
-    prompts: tuple[Prompt, ...] = Field(description="1 to 1,000 prompts.")
+    prompts: tuple[Prompt, ...] = Field(description="1 to 256 prompts.")
     background: tuple[Sentence, ...] = Field(
         (), description="What is not looked for, so that prompts compete with it: `bare ground`, `a roof`."
     )
@@ -163,9 +170,7 @@ class PromptList(ConfigModel):
     def _list_findings(self) -> Iterator[Finding]:
         if not self.prompts:
             yield Finding(("prompts",), must("have at least one prompt"), self.prompts)
-        if len(self.prompts) > MAX_PROMPTS:
-            error = must(f"have at most {MAX_PROMPTS} prompts", "split the list between devices or flights")
-            yield Finding(("prompts",), error, self.prompts)
+        yield from self._row_findings()
         taken: set[str] = set()
         for number, prompt in enumerate(self.prompts):
             if prompt.id in taken:
@@ -182,6 +187,20 @@ class PromptList(ConfigModel):
                     f"this is what prompt {owner} looks for, so it would never be found", "remove it"
                 )
                 yield Finding(("background", number), error, text)
+
+    def _row_findings(self) -> Iterator[Finding]:
+        """At most one, at the first part of the list that is too many."""
+        parts = [(("prompts", number), prompt.rows) for number, prompt in enumerate(self.prompts)]
+        parts += [(("background", number), 1) for number in range(len(self.background))]
+        needed = list(accumulate(rows for _, rows in parts))
+        for (loc, _), rows in zip(parts, needed, strict=True):
+            if rows > MAX_ROWS:
+                error = stated(
+                    f"this list needs {needed[-1]} rows, one look-up takes at most {MAX_ROWS}",
+                    "use fewer prompts or background sentences, or match: mean where texts are paraphrases",
+                )
+                yield Finding(loc, error)
+                return
 
     def _name_findings(self) -> Iterator[Finding]:
         for number, prompt in enumerate(self.prompts):

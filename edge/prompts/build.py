@@ -14,16 +14,15 @@ from edge.engines.base import F32
 from edge.lookup import object_margins, scene_cosines
 from edge.prompts.bank import BACKGROUND_BIAS, BACKGROUND_OWNER, PromptBank, RowLayout
 from edge.prompts.text_encoder import SentenceEncoder, TextTooLong, too_long_problem
-from firmware_cfg.errors import ConfigError, ConfigErrors, UsageError
+from firmware_cfg.errors import ConfigError, ConfigErrors
 from firmware_cfg.located_yaml import LocatedYaml, parse_located_yaml, read_config_bytes
 from firmware_cfg.messages.prompts import PromptSource
-from firmware_cfg.prompt_list import LoadedPromptList, Prompt, PromptList
+from firmware_cfg.prompt_list import LoadedPromptList, PromptList
 
 if TYPE_CHECKING:
     from edge.bundle.calibration import Calibration
     from edge.runtime import ModelFacts
 
-MAX_ROWS = 256
 MOST_SENT_TILES = 4
 """A list that was sent may ask for this many times the pixels of the model's largest tile: far beyond, one
 message could take a drone's memory and keep it busy for seconds a frame. A flashed one may ask for any."""
@@ -56,7 +55,6 @@ def build_prompt_bank(
         data: its bytes, so that errors name lines; default: those of its file, if it still has them.
 
     Raises:
-        UsageError: more than MAX_ROWS rows.
         ConfigErrors: every sentence that is too long for the text tower, with its line; or texts of one
             prompt that cancel each other out; or a list that was sent asks for a giant image size.
         EngineError, MissingExtra: the text tower failed.
@@ -65,12 +63,7 @@ def build_prompt_bank(
     objects = [number for number, prompt in enumerate(prompts) if prompt.kind == "object"]
     scenes = [number for number, prompt in enumerate(prompts) if prompt.kind == "scene"]
     background = loaded.model.background
-    count = sum(_row_count(prompt) for prompt in prompts) + len(background)
-    if count > MAX_ROWS:
-        raise UsageError(
-            f"{loaded.path}: this list needs {count} rows, one look-up takes at most {MAX_ROWS}"
-            " (use fewer prompts or background sentences, or match: mean where texts are paraphrases)"
-        )
+    count = sum(prompt.rows for prompt in prompts) + len(background)
     if source == "mqtt":
         _refuse_giant_tiles(loaded, data, facts)
     texts = [text for number in (*objects, *scenes) for text in prompts[number].text] + list(background)
@@ -98,7 +91,7 @@ def build_prompt_bank(
         object_starts=np.array(starts[: len(objects)], np.int64),
         scene_ids=tuple(prompts[number].id for number in scenes),
         scene_starts=np.array(starts[len(objects) :], np.int64),
-        scene_begin=sum(_row_count(prompts[number]) for number in objects),
+        scene_begin=sum(prompts[number].rows for number in objects),
         background_begin=row,
         end=count,
     )
@@ -143,10 +136,6 @@ def _bank(
         layout=layout,
         source=source,
     )
-
-
-def _row_count(prompt: Prompt) -> int:
-    return len(prompt.text) if prompt.match == "any" else 1
 
 
 def _unit_mean(block: F32, loaded: LoadedPromptList, data: bytes | None, number: int) -> F32:

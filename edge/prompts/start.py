@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from edge.prompts.owner import ShelfError
 from edge.prompts.shelf import list_path
-from firmware_cfg.errors import ConfigErrors, RemoteclipError, UsageError
+from firmware_cfg.errors import ConfigErrors, RemoteclipError
 from firmware_cfg.prompt_list import LoadedPromptList, load_prompt_bytes
 from firmware_cfg.yaml_tree import read_config_bytes
 
@@ -38,13 +38,13 @@ def begin(
     Args:
         shelf: the device's; afterwards it says what is in force.
         path: of the device file's list.
-        make: makes it from a list, and raises UsageError or ConfigErrors for one that does not fit.
+        make: makes it from a list, and raises ConfigErrors for one that does not fit.
 
     Returns:
         What was made, and the SHA-256 of the device file's list as it was found (None: not readable).
 
     Raises:
-        ConfigErrors, UsageError: of the device file's list, where there is no other to fly with.
+        ConfigErrors: of the device file's list, where there is no other to fly with.
         Whatever else `make` raises.
     """
     data: bytes | None = None
@@ -61,13 +61,12 @@ def begin(
             if file_sha256 != record.in_force.sha256:
                 log.info("%s has not changed since it was last taken, and is not in force", path)
             return made, file_sha256
-    refusal: ConfigErrors | UsageError
     if data is None:
         refusal = problem
     else:
         try:
             made = make(load_prompt_bytes(data, str(path)), "file")
-        except (ConfigErrors, UsageError) as error:
+        except ConfigErrors as error:
             refusal = error
         else:
             _take(shelf, data)
@@ -97,7 +96,7 @@ def _with_kept(shelf: PromptShelf, make: Callable[[LoadedPromptList, PromptSourc
     try:
         data = shelf.read(kept.sha256)
         made = make(load_prompt_bytes(data, str(list_path(shelf.folder, kept.sha256))), kept.source)
-    except (ConfigErrors, UsageError, ShelfError) as error:
+    except (ConfigErrors, ShelfError) as error:
         tell(error)
         return None
     moment = kept.applied_at.isoformat(timespec="seconds")

@@ -17,7 +17,7 @@ from edge.frames import Frame, I420Image, RgbImage
 from edge.pipeline import FrameResult, Pipeline
 from edge.prompts import text_encoder
 from edge.runtime import BundleRuntime
-from firmware_cfg.errors import ConfigErrors, EngineError, UsageError
+from firmware_cfg.errors import ConfigErrors, EngineError
 from firmware_cfg.prompt_list import LoadedPromptList, load_prompt_bytes
 
 GREY = 114
@@ -153,9 +153,6 @@ def test_a_bad_list_never_replaces_a_good_one(tiny_bundle: Bundle) -> None:
         long = load_prompt_bytes(f"prompts: [{{id: long, text: {'red ' * 9}}}]".encode(), "long.yaml")
         with pytest.raises(ConfigErrors):
             pipeline.set_prompts(long)
-        many = ", ".join(f"{{id: p{number}, text: red}}" for number in range(257))
-        with pytest.raises(UsageError):
-            pipeline.set_prompts(load_prompt_bytes(f"prompts: [{many}]".encode(), "many.yaml"))
         assert pipeline.bank is good
         assert found(pipeline.process(frame_with(("red", 4, 3)))) == {("red", (36, 28))}
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from firmware_cfg.errors import ConfigErrors
 from firmware_cfg.prompt_list import (
-    MAX_PROMPTS,
+    MAX_ROWS,
     AlertRule,
     Prompt,
     PromptList,
@@ -187,11 +187,16 @@ def test_a_scene_prompt_may_alert_on_its_score() -> None:
     assert load_prompt_bytes(text, "p.yaml").model.prompts[0].kind == "scene"
 
 
-def test_the_number_of_prompts_is_limited_with_a_mend() -> None:
-    most = "prompts:\n" + "".join(f"  - {{id: p{n}, text: thing {n}}}\n" for n in range(MAX_PROMPTS))
-    assert len(load_prompt_bytes(most.encode(), "p.yaml").model.prompts) == MAX_PROMPTS
+def test_the_number_of_rows_is_limited_with_the_place_of_the_first_too_many() -> None:
+    most = "prompts:\n" + "".join(f"  - {{id: p{n}, text: [thing, it {n}]}}\n" for n in range(MAX_ROWS))
+    assert len(load_prompt_bytes(most.encode(), "p.yaml").model.prompts) == MAX_ROWS
+    needs = "this list needs 257 rows, one look-up takes at most 256 (use fewer prompts or background"
     (line,) = list_errors(most + "  - {id: more, text: more}\n")
-    assert line.startswith("p.yaml:2:3: prompts must have at most 1000 prompts, got a list of 1001 (split")
+    assert line.startswith(f"p.yaml:258:5: {needs}")
+    (line,) = list_errors(most + "background: [grass]\n")
+    assert line.startswith(f"p.yaml:258:14: {needs}")
+    (line,) = list_errors(most.replace("]}", "], match: any}", 1))
+    assert line.startswith(f"p.yaml:257:5: {needs}")
 
 
 @given(st.floats())

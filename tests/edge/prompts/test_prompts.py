@@ -14,8 +14,14 @@ from edge.lookup import object_margins
 from edge.prompts.bank import BACKGROUND_BIAS, PromptBank, PromptStore
 from edge.prompts.build import LOWEST_DEFAULT, build_prompt_bank, in_memory_list
 from edge.prompts.text_encoder import TextEncoder
-from firmware_cfg.errors import ConfigErrors, UsageError
-from firmware_cfg.prompt_list import LoadedPromptList, PromptList, load_prompt_bytes, load_prompt_list
+from firmware_cfg.errors import ConfigErrors
+from firmware_cfg.prompt_list import (
+    MAX_ROWS,
+    LoadedPromptList,
+    PromptList,
+    load_prompt_bytes,
+    load_prompt_list,
+)
 
 COLOURS = b"""
 version: 1
@@ -145,15 +151,9 @@ def test_no_line_is_made_up_when_the_file_has_changed_since(build: Any, tmp_path
         assert str(caught.value).startswith(f"{path}: prompt warm: ")
 
 
-def test_too_many_rows_are_refused_before_anything_is_encoded(build: Any) -> None:
+def test_a_list_may_have_as_many_rows_as_one_look_up_takes(build: Any) -> None:
     prompts = [{"id": f"p{number}", "text": ["red"] * 32, "match": "any"} for number in range(8)]
-    full = PromptList(prompts=prompts)
-    assert build(in_memory_list(full)).rows.shape == (256, 8)
-    over = PromptList(prompts=prompts, background=["grey"])
-    with pytest.raises(
-        UsageError, match=r"^prompt list: this list needs 257 rows, one look-up takes at most 256 \("
-    ):
-        build(in_memory_list(over))
+    assert build(in_memory_list(PromptList(prompts=prompts))).rows.shape == (MAX_ROWS, 8)
 
 
 def test_texts_that_cancel_out_are_an_error(tiny_bundle: Bundle) -> None:
