@@ -7,6 +7,8 @@ import logging
 import socket
 import socketserver
 import threading
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -19,7 +21,8 @@ log = logging.getLogger(__name__)
 PATH = "/metrics"
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _MOST_REQUESTS = 4  # at once: whoever opens more is hung up on, so threads stay few
-_PATIENCE_S = 5.0  # for the next bytes of a request
+_PATIENCE_S = 5.0  # for a whole request and its answer, however slowly its bytes come and go
+_POLL_S = 0.2
 
 
 class MetricsServer:
@@ -38,7 +41,7 @@ class MetricsServer:
             ) from error
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.2,), name="metrics", daemon=True
+            target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True
         )
 
     def __enter__(self) -> MetricsServer:
@@ -65,23 +68,37 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.host = f"[{address}]" if six else address
         self.registry = registry
         self._free = threading.BoundedSemaphore(_MOST_REQUESTS)
+        self._until: dict[socket.socket, float] = {}  # each request that is answered -> end of patience
         super().__init__((address, port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
+        self._until[request] = time.monotonic() + _PATIENCE_S
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread for it
-            self._free.release()
+            self._let_go(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._let_go(request)
+
+    def service_actions(self) -> None:
+        """Called by serve_forever, every _POLL_S at the least: hang up on whoever takes too long."""
+        now = time.monotonic()
+        for request, until in list(self._until.items()):
+            if now > until:
+                with suppress(OSError):  # it is closed meanwhile
+                    request.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads from it, or writes to it
+
+    def _let_go(self, request: Any) -> None:
+        del self._until[request]
+        self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.debug("metrics: a request from %s broke off", client_address[0], exc_info=True)
@@ -89,7 +106,6 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = _PATIENCE_S
     server_version = "remoteclip"
     sys_version = ""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import select
 import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -220,19 +222,45 @@ def test_other_paths_and_methods_are_refused() -> None:
 
 
 def test_connections_that_say_nothing_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.health.metrics_server._Handler.timeout", 0.2)
+    monkeypatch.setattr("edge.health.metrics_server._PATIENCE_S", 0.2)
     with MetricsServer("127.0.0.1", 0, CollectorRegistry()) as server:
         idle = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(40)]
         for connection in idle:
             assert read_to_the_end(connection) == b""  # hung up on: at once, or when patience is at its end
             connection.close()
-        answers = []
-        for _ in range(500):  # the last of them may still be on its way out
-            answers = try_to_scrape(server.port)
-            if answers:
+        until_scraped(server.port)
+
+
+def until_scraped(port: int) -> None:
+    """The last of those that were hung up on may still be on its way out."""
+    answers = []
+    for _ in range(500):
+        answers = try_to_scrape(port)
+        if answers:
+            break
+        time.sleep(0.01)
+    assert answers == [""]
+
+
+def test_clients_that_send_a_byte_now_and_then_do_not_keep_others_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge.health.metrics_server._PATIENCE_S", 0.3)
+    with MetricsServer("127.0.0.1", 0, CollectorRegistry()) as server:
+        slow = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(4)]
+        left = list(slow)
+        for _ in range(100):
+            for connection in left:
+                with suppress(OSError):
+                    connection.send(b"G")  # sooner than any patience for the next byte ends
+            hung_up_on, _, _ = select.select(left, [], [], 0.05)
+            left = [connection for connection in left if connection not in hung_up_on]
+            if not left:
                 break
-            time.sleep(0.01)
-        assert answers == [""]
+        assert left == []
+        for connection in slow:
+            connection.close()
+        until_scraped(server.port)
 
 
 def try_to_scrape(port: int) -> list[str]:
