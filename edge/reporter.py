@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from edge.alerts.writer import AlertWriter
 from edge.events import FrameFacts, Session
 from edge.outbox.file import OutboxDamagedError
 from edge.state_writer import StateWriter
+from edge.unwritten import NewList, Step, Unwritten
 from firmware_cfg.errors import OutboxError
 from firmware_cfg.messages import Health
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from edge.alerts.machine import Transition
     from edge.counting import FrameCounts
     from edge.evidence.store import EvidenceStore
-    from edge.frames import Image
     from edge.outbox.outbox import Outbox
     from edge.pipeline import FrameResult
     from edge.prompts.bank import PromptBank
@@ -30,32 +29,15 @@ log = logging.getLogger(__name__)
 
 HEALTH_INTERVAL_S = 10.0
 RETRY_S = 1.0
-
-
-@dataclass(slots=True)
-class _Step:
-    """What one frame brought, to be written. `image` is there until pictures of its raises were made."""
-
-    transitions: Sequence[Transition]
-    frame: FrameFacts
-    image: Image | None
-    pictures: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _NewList:
-    """From this frame on another prompt list is in force; `gone` are the prompts that it has not."""
-
-    counts: FrameCounts
-    frame: FrameFacts
-    gone: frozenset[str]
+TELL_AGAIN_S = 10.0  # between two times: a link that comes and goes must not be filled with what stays
 
 
 class Reporter:
     """`start`, then `report` after every frame, then `stop`.
 
-    Every transition is written, in order; counts and health are sampled at their intervals. When the outbox
-    cannot be written (a full disk), the log says so once, and it is tried again until it works.
+    Transitions are written in order; counts and health are sampled at their intervals. When the outbox cannot
+    be written (a full disk), the log says so once, and it is tried again until it works: meanwhile raises and
+    clears wait in memory, all of them, and of very many updates the newest of each alert.
 
     Args:
         counts_interval: seconds between counts.
@@ -81,23 +63,22 @@ class Reporter:
         self._counts_interval = counts_interval
         self._make_health = health
         self._evidence = evidence
-        self._steps: deque[_Step | _NewList] = deque()
+        self._steps = Unwritten()
         self._latest: tuple[FrameCounts, FrameFacts] | None = None
         self._bank: PromptBank | None = None
         self._health: bytes | None = None  # made, but not written
         self._reported = self._stopping = False
         self._failure: Exception | None = None
-        self._changed = (
-            Condition()
-        )  # its lock may be taken twice: `waiting` is also asked by the health message
+        self._changed = Condition()
         self._next_counts = self._next_health = time.monotonic()
+        self._next_again = math.inf
+        self._told_again = -math.inf
         self._thread = Thread(target=self._run, name="reporter", daemon=True)
 
     @property
     def waiting(self) -> int:
         """Steps of alerts that are in memory only, because the disk does not take them (yet)."""
-        with self._changed:
-            return sum(len(step.transitions) for step in self._steps if isinstance(step, _Step))
+        return self._steps.waiting
 
     def start(self, bank: PromptBank, resumed: Collection[str] = ()) -> None:
         """Tell the list in force, end the alerts that an earlier run left and that are not `resumed`, go.
@@ -110,27 +91,41 @@ class Reporter:
         self._thread.start()
 
     def report(self, result: FrameResult, transitions: Sequence[Transition]) -> None:
-        """Take over what one frame brought, at once. Raises what ended the thread, if it has ended."""
-        if self._failure is not None:
-            raise self._failure
+        """Take over what one frame brought, at once. Raises what ended the thread, or came to `fail`."""
         frame = FrameFacts.of(result)
         with self._changed:
+            if self._failure is not None:
+                raise self._failure
             if not self._reported:
-                self._next_health = (
-                    time.monotonic()
-                )  # it flies: whoever asks shall not hear "starting" for long
+                # It flies: whoever asks shall not hear "starting" for long.
+                self._next_health = time.monotonic()
                 self._changed.notify()
             self._reported = True
             self._latest = (result.counts, frame)
             if self._bank is not None and frame.bank is not self._bank:
                 gone = _prompt_ids(self._bank) - _prompt_ids(frame.bank)
-                self._steps.append(_NewList(result.counts, frame, gone))
+                self._steps.put(NewList(result.counts, frame, gone))
                 self._bank = frame.bank
                 self._changed.notify()
             if transitions:
                 wanted = self._evidence is not None and any(each.kind == "raise" for each in transitions)
-                self._steps.append(_Step(transitions, frame, result.frame.image if wanted else None))
+                self._steps.put(Step(transitions, frame, result.frame.image if wanted else None))
                 self._changed.notify()
+
+    def tell_again(self) -> None:
+        """Put the list in force, and the discovery, again: a broker may have forgotten what it took.
+
+        For every connection that is made, from any thread; waits for nothing.
+        """
+        with self._changed:
+            soonest = max(time.monotonic(), self._told_again + TELL_AGAIN_S)
+            self._next_again = min(self._next_again, soonest)
+            self._changed.notify()
+
+    def fail(self, error: Exception) -> None:
+        """End the flight: the next `report` raises `error`, which another thread met. Then comes `stop`."""
+        with self._changed:
+            self._failure = self._failure or error
 
     def stop(self) -> None:
         """Write what is left, the last counts too. Raises OutboxError when that is not possible.
@@ -148,14 +143,17 @@ class Reporter:
         try:
             self._work()
         except Exception as error:  # noqa: BLE001 - raised in the frame loop: it must not fly on unheard
-            self._failure = error
+            if self._failure is not None:
+                log.error("%s", error)  # the flight ends already, and tells the first one
+            self.fail(error)
 
     def _work(self) -> None:
         troubled = False
         while True:
             with self._changed:
-                if not self._steps and not self._stopping:
-                    self._changed.wait(max(0.0, min(self._next_counts, self._next_health) - time.monotonic()))
+                if self._steps.first() is None and not self._stopping:
+                    due = min(self._next_counts, self._next_health, self._next_again)
+                    self._changed.wait(max(0.0, due - time.monotonic()))
                 stopping = self._stopping
             try:
                 self._write(final=stopping)
@@ -169,32 +167,39 @@ class Reporter:
                 self._bear_it()
                 continue
             if troubled:
-                log.info("%s: the outbox can be written again", self._outbox.path)
+                written = (self._outbox.path, self._steps.left_out)
+                log.info("%s: the outbox can be written again; %d old updates are left out so far", *written)
             troubled = False
             if stopping:
                 return
 
     def _bear_it(self) -> None:
         """What has to be done while nothing can be written: the frames that wait must not fill the memory."""
-        with self._changed:
-            waiting = [step for step in self._steps if isinstance(step, _Step)]
-        for step in waiting:
+        for step in self._steps.steps():
             self._picture(step)
-        self._look_at_health(final=False)
+        try:
+            self._look_at_health(final=False)
+        except OutboxDamagedError:
+            raise
+        except OutboxError as error:
+            log.debug("no health: %s", error)  # the same disk, of which the log tells
         with self._changed:
             self._changed.wait(RETRY_S)
 
     def _write(self, *, final: bool) -> None:
-        while self._steps:
-            step = self._steps[0]
-            if isinstance(step, _NewList):
+        while (step := self._steps.first()) is not None:
+            if isinstance(step, NewList):
                 self._write_new_list(step)
             else:
                 self._write_step(step)
-            self._steps.popleft()  # only now: a step that could not be written stays first in line
-        if final and not self._reported:
+            self._steps.first_done()  # only now: a step that could not be written stays first in line
+        if final and not self._reported and self._failure is None:
             self._alerts.take_over(())
         now = time.monotonic()
+        if now >= self._next_again or (final and self._next_again < math.inf):
+            self._state.prompts_again()
+            with self._changed:
+                self._next_again, self._told_again = math.inf, now
         if final or now >= self._next_counts:
             self._write_counts()
             self._next_counts = now + self._counts_interval
@@ -203,13 +208,13 @@ class Reporter:
             self._state.health(self._health)
             self._health = None
 
-    def _write_step(self, step: _Step) -> None:
+    def _write_step(self, step: Step) -> None:
         self._picture(step)
         for event in self._alerts.write(step.transitions, step.frame, step.pictures):
             what = (event.msg_type, event.prompt, event.count_kind, event.count, event.reason)
             log.info("%s %s: %s = %g (%s)", *what)
 
-    def _picture(self, step: _Step) -> None:
+    def _picture(self, step: Step) -> None:
         """Make the pictures that the step still lacks, and let go of the frame. Never raises."""
         image, step.image = step.image, None
         if image is None or self._evidence is None:
@@ -220,7 +225,7 @@ class Reporter:
                 if sha256 is not None:
                     step.pictures[transition.alert_id] = sha256
 
-    def _write_new_list(self, step: _NewList) -> None:
+    def _write_new_list(self, step: NewList) -> None:
         """The list and its first counts go out at once, and what was retained of the old one ends."""
         with self._outbox.transaction(durable=False):
             self._state.prompts(step.frame.bank, step.gone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ class StateWriter:
         self._session = session
         self._topics = Topics(session.device)
         self._discovery_prefix = discovery_prefix
+        self._told: list[tuple[str, bytes]] = []
 
     def counts(self, counts: FrameCounts, frame: FrameFacts) -> None:
         """The numbers of every prompt of the list in `frame`."""
@@ -39,19 +40,25 @@ class StateWriter:
 
     def prompts(self, bank: PromptBank, gone: Collection[str] = ()) -> None:
         """The list in force, and no counts any more of the prompts that are `gone` with the one before it."""
-        with self._outbox.transaction(durable=False):
-            state = events.prompts_state(self._session, bank, _now())
-            self._put(self._topics.prompts_state, state.to_payload())
-            for prompt_id in sorted(gone):
-                self._put(self._topics.counts(prompt_id), b"")
-            if self._discovery_prefix is not None:
-                self._put(
-                    *discovery(self._session, bank.prompt_list, prefix=self._discovery_prefix, gone=gone)
-                )
+        state = events.prompts_state(self._session, bank, _now())
+        told = [(self._topics.prompts_state, state.to_payload())]
+        if self._discovery_prefix is not None:
+            told.append(discovery(self._session, bank.prompt_list, prefix=self._discovery_prefix, gone=gone))
+        self._put_all([*told, *((self._topics.counts(prompt_id), b"") for prompt_id in sorted(gone))])
+        self._told = told
+
+    def prompts_again(self) -> None:
+        """The list in force once more, as it was told: it was not applied again. Nothing before `prompts`."""
+        self._put_all(self._told)
 
     def health(self, payload: bytes) -> None:
         """How the device is doing."""
         self._put(self._topics.health, payload)
+
+    def _put_all(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        with self._outbox.transaction(durable=False):
+            for topic, payload in messages:
+                self._put(topic, payload)
 
     def _put(self, topic: str, payload: bytes) -> None:
         self._outbox.put(topic, payload, kind="telemetry", retain=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,12 +18,13 @@ import pytest
 
 from edge.alerts.state import Transition, kernel_boot_id, resumable
 from edge.counting import FrameCounts, PromptCounts
-from edge.events import Session
+from edge.events import FrameFacts, Session
 from edge.evidence.store import EvidenceStore
 from edge.frames import Frame, RgbImage
 from edge.outbox.file import OutboxDamagedError
 from edge.outbox.outbox import Outbox
 from edge.reporter import Reporter
+from edge.unwritten import NewList, Step, Unwritten
 from firmware_cfg.messages import Alert, Counts, Event, Health, PromptsState
 from firmware_cfg.prompt_list import PromptList
 from firmware_cfg.rules import Term
@@ -256,7 +258,7 @@ def test_a_disk_that_refuses_delays_alerts_but_holds_neither_frames_nor_health(
     reporter.report(result(2), [step("raise", "a2", "dog")])
     reporter.report(result(3), [step("clear")])
     wait_until(lambda: store.count == 2)  # pictures were made, so the frames are let go
-    assert all(waiting.image is None for waiting in list(reporter._steps))  # type: ignore[union-attr]
+    assert all(waiting.image is None for waiting in reporter._steps.steps())
     assert reporter.waiting == 3
     for _ in range(3):
         assert looked.acquire(timeout=30)
@@ -278,3 +280,191 @@ def test_what_one_frame_brought_is_written_as_one_or_not_at_all(outbox: Outbox) 
     with pytest.raises(KeyError):
         reporter.stop()
     assert (events_in(outbox), outbox.kept_alerts(), outbox.last_seq()) == ([], {}, 0)
+
+
+def test_a_disk_that_stays_full_costs_old_updates_but_no_raise_and_no_clear(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("edge.reporter.RETRY_S", 0.01)
+    monkeypatch.setattr("edge.unwritten.MOST_UPDATES", 10)
+    reporter = reporter_of(outbox)
+    reporter.start(CARS)
+    outbox._file.run("PRAGMA query_only = 1")
+    reporter.report(result(0), [step("raise", "a0"), step("raise", "b", "dog")])
+    for number in range(200):
+        last, following = f"a{number}", f"a{number + 1}"
+        reporter.report(result(number), [step("update", last), step("update", "b", "dog")])
+        if number % 10 == 9:
+            reporter.report(result(number), [step("clear", last)])
+            reporter.report(result(number), [step("raise", following)])
+        else:
+            reporter.report(result(number), [step("clear", last), step("raise", following)])
+    assert reporter.waiting < 2 + 400 + 3 * 10
+    with caplog.at_level(logging.INFO):
+        outbox._file.run("PRAGMA query_only = 0")
+        reporter.stop()
+    found = events_in(outbox)
+    steps = [(event.alert_id, event.msg_type) for event in found]
+    assert [each for each in steps if each[0] != "b" and each[1] != "update"] == [
+        ("a0", "raise"),
+        *((f"a{n // 2 + n % 2}", "raise" if n % 2 else "clear") for n in range(400)),
+    ]
+    assert [event.frame for event in found if event.alert_id == "b"][-1] == 199
+    assert [event.seq for event in found] == list(range(1, len(found) + 1))
+    assert list(outbox.kept_alerts()) == ["a200", "b"]
+    assert f"{2 + 400 + 400 - len(found)} old updates are left out" in caplog.text
+
+
+def test_a_step_that_is_being_written_is_whole_however_many_updates_come_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge.unwritten.MOST_UPDATES", 3)
+    line = Unwritten()
+    frame = FrameFacts.of(result(1))
+    for number in range(50):
+        line.put(Step([step("update")], replace(frame, number=number), None))
+        if number % 2:
+            line.put(NewList(result(1).counts, frame, frozenset()))
+    first = line.first()
+    assert isinstance(first, Step)
+    assert (first.frame.number, len(first.transitions)) == (0, 1)
+    assert [waiting.frame.number for waiting in line.steps()][-1] == 49
+    assert line.waiting + line.left_out == 50
+    assert line.waiting <= 5
+    written = 0
+    while line.first() is not None:
+        line.first_done()
+        written += 1
+    assert (line.waiting, line._updates) == (0, 0)
+    assert written > 25
+
+
+def test_who_counts_what_waits_is_not_disturbed_by_what_comes_and_goes() -> None:
+    line = Unwritten()
+    frame = FrameFacts.of(result(1))
+    ended = threading.Event()
+    errors: list[Exception] = []
+
+    def come_and_go() -> None:
+        for _ in range(200):
+            for _ in range(20):
+                line.put(Step([step("raise")], frame, None))
+            while line.first() is not None:
+                line.first_done()
+        ended.set()
+
+    def count() -> None:
+        try:
+            while not ended.is_set():
+                assert 0 <= line.waiting <= 20
+        except Exception as error:  # noqa: BLE001 - raised below, in the test's thread
+            errors.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=each) for each in (come_and_go, count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert errors == []
+
+
+def test_health_that_cannot_read_the_outbox_ends_no_flight(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.reporter.RETRY_S", 0.01)
+    monkeypatch.setattr("edge.reporter.HEALTH_INTERVAL_S", 0.01)
+    looked = threading.Semaphore(0)
+
+    def look() -> Health:
+        looked.release()
+        outbox.counts()
+        return health()
+
+    reporter = reporter_of(outbox, health=look)
+    reporter.start(CARS)
+    outbox._file.run("ALTER TABLE messages RENAME TO away")
+    reporter.report(result(1), [step("raise")])
+    wait_until(lambda: looked.acquire(blocking=False))
+    for _ in range(3):
+        assert looked.acquire(timeout=30)
+    outbox._file.run("ALTER TABLE away RENAME TO messages")
+    reporter.stop()
+    assert [event.msg_type for event in events_in(outbox)] == ["raise"]
+
+
+def test_a_new_connection_is_told_the_list_again_as_it_was_told(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.reporter.TELL_AGAIN_S", 0.0)
+    config = "homeassistant/device/remoteclip/bird/config"
+
+    def told() -> dict[str, bytes]:
+        return {m.topic: m.payload for m in outbox.pending() if m.topic in (f"{ROOT}/prompts/state", config)}
+
+    def forget() -> None:
+        outbox.done(*(m.id for m in outbox.pending()))
+
+    reporter = reporter_of(outbox, discovery_prefix="homeassistant")
+    reporter.tell_again()  # a connection before there is anything to tell
+    reporter.start(CARS)
+    for its_bank in (CARS, BOATS):
+        reporter.report(result(1, its_bank), [step("raise", f"of-{its_bank.list_sha256[0]}")])
+        wait_until(lambda: reporter.waiting == 0)
+        first = told()
+        forget()  # the broker took it, and crashed
+        for _ in range(2):
+            reporter.tell_again()
+            wait_until(lambda: len(told()) == 2)
+            assert told() == first
+            forget()
+    assert json.loads(first[config])["components"]["prompt_dog_count"] == {"platform": "sensor"}
+    reporter.stop()
+
+
+def test_connections_that_come_and_go_are_told_now_and_then(outbox: Outbox) -> None:
+    reporter = reporter_of(outbox)
+    reporter.start(CARS)
+    put: list[int] = []
+    reporter._state.prompts_again = lambda: put.append(reporter.waiting)  # type: ignore[method-assign]
+    reporter.tell_again()
+    wait_until(lambda: len(put) == 1)
+    for _ in range(50):
+        reporter.tell_again()
+    reporter.report(result(1), [step("raise")])
+    wait_until(lambda: reporter.waiting == 0)
+    assert len(put) == 1
+    reporter.stop()  # what was put off is told before the end
+    assert len(put) == 2
+
+
+def test_what_another_thread_met_ends_the_flight_but_nothing_that_is_active(outbox: Outbox) -> None:
+    first = reporter_of(outbox)
+    first.start(CARS)
+    first.report(result(1), [step("raise")])
+    first.stop()
+    reporter = reporter_of(outbox)
+    reporter.start(CARS, resumed=["a1"])
+    reporter.fail(OutboxDamagedError("outbox.db: malformed (restart)"))
+    reporter.fail(RuntimeError("it goes on and on"))
+    for _ in range(2):
+        with pytest.raises(OutboxDamagedError, match="restart"):
+            reporter.report(result(2), [step("clear")])
+    with pytest.raises(OutboxDamagedError):
+        reporter.stop()
+    assert list(outbox.kept_alerts()) == ["a1"]
+
+
+def test_what_was_found_before_another_threads_error_is_written(outbox: Outbox) -> None:
+    reporter = reporter_of(outbox)
+    reporter.start(CARS)
+    with outbox.transaction():  # the reporter's thread has to wait
+        reporter.report(result(1), [step("raise")])
+        reporter.fail(OutboxDamagedError("outbox.db: malformed (restart)"))
+    with pytest.raises(OutboxDamagedError):
+        reporter.stop()
+    assert [event.msg_type for event in events_in(outbox)] == ["raise"]
