@@ -47,7 +47,7 @@ def health(
     return Health(
         device=session.device,
         sent_at=now,
-        uptime_s=max(0.0, round((now - session.started_at).total_seconds(), 3)),
+        uptime_s=reading.uptime_s,
         frames=reading.frames,
         fps=reading.fps,
         latency_ms=reading.latency_ms,

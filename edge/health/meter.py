@@ -25,8 +25,12 @@ BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Of one interval: `frames` since the start, frames per second, latency (None without a frame)."""
+    """Of one interval; `frames`, and seconds, since the start, frames per second, latency (None: no frame).
 
+    `uptime_s` passes as the monotonic clock does: the device's clock may be set meanwhile.
+    """
+
+    uptime_s: float
     frames: int
     fps: float
     latency_ms: LatencyMs | None
@@ -81,7 +85,7 @@ class _Histogram:
 class FrameMeter:
     """Counted by the frame loop; `read` belongs to one other thread, `totals` to any.
 
-    `clock` gives seconds that pass.
+    `clock` gives seconds that pass, and that frames are stamped with.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -89,7 +93,7 @@ class FrameMeter:
         self._lock = threading.Lock()
         self._frames = 0
         self._latencies_ms: list[float] = []
-        self._since = clock()
+        self._began = self._since = clock()
         self._latency = _Histogram()
         self._stages = {field.name: _Histogram() for field in fields(StageSeconds)}
         self._alert_events: Counter[tuple[str, str]] = Counter()
@@ -103,20 +107,17 @@ class FrameMeter:
 
     def take(self, result: FrameResult, transitions: Sequence[Transition]) -> None:
         """Count a frame that just came through the pipeline, and what it did to the alerts."""
-        latency_s = (time.monotonic_ns() - result.frame.mono_ns) / 1e9
+        latency_s = max(0.0, self._clock() - result.frame.mono_ns / 1e9)
         with self._lock:
-            self._add(latency_s)
+            self._frames += 1
+            self._latencies_ms.append(latency_s * 1000)
+            self._latency.add(latency_s)
             for name, histogram in self._stages.items():
                 histogram.add(getattr(result.seconds, name))
             self._alert_events.update((each.kind, each.severity) for each in transitions)
             if self._latest is not None and self._latest.bank is not result.bank:
                 self._prompt_changes += 1
             self._latest = result
-
-    def add(self, latency_s: float) -> None:
-        """Count one frame that took `latency_s` seconds, of which nothing else is known."""
-        with self._lock:
-            self._add(latency_s)
 
     def totals(self) -> Totals:
         """The numbers since the start."""
@@ -137,14 +138,9 @@ class FrameMeter:
             now = self._clock()
             elapsed, self._since = now - self._since, now
             frames = self._frames
+        uptime_s = round(now - self._began, 3)
         fps = len(latencies) / elapsed if elapsed > 0 else 0.0
         if not latencies:
-            return Reading(frames, fps, None)
+            return Reading(uptime_s, frames, fps, None)
         p50, p95, p99 = (float(value) for value in np.percentile(latencies, [50, 95, 99]).round(2))
-        return Reading(frames, round(fps, 2), LatencyMs(p50=p50, p95=p95, p99=p99))
-
-    def _add(self, latency_s: float) -> None:
-        latency_s = max(0.0, latency_s)
-        self._frames += 1
-        self._latencies_ms.append(latency_s * 1000)
-        self._latency.add(latency_s)
+        return Reading(uptime_s, frames, round(fps, 2), LatencyMs(p50=p50, p95=p95, p99=p99))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -36,19 +36,19 @@ def test_health_carries_what_the_sensors_and_the_alerts_tell() -> None:
     session = Session("drone-1", "s", NOON, "b", "a" * 64, "1.0")
     message = health(
         session,
-        Reading(0, 0.0, None),
+        Reading(12.5, 0, 0.0, None),
         None,
         OutboxCounts(1, 2, 3, 400, 5, 6),
         engine="openvino",
         precision="auto",
         dropped=0,
         skipped={},
-        now=NOON,
+        now=NOON + timedelta(days=365),  # the clock was set meanwhile
         alerts_active=4,
         unwritten=7,
         sensors=SensorReading({"cpu": 40.0, "gpu": 50.5}, {"VDD_IN": 7.5, "VDD_SOC": 2.0}, throttled=True),
     )
     assert (message.temperature_c, message.power_w, message.throttled) == (50.5, 7.5, True)
     assert (message.alerts_active, message.queued.unwritten, message.queued.shed) == (4, 7, 11)
-    assert message.frame_age_s is None
+    assert (message.frame_age_s, message.uptime_s) == (None, 12.5)
     assert Health.from_payload(message.to_payload()) == message
