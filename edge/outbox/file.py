@@ -1,24 +1,20 @@
-"""Opens the outbox's SQLite file: makes it, checks it, and moves a damaged one aside."""
+"""Opens the outbox's SQLite file: makes it, checks it, and has a damaged one replaced."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edge.outbox.salvage import salvage
+from edge.outbox import damaged
 from edge.outbox.schema import APPLICATION_ID, SCHEMA_VERSION, create, migrate_from_1
 from firmware_cfg.errors import OutboxError
 
 log = logging.getLogger(__name__)
-
-MOST_DAMAGED = 3  # files that were moved aside and are kept for somebody to look at
 
 
 class OutboxDamagedError(OutboxError):
@@ -32,13 +28,17 @@ class _NotAnOutboxError(Exception):
 def open_outbox_file(path: Path) -> sqlite3.Connection:
     """The open, checked database at `path`: autocommit, held exclusively, synced to disk at every commit.
 
-    A damaged file is renamed to `<name>.damaged-<time>` with its journal, logged, and replaced by a new one
+    A damaged file is renamed to `<name>.damaged-<number>` with its journal, logged, and replaced by a new one
     that has what could still be read of it.
-    Raises OutboxError: not writable, held by another process, or not an outbox of this version.
+    Raises OutboxError: not writable, held by another process, not an outbox of this version, or damaged where
+    there is no room to save what is left of it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _open(path)
+        damaged.finish(path)
+        db = _open(path)
+        damaged.forget(path)
+        return db
     except OSError as error:
         problem = "is not a folder" if isinstance(error, FileExistsError) else str(error.strerror).lower()
         raise OutboxError(
@@ -49,13 +49,12 @@ def open_outbox_file(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         raise cannot(path, error) from error
     except sqlite3.DatabaseError as error:
-        aside = _move_aside(path, error)
+        found = error
     try:
-        db = _open(path)
+        damaged.replace_damaged(path, found)
+        return _open(path)
     except sqlite3.Error as error:
         raise cannot(path, error) from error
-    salvage(aside, db)
-    return db
 
 
 class OutboxFile:
@@ -186,24 +185,6 @@ def _check_or_make(db: sqlite3.Connection) -> None:
         raise _NotAnOutboxError(f"was written by another version of remoteclip (schema {version})")
     (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise sqlite3.DatabaseError(verdict)
+        raise sqlite3.DatabaseError(verdict.splitlines()[-1])
     if version == 1:
         migrate_from_1(db)
-
-
-def _move_aside(path: Path, error: sqlite3.DatabaseError) -> Path:
-    aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-    try:
-        os.replace(path, aside)
-        for suffix in ("-wal", "-shm"):
-            journal = path.with_name(path.name + suffix)
-            if journal.exists():
-                os.replace(journal, aside.with_name(aside.name + suffix))
-        # A card that wears out damages file after file: what is kept of them must not fill it.
-        for older in sorted(path.parent.glob(f"{path.name}.damaged-*[0-9]"))[:-MOST_DAMAGED]:
-            for suffix in ("", "-wal", "-shm"):
-                older.with_name(older.name + suffix).unlink(missing_ok=True)
-    except OSError as failure:
-        raise OutboxError(f"{path}: outbox damaged and not to be moved: {failure} (remove it)") from failure
-    log.error("outbox %s: damaged (%s); moved aside to %s and started afresh", path, error, aside)
-    return aside

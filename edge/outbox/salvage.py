@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import sqlite3
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from edge.outbox.messages import Kind
+from edge.outbox.schema import create
 
 log = logging.getLogger(__name__)
 
@@ -22,24 +23,33 @@ MOST_MISSES = 1000  # ids in a row that cannot be read before the rest is given 
 Row = tuple[Any, ...]
 
 
-def salvage(damaged: Path, db: sqlite3.Connection) -> None:
-    """Copies messages, events and alerts of `damaged` into the new, empty outbox `db`; says how many.
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    messages: list[Row]
+    events: list[Row]
+    alerts: list[Row]
+    last_id: int
+    seq: int
 
-    The damaged file and its journal are only read. Where nothing can be saved the log says why.
+
+def salvage(damaged: Path, folder: Path) -> Path:
+    """Makes an outbox in the empty `folder` of what can be read of `damaged`, and says how much that is.
+
+    The damaged file and its journal are only read. Raises OSError or sqlite3.Error: it cannot be written.
     """
-    try:
-        with tempfile.TemporaryDirectory(dir=damaged.parent, prefix=".outbox-") as folder:
-            copy = Path(folder, "outbox.db")
-            shutil.copyfile(damaged, copy)
-            journal = damaged.with_name(f"{damaged.name}-wal")
-            if journal.exists():
-                shutil.copyfile(journal, copy.with_name("outbox.db-wal"))
-            _take_over(copy, db)
-    except (OSError, sqlite3.Error) as error:
-        log.error("%s: nothing of it can be saved: %s", damaged, error)
+    copy, new = folder / "old.db", folder / "new.db"
+    for suffix in ("", "-wal"):
+        part = damaged.with_name(damaged.name + suffix)
+        if not suffix or part.exists():
+            shutil.copyfile(part, copy.with_name(copy.name + suffix))
+    saved = _read(copy)
+    _write(new, saved)
+    numbers = (len(saved.messages), len(saved.events), len(saved.alerts))
+    log.warning("outbox: saved of it: %d messages, %d sent events, %d active alerts", *numbers)
+    return new
 
 
-def _take_over(copy: Path, db: sqlite3.Connection) -> None:
+def _read(copy: Path) -> _Saved:
     old = sqlite3.connect(copy, isolation_level=None)
     try:
         old.text_factory = lambda text: text.decode(errors="replace")
@@ -47,31 +57,34 @@ def _take_over(copy: Path, db: sqlite3.Connection) -> None:
         waiting = {row[0] for row in messages}
         # A page that was reused can show an event twice: as waiting and as sent. Sent again, it is dropped.
         events = [row for row in _rows(old, "history", _EVENT) if _is_event(row) and row[0] not in waiting]
-        alerts = _alerts(old)
         last_id = max([_number(old, _LAST_ID), *waiting, *(row[0] for row in events)])
         seqs = [row[11] for row in messages if row[11] is not None] + [row[2] for row in events]
         seq = max([_number(old, "SELECT value FROM meta WHERE key = 'seq'"), *seqs])
+        return _Saved(messages, events, _alerts(old), last_id, seq)
     finally:
         old.close()
-    db.execute("BEGIN IMMEDIATE")
+
+
+def _write(new: Path, saved: _Saved) -> None:
+    db = sqlite3.connect(new, isolation_level=None)
     try:
+        db.execute("BEGIN IMMEDIATE")
+        create(db)
         for table, columns, rows in (
-            ("messages", _MESSAGE, messages),
-            ("history", _EVENT, events),
-            ("alerts", "alert_id, state", alerts),
+            ("messages", _MESSAGE, saved.messages),
+            ("history", _EVENT, saved.events),
+            ("alerts", "alert_id, state", saved.alerts),
         ):
             marks = ", ".join("?" for _ in columns.split(", "))
-            db.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+            # Whatever may be wrong with a row, it must not cost the others.
+            db.executemany(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", rows)
         # Also beyond the ids of sent events, which those of new messages must never meet.
         db.execute("DELETE FROM sqlite_sequence WHERE name = 'messages'")
-        db.execute("INSERT INTO sqlite_sequence VALUES ('messages', ?)", (last_id,))
-        db.execute("UPDATE meta SET value = ? WHERE key = 'seq'", (seq,))
+        db.execute("INSERT INTO sqlite_sequence VALUES ('messages', ?)", (saved.last_id,))
+        db.execute("UPDATE meta SET value = ? WHERE key = 'seq'", (saved.seq,))
         db.execute("COMMIT")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    saved = (len(messages), len(events), len(alerts))
-    log.warning("outbox: saved of it: %d messages, %d sent events, %d active alerts", *saved)
+    finally:
+        db.close()
 
 
 def _rows(old: sqlite3.Connection, table: str, columns: str) -> list[Row]:
@@ -88,7 +101,7 @@ def _rows(old: sqlite3.Connection, table: str, columns: str) -> list[Row]:
             except sqlite3.Error:  # a bad page: beyond the ids that were on it there may be a good one
                 at, misses = at + way, misses + 1
                 continue
-            if row is None or row[0] in found or (row[0] - at) * way < 0:
+            if row is None or not _counts(row[0]) or row[0] in found or (row[0] - at) * way < 0:
                 break  # the end, where the other way began, or a tree that leads in circles
             found[row[0]] = row
             at, misses = row[0] + way, 0

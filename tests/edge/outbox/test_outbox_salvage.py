@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import random
 import sqlite3
 import tempfile
+from collections.abc import Callable
+from itertools import count, product
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.outbox.file import MOST_DAMAGED, OutboxDamagedError
+from edge.outbox.damaged import MOST_DAMAGED
+from edge.outbox.file import OutboxDamagedError
 from edge.outbox.outbox import Outbox
+from firmware_cfg.errors import OutboxError
 
 PAGE = 4096
 MESSAGES = 300
@@ -184,3 +190,114 @@ def test_damaged_files_do_not_pile_up(tmp_path: Path) -> None:
         Outbox(path).close()
     left = sorted(tmp_path.glob("*.damaged-*"))
     assert [file.read_bytes()[:8] for file in left] == [b"damage 2", b"damage 3", b"damage 4"]
+
+
+def test_older_damaged_files_go_before_the_one_in_hand_whatever_the_clock_said(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    with Outbox(path) as outbox:
+        waiting = put_events(outbox, 5)
+    ruin_an_index(path)
+    for number in (1_780_000_000_000_000_000, 999, 12):  # as an earlier version named them, by the time
+        path.with_name(f"outbox.db.damaged-{number}").write_bytes(b"older")
+    with Outbox(path) as outbox:
+        assert [message.id for message in outbox.pending()] == waiting
+    numbers = {int(name.name.rpartition("-")[2]) for name in tmp_path.glob("*.damaged-*")}
+    assert numbers == {999, 1_780_000_000_000_000_000, 1_780_000_000_000_000_001}
+
+
+def cut(monkeypatch: pytest.MonkeyPatch, step: int, *, before: bool) -> None:
+    """Let the power fail before or after the file that is renamed as number `step`, from 0."""
+    real, done = os.replace, count()
+
+    def replace(old: Path, new: Path) -> None:
+        now = next(done) == step
+        if old.name == "outbox.db":  # a journal that could not be taken in when the file was closed
+            old.with_name("outbox.db-wal").write_bytes(b"a journal that cannot be read")
+        if now and before:
+            raise KeyboardInterrupt
+        real(old, new)
+        if now:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("edge.outbox.damaged.os.replace", replace)
+
+
+RENAMED = 4  # made, moved aside, its journal, put in its place
+
+
+@pytest.mark.parametrize(("step", "before"), [*product(range(RENAMED), (True, False))])
+def test_a_salvage_that_is_cut_off_anywhere_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, before: bool
+) -> None:
+    path = tmp_path / "outbox.db"
+    with Outbox(path) as outbox:
+        waiting = put_events(outbox, 5)
+    ruin_an_index(path)
+    half_made = tmp_path / ".outbox.db.salvage"
+    half_made.mkdir()
+    for name in ("old.db", "new.db"):
+        (half_made / name).write_bytes(b"left by an earlier cut")
+    with monkeypatch.context() as patch:
+        cut(patch, step, before=before)
+        with pytest.raises(KeyboardInterrupt):
+            Outbox(path)
+    for _ in range(2):
+        with Outbox(path) as outbox:
+            assert [message.id for message in outbox.pending()] == waiting
+    left = {"outbox.db", "outbox.db.damaged-1"}
+    if step > 1 or (step == 1 and not before):  # else SQLite removed the journal, at the next start
+        left.add("outbox.db.damaged-1-wal")
+    assert {name.name for name in tmp_path.iterdir()} == left
+
+
+def test_what_a_cut_left_is_not_taken_for_an_outbox_that_is_removed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "outbox.db"
+    with Outbox(path) as outbox:
+        put_events(outbox, 5)
+    whole = path.read_bytes()
+    ruin_an_index(path)
+    with monkeypatch.context() as patch:
+        cut(patch, 0, before=False)
+        with pytest.raises(KeyboardInterrupt):
+            Outbox(path)
+    path.write_bytes(whole)  # somebody put a copy back
+    Outbox(path).close()
+    path.unlink()
+    with Outbox(path) as outbox:
+        assert outbox.counts().queued == 0
+
+
+def disk_is_full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def database_is_full(*_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+@pytest.mark.parametrize(
+    ("what", "fails"),
+    [
+        ("edge.outbox.salvage.shutil.copyfile", disk_is_full),
+        ("edge.outbox.salvage.create", database_is_full),
+    ],
+)
+def test_without_room_to_save_it_a_damaged_outbox_waits_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, fails: Callable[..., None]
+) -> None:
+    path = tmp_path / "outbox.db"
+    with Outbox(path) as outbox:
+        waiting = put_events(outbox, 5)
+    ruin_an_index(path)
+    content = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(what, fails)
+        for _ in range(2):
+            with pytest.raises(OutboxError, match="make room on the disk"):
+                Outbox(path)
+    assert path.read_bytes() == content
+    assert [name.name for name in tmp_path.iterdir()] == ["outbox.db"]
+    with Outbox(path) as outbox:
+        assert [message.id for message in outbox.pending()] == waiting
