@@ -64,6 +64,7 @@ class World:
         self.mended_at = 0.0
         self.recoveries: list[float] = []
         self.notes: list[str] = []
+        self.safe_frame = 0  # the least that `last_safe_frame` says
         self.leave_out: set[str] = set()  # boot ids of another daemon that a fault lets in
         self.state = self.folder / "state"
         self.prompts = self.folder / "prompts.yaml"
@@ -225,7 +226,7 @@ class World:
         """
         frames = [event["frame"] for event in self.room.events()]
         frames += [event["frame"] for event in events_on_disk(self.state / "outbox.db")]
-        return max(frames, default=0)
+        return max([self.safe_frame, *frames])
 
     def retained(self) -> dict[str, bytes]:
         """What the broker retains of the device."""

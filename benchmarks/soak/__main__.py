@@ -30,13 +30,13 @@ def print_soak(soak: Soak) -> None:
         ("events", f"{soak.events}", ""),
         ("faults", f"{soak.faults}", ""),
         ("memory", f"{soak.rss_start:.1f} -> {soak.rss_end:.1f} MiB", f"{soak.grown:+.1f} MiB"),
-        ("most memory", f"{soak.rss_most:.1f} MiB", ""),
+        ("memory at first, most", f"{soak.rss_begin:.1f}, {soak.rss_most:.1f} MiB", ""),
         ("threads", f"{soak.threads_start} -> {soak.threads_end}", ""),
         ("open files", f"{soak.files_start} -> {soak.files_end}", ""),
     )
     print(f"soak of {soak.whole_s:.0f} s; start: after {soak.whole_s - soak.seconds:.0f} s of warm-up")
     for name, value, more in rows:
-        print(f"  {name:20} {value:>22}  {more}".rstrip())
+        print(f"  {name:22} {value:>22}  {more}".rstrip())
     print("flat" if soak.passed else f"NOT FLAT {soak.problem}")
 
 

@@ -21,8 +21,11 @@ GROWTH_MIB = 5.0
 WINDOW = 10
 """Samples, one a second, whose median is the memory at the start and at the end."""
 KINDS = 10
-"""Faults in the schedule: each has been once when the warm-up ends."""
+"""Faults in the schedule."""
+WARM_FAULTS = 2 * KINDS
+"""Each has been twice when the warm-up ends: only then have all caches their size."""
 WORD_S = 10.0
+END_S = 60.0
 ROOT = f"remoteclip/1/{DEVICE}"
 
 PROMPTS = """\
@@ -60,7 +63,10 @@ def sample(pid: int) -> Sample:
 
 @dataclass(slots=True)
 class Soak:
-    """What a soak found. Memory in MiB, `seconds` of wall time after the warm-up."""
+    """What a soak found. Memory in MiB: when the flight began, when it was warm, at the end, and the most.
+
+    `seconds` is wall time after the warm-up, `whole_s` all of it.
+    """
 
     seconds: float = 0.0
     frames: int = 0
@@ -69,6 +75,7 @@ class Soak:
     events: int = 0
     faults: int = 0
     whole_s: float = 0.0
+    rss_begin: float = 0.0
     rss_start: float = 0.0
     rss_end: float = 0.0
     rss_most: float = 0.0
@@ -134,7 +141,7 @@ def faults_of(world: World, room: Client) -> Iterator[Callable[[], None]]:
 
 
 def fly(seconds: float, every: float, source: Path, tell: Callable[[str], None]) -> Soak:
-    """Fly for `seconds`, of which a fifth, two minutes at most, is warm-up. Raises Stuck."""
+    """Fly for `seconds`, of which a fifth, and twice the schedule, is warm-up. Raises Stuck."""
     soak = Soak()
     with World(Script(), proxied=True, realtime=False) as world:
         world.prompts.write_text(PROMPTS)
@@ -153,8 +160,9 @@ def fly(seconds: float, every: float, source: Path, tell: Callable[[str], None])
             _watch(soak, world, room, seconds, every, tell)
         finally:
             land.touch()
-            if world.daemon.join(60) != 0 or world.daemon.restarts:
-                soak.problem = soak.problem or f"the daemon ended badly: {world.keep_log('soak')}"
+            if world.daemon.join(END_S) != 0 or world.daemon.restarts:
+                codes = world.daemon.exit_codes
+                soak.problem = f"the daemon ended badly: exit codes {codes}; log at {world.keep_log('soak')}"
             room.stop()
     return soak
 
@@ -173,8 +181,12 @@ def _watch(
             next(schedule)()
             soak.faults += 1
             next_fault = time.monotonic() + every
-        samples.append(sample(world.daemon.pid))
-        if now - began >= warm_up and soak.faults >= KINDS and not warm:
+        try:
+            samples.append(sample(world.daemon.pid))
+        except OSError as error:
+            raise _ended(world) from error
+        if now - began >= warm_up and soak.faults >= WARM_FAULTS and not warm:
+            soak.rss_begin = samples[0].rss_mib
             warm = samples[-WINDOW:]
             samples = list(warm)
             warm_up = now - began
@@ -186,7 +198,7 @@ def _watch(
             tell(f"{now - began:6.0f} s  {soak.frames} frames, {soak.faults} faults, {memory}")
         time.sleep(1)
     if not warm:
-        raise Stuck(f"too short: the warm-up is over when {KINDS} faults have been; give it more --seconds")
+        raise Stuck(f"too short: {WARM_FAULTS} faults are the warm-up; give it more --seconds")
     soak.whole_s = time.monotonic() - began
     soak.seconds = soak.whole_s - warm_up
     soak.rss_most = max(s.rss_mib for s in samples)
@@ -198,6 +210,14 @@ def _watch(
     first, last = samples[:quarter], samples[-quarter:]
     soak.threads_start, soak.threads_end = (min(s.threads for s in part) for part in (first, last))
     soak.files_start, soak.files_end = (min(s.files for s in part) for part in (first, last))
+
+
+def _ended(world: World) -> Stuck:
+    """The daemon is gone in the midst of its flight."""
+    time.sleep(1)  # the supervisor takes note of it
+    watchdog = ", ended by its watchdog" if world.daemon.watchdog_kills else ""
+    codes = world.daemon.exit_codes
+    return Stuck(f"the daemon ended{watchdog}: exit codes {codes}; log kept at {world.keep_log('soak')}")
 
 
 def _take_health(soak: Soak, room: Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,3 +86,32 @@ def _torn(world: World) -> None:
             file.write(random.Random(2).randbytes(2500))
 
     _damaged(world, tear)
+
+
+@fault("outbox with a damaged index page, alerts queued", said=("saved|salvag|damaged",))
+def _index_page(world: World) -> None:
+    world.until_steps(10)
+    world.broker.stop()
+    world.until_said("(raise|clear) car", times=45)
+    world.daemon.down()
+    world.safe_frame = world.last_safe_frame()  # afterwards the file tells no more than the daemon can save
+    path = world.state / NAME
+    with path.open("r+b") as file:
+        file.seek(4096 * (_root_of_an_index(path) - 1))
+        file.write(random.Random(6).randbytes(4096))
+    world.daemon.up()
+    world.until_said("connection refused", times=2)
+    world.broker.start()
+    world.mended()
+
+
+def _root_of_an_index(path: Path) -> int:
+    """Page, from 1, at which an index of the queue begins; the journal is worked into the file before."""
+    db = sqlite3.connect(path)
+    try:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        wanted = "SELECT rootpage FROM sqlite_master WHERE type = 'index' AND tbl_name = 'messages'"
+        (page,) = db.execute(wanted).fetchone()
+        return int(page)
+    finally:
+        db.close()
