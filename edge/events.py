@@ -119,8 +119,20 @@ def event(
     )
 
 
-def clear_after_restart(session: Session, alert: Alert, *, event_id: str, seq: int, now: datetime) -> Event:
-    """The end of an alert that was active when an earlier run of the daemon broke off."""
+def clear_after_restart(
+    session: Session,
+    alert: Alert,
+    *,
+    event_id: str,
+    seq: int,
+    now: datetime,
+    mono_ns: int,
+    clock_synced: bool,
+) -> Event:
+    """The end of an alert that was active when an earlier run of the daemon broke off.
+
+    No frame showed it: it is of the moment at which it is told, and for the rest has the alert's facts.
+    """
     facts = {name: getattr(alert, name) for name in Event.model_fields if name != "msg_type"}
     facts |= {
         "device": session.device,
@@ -130,6 +142,8 @@ def clear_after_restart(session: Session, alert: Alert, *, event_id: str, seq: i
         "boot_id": session.boot_id,
         "sent_at": now,
         "observed_at": now,
+        "mono_ns": mono_ns,
+        "clock_synced": clock_synced,
         "urgency": "past",
         "reason": "restart",
     }

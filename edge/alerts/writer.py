@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
@@ -13,6 +14,7 @@ from edge.alerts.state import KeptAlert, kernel_boot_id, rule_identity
 from edge.clock import clock_is_synced
 from edge.events import FrameFacts, Session
 from firmware_cfg.messages import Alert, Event
+from firmware_cfg.names import is_identifier
 from firmware_cfg.topics import Topics
 
 if TYPE_CHECKING:
@@ -105,7 +107,13 @@ class AlertWriter:
         with self._outbox.transaction():
             if alert is not None:
                 event = events.clear_after_restart(
-                    self._session, alert, event_id=uuid.uuid4().hex, seq=self._outbox.next_seq(), now=_now()
+                    self._session,
+                    alert,
+                    event_id=uuid.uuid4().hex,
+                    seq=self._outbox.next_seq(),
+                    now=_now(),
+                    mono_ns=time.monotonic_ns(),
+                    clock_synced=clock_is_synced(),
                 )
                 self._put_event(event, "alert")
             self._forget(alert_id)
@@ -115,7 +123,10 @@ class AlertWriter:
         self._outbox.put(self._topics.events, payload, kind=kind, event_id=event.event_id, seq=event.seq)
 
     def _forget(self, alert_id: str) -> None:
-        self._outbox.put(self._topics.alert(alert_id), b"", kind="alert", retain=True)
+        if is_identifier(alert_id):  # what a worn disk made of one has no topic, and none to be emptied
+            self._outbox.put(self._topics.alert(alert_id), b"", kind="alert", retain=True)
+        else:
+            log.error("alert %r of an earlier run is removed: that is no id of an alert", alert_id)
         self._outbox.drop_alert(alert_id)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from edge.evidence.requests import EvidenceRequests
 from edge.mqtt.messages import IncomingMessage
 from edge.onboard import OnBoard
@@ -13,9 +16,15 @@ from firmware_cfg.topics import Channel
 
 
 class ControlRoom:
-    """A context manager that answers inside, in one thread; both methods only put something in line there."""
+    """A context manager that answers inside, in one thread, where both methods put something in line.
 
-    def __init__(self, on_board: OnBoard) -> None:
+    Args:
+        on_failure: see RequestDesk.
+    """
+
+    def __init__(
+        self, on_board: OnBoard, *, on_failure: Callable[[Exception], None] = lambda error: None
+    ) -> None:
         device, outbox = on_board.session.device, on_board.outbox
 
         def send(topic: str, payload: bytes, correlation: bytes | None) -> None:
@@ -36,7 +45,7 @@ class ControlRoom:
         }
         if on_board.evidence is not None:
             handlers["evidence/get"] = EvidenceRequests(on_board.evidence, outbox, device).handle
-        self._desk = RequestDesk(device, handlers)
+        self._desk = RequestDesk(device, handlers, on_failure=on_failure)
 
     def __enter__(self) -> ControlRoom:
         self._desk.__enter__()
@@ -50,5 +59,9 @@ class ControlRoom:
         self._desk.take(message)
 
     def sweep(self, begins: bool) -> None:
-        """What the broker kept is about to come (True), or has come (False)."""
-        self._desk.call("what the broker kept", self._sweeper.begin if begins else self._sweeper.end)
+        """What the broker kept is about to come (True), or has come (False). Raises OutboxError.
+
+        To be told before anything is sent that was queued until then.
+        """
+        step = partial(self._sweeper.begin, self._sweeper.expected()) if begins else self._sweeper.end
+        self._desk.call("what the broker kept", step)

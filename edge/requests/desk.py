@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge.mqtt.messages import IncomingMessage
+from edge.outbox.file import OutboxDamagedError
 from firmware_cfg.errors import RemoteclipError
 from firmware_cfg.topics import Channel, Topics
 
@@ -37,12 +38,21 @@ class RequestDesk:
     Args:
         device: messages for another device's topics are ignored.
         handlers: by the channel of the topic, such as "prompts/set".
+        on_failure: gets an OutboxDamagedError, which only a restart mends; called in the desk's thread.
 
-    Beyond MOST_WAITING messages, or MOST_WAITING_BYTES of them, what comes is dropped and the log says so.
+    Beyond MOST_WAITING messages, or MOST_WAITING_BYTES of them, those that come are dropped and the log says
+    so.
     """
 
-    def __init__(self, device: str, handlers: Mapping[Channel, Handler]) -> None:
+    def __init__(
+        self,
+        device: str,
+        handlers: Mapping[Channel, Handler],
+        *,
+        on_failure: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
         self._device = device
+        self._on_failure = on_failure
         self._handlers = dict(handlers)
         self._waiting: deque[_Turn] = deque()
         self._waiting_bytes = 0
@@ -64,11 +74,21 @@ class RequestDesk:
         handler = None if topic is None or topic.device != self._device else self._handlers.get(topic.channel)
         if handler is None:
             return
-        self._put(_Turn(message.topic, lambda: handler(message), len(message.payload)))
+        turn = _Turn(message.topic, lambda: handler(message), len(message.payload))
+        with self._changed:
+            if len(self._waiting) < MOST_WAITING and self._waiting_bytes + turn.size <= MOST_WAITING_BYTES:
+                self._put(turn)
+            elif not self._overrun:
+                self._overrun = True
+                log.warning("%s: more requests than can be answered; some are dropped", turn.name)
 
     def call(self, name: str, action: Callable[[], None]) -> None:
-        """Have something done when all that was taken before is answered. `name` is for the log."""
-        self._put(_Turn(name, action, 0))
+        """Have something done when all that was taken before is answered. `name` is for the log.
+
+        What the drone itself wants is never dropped.
+        """
+        with self._changed:
+            self._put(_Turn(name, action, 0))
 
     def stop(self) -> None:
         """Finish the request in hand, forget those in line. May be called twice."""
@@ -84,19 +104,15 @@ class RequestDesk:
                 turn.action()
             except RemoteclipError as error:
                 log.error("%s: not answered: %s", turn.name, error)
+                if isinstance(error, OutboxDamagedError):
+                    self._on_failure(error)
             except Exception:  # whatever one request does, the next one is answered
                 log.exception("%s: not answered", turn.name)
 
     def _put(self, turn: _Turn) -> None:
-        with self._changed:
-            if len(self._waiting) >= MOST_WAITING or self._waiting_bytes + turn.size > MOST_WAITING_BYTES:
-                if not self._overrun:
-                    log.warning("%s: more requests than can be answered; some are dropped", turn.name)
-                self._overrun = True
-                return
-            self._waiting.append(turn)
-            self._waiting_bytes += turn.size
-            self._changed.notify()
+        self._waiting.append(turn)
+        self._waiting_bytes += turn.size
+        self._changed.notify()
 
     def _next(self) -> _Turn | None:
         with self._changed:

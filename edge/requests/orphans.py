@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from edge.alerts.state import KeptAlert
 from edge.alerts.writer import AlertWriter
 from edge.events import Session
-from edge.mqtt.connection import IncomingMessage
+from edge.mqtt.messages import IncomingMessage
 from edge.outbox.outbox import Outbox
 from firmware_cfg.messages import Alert
 from firmware_cfg.topics import Topics
@@ -20,12 +20,12 @@ MOST_SWEPT = 1000  # clears in one run: no publisher may fill the outbox, which 
 
 
 class OrphanSweeper:
-    """`handle` is the handler of the channels `alerts` and `counts`; all of it belongs to one thread.
+    """`handle` is the handler of the channels `alerts` and `counts`; all but `expected` is one thread's own.
 
     An outbox that was lost or damaged took its alerts along; the broker still shows them as active. Each such
     alert ends with a clear whose reason is `restart`, made of the facts that the broker has. A broker that
     crashed may have forgotten alerts that are active: between `begin` and `end` it says what it has, and what
-    is missing is put again. Counts of prompts that are not in the list any more are emptied.
+    is missing of the `expected` is put again. Counts of prompts that the list has no more are emptied.
 
     Args:
         prompts: ids of the prompts in force.
@@ -37,18 +37,30 @@ class OrphanSweeper:
         self._writer = AlertWriter(outbox, session)
         self._prompts = prompts
         self._swept = 0
+        self._expected: frozenset[str] = frozenset()
         self._heard: set[str] = set()
 
-    def begin(self) -> None:
-        """From here on comes what the broker has."""
+    def expected(self) -> frozenset[str]:
+        """Ids of the active alerts that the broker should have: all but those that wait to be sent.
+
+        From any thread. Raises OutboxError.
+        """
+        kept = self._outbox.kept_alerts()
+        return frozenset(
+            each for each in kept if not self._outbox.waits(f"{self._topics.root}/alerts/{each}")
+        )
+
+    def begin(self, expected: frozenset[str]) -> None:
+        """From here on comes what the broker has. `expected` is what was so just before it was asked."""
+        self._expected = expected
         self._heard.clear()
 
     def end(self) -> None:
-        """All of it has come: put the active alerts again that were not among it. Raises OutboxError."""
+        """All of it has come: put the alerts again that should have been among it. Raises OutboxError."""
+        missing = self._expected - self._heard
         with self._outbox.transaction():  # no alert may end between the look and the put
             for alert_id, state in self._outbox.kept_alerts().items():
-                topic = self._topics.alert(alert_id)
-                if alert_id in self._heard or self._outbox.waits(topic):
+                if alert_id not in missing or self._outbox.waits(topic := self._topics.alert(alert_id)):
                     continue
                 alert = KeptAlert.from_state(state).alert
                 self._outbox.put(topic, alert.to_payload(), kind="alert", retain=True)

@@ -86,10 +86,14 @@ def test_a_clear_is_past() -> None:
 def test_an_alert_of_an_earlier_run_ends_with_its_own_facts() -> None:
     alert = Alert.from_event(build(TRANSITION), NOW)
     later = Session("bird", "0ther", NOW, "b008", "c" * 64, "1.2.4")
-    event = events.clear_after_restart(later, alert, event_id="e2", seq=10, now=NOW + timedelta(hours=1))
+    now = NOW + timedelta(hours=1)
+    event = events.clear_after_restart(
+        later, alert, event_id="e2", seq=10, now=now, mono_ns=77, clock_synced=False
+    )
     assert (event.alert_id, event.msg_type, event.reason, event.urgency) == ("a1", "clear", "restart", "past")
     assert (event.seq, event.boot_id, event.event_id) == (10, "b008", "e2")
     assert (event.boxes, event.bundle_sha256) == (alert.boxes, "a" * 64)
+    assert (event.observed_at, event.mono_ns, event.clock_synced) == (now, 77, False)  # of another boot
 
 
 def test_counts_carry_zones_and_both_ways_over_a_line() -> None:

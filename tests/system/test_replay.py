@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,7 +88,9 @@ def flight(broker: Any, path: Path) -> Iterator[Outbox]:
                 status=lambda state: events.status(session, state, NOW, "").to_payload(),
                 stamp=lambda message: events.stamp(message, NOW),
                 on_request=desk.take,
-                on_sweep=lambda begins: desk.call("sweep", sweeper.begin if begins else sweeper.end),
+                on_sweep=lambda begins: desk.call(
+                    "sweep", partial(sweeper.begin, sweeper.expected()) if begins else sweeper.end
+                ),
                 backoff=Backoff(first=0.1, longest=0.1),
                 sweep_time=0.5,
             )

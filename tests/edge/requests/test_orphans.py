@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from edge.alerts.state import KeptAlert
 from edge.events import Session
-from edge.mqtt.connection import IncomingMessage
+from edge.mqtt.messages import IncomingMessage
 from edge.outbox.outbox import Outbox
 from edge.requests.orphans import OrphanSweeper
 from firmware_cfg.messages import Alert, Event
@@ -70,14 +71,20 @@ def send_all(outbox: Outbox) -> None:
     outbox.done(*(m.id for m in outbox.pending(1000)))
 
 
-def test_an_alert_that_nobody_knows_ends_with_its_own_facts_and_only_once(outbox: Outbox) -> None:
+def test_an_alert_that_nobody_knows_ends_with_its_own_facts_and_only_once(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.alerts.writer.clock_is_synced", lambda: False)
     sweep = sweeper(outbox)
+    before = time.monotonic_ns()
     orphan = retained("a1", alert().to_payload())
     sweep.handle(orphan)
     sweep.handle(orphan)  # the connection was made again before anything was sent
     event, empty = outbox.pending()
     clear = Event.from_payload(event.payload)
     assert (clear.msg_type, clear.alert_id, clear.reason, clear.urgency) == ("clear", "a1", "restart", "past")
+    assert not clear.clock_synced  # as it was when the alert was raised
+    assert before <= clear.mono_ns <= time.monotonic_ns()
     assert (clear.prompt, clear.severity, clear.evidence_sha256) == ("car", "critical", "c" * 64)
     assert (clear.boot_id, clear.seq, clear.event_id) == (outbox.boot_id, 1, event.event_id)
     assert (empty.topic, empty.payload, empty.retain, empty.kind) == (orphan.topic, b"", True, "alert")
@@ -101,15 +108,40 @@ def test_an_active_alert_that_the_broker_forgot_is_put_again(outbox: Outbox) -> 
         outbox.keep_alert(alert_id, KeptAlert(alert=alert(alert_id)).to_state())
     sweep = sweeper(outbox)
     for known in ({"known", "forgotten"}, {"known"}):  # two connections: the broker crashed in between
-        sweep.begin()
+        sweep.begin(sweep.expected())
         for alert_id in known:
             sweep.handle(retained(alert_id, alert(alert_id).to_payload()))
         sweep.end()
     expected = [(f"{ROOT}/alerts/forgotten", alert("forgotten").to_payload(), True)]
     assert [(m.topic, m.payload, m.retain) for m in outbox.pending()] == expected
-    sweep.begin()
+    sweep.begin(frozenset({"known", "forgotten"}))
+    sweep.handle(retained("known", alert("known").to_payload()))
     sweep.end()  # what waits already is not put twice
     assert sum(m.topic.endswith("/forgotten") for m in outbox.pending()) == 1
+
+
+def test_what_goes_out_while_the_broker_says_what_it_has_is_not_sent_twice(outbox: Outbox) -> None:
+    def put(alert_id: str) -> None:
+        outbox.put(f"{ROOT}/alerts/{alert_id}", alert(alert_id).to_payload(), kind="alert", retain=True)
+        outbox.keep_alert(alert_id, KeptAlert(alert=alert(alert_id)).to_state())
+
+    outbox.keep_alert("forgotten", KeptAlert(alert=alert("forgotten")).to_state())
+    put("raised-before")
+    sweep = sweeper(outbox)
+    sweep.begin(sweep.expected())
+    put("raised-now")
+    send_all(outbox)  # the broker took both, and a client does not hear its own
+    sweep.end()
+    assert [m.topic for m in outbox.pending()] == [f"{ROOT}/alerts/forgotten"]
+
+
+def test_an_alert_that_ends_while_the_broker_says_what_it_has_stays_ended(outbox: Outbox) -> None:
+    outbox.keep_alert("a1", KeptAlert(alert=alert()).to_state())
+    sweep = sweeper(outbox)
+    sweep.begin(sweep.expected())
+    outbox.drop_alert("a1")
+    sweep.end()
+    assert outbox.pending() == []
 
 
 def test_an_alert_whose_clear_was_taken_is_not_cleared_again_after_a_restart(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from edge.mqtt.messages import IncomingMessage
+from edge.outbox.file import OutboxDamagedError
 from edge.requests.desk import MOST_WAITING, RequestDesk, answer_topic
 from firmware_cfg.errors import OutboxError
 
@@ -67,6 +68,23 @@ def test_a_request_that_fails_is_said_and_the_next_is_answered(
     assert str(error) in caplog.text
 
 
+def test_an_outbox_that_goes_bad_is_told_to_who_can_end_the_flight(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[Exception] = []
+    errors = [OutboxError("disk full"), OutboxDamagedError("malformed"), RuntimeError("ours")]
+
+    def fail(message: IncomingMessage) -> None:
+        raise errors[int(message.payload)]
+
+    handler = Desk(fail)
+    with RequestDesk("bird", {"prompts/set": handler}, on_failure=told.append) as desk:
+        for number in range(3):
+            desk.take(request(f"{ROOT}/prompts/set", b"%d" % number))
+        desk.take(request(f"{ROOT}/prompts/set", b"last"))
+        assert handler.last.wait(PATIENCE_S)
+    assert told == [errors[1]]
+    assert "malformed" in caplog.text
+
+
 def test_a_flood_is_bounded_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     busy, go_on = threading.Event(), threading.Event()
 
@@ -80,7 +98,10 @@ def test_a_flood_is_bounded_and_said_once(caplog: pytest.LogCaptureFixture) -> N
         assert busy.wait(PATIENCE_S)
         for _ in range(MOST_WAITING + 50):
             desk.take(request(f"{ROOT}/prompts/set", b"x"))
+        called = threading.Event()
+        desk.call("what the drone itself wants", called.set)
         go_on.set()
+        assert called.wait(PATIENCE_S)
         while len(handler.handled) < MOST_WAITING + 1:
             go_on.wait()
         desk.take(request(f"{ROOT}/prompts/set", b"last"))
