@@ -51,7 +51,7 @@ class _Watch:
 
 
 class AlertMachine:
-    """Turns the counts of one frame after another into transitions. Not thread-safe.
+    """Turns the counts of one frame after another into transitions. Not thread-safe, but for `active`.
 
     Time that runs backwards (another recording) stands still, so no hold or cooldown is cut short.
 
@@ -89,7 +89,8 @@ class AlertMachine:
     @property
     def active(self) -> tuple[Transition, ...]:
         """The latest transition of every alert that is raised and not cleared."""
-        return tuple(watch.active.latest for watch in self._watches if watch.active is not None)
+        # Read once: another thread may ask, while the frame loop ends the alert.
+        return tuple(active.latest for watch in self._watches if (active := watch.active) is not None)
 
     def update(self, counts: FrameCounts, tracked: Sequence[TrackedPlace], time_s: float) -> list[Transition]:
         """What changes with the frame captured at `time_s`, in the order of the prompt list."""

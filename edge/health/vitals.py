@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,17 @@ from edge.health.meter import FrameMeter
 from edge.health.sensors import read_sensors
 from edge.mqtt.link import MqttLink
 from edge.onboard import OnBoard
+from edge.outbox.file import OutboxDamagedError
+from edge.outbox.outbox import OutboxCounts
 from edge.reporter import Reporter
 from firmware_cfg.device import Engine
+from firmware_cfg.errors import OutboxError
 from firmware_cfg.messages import Health
 
 if TYPE_CHECKING:
     from edge.health.metrics import MetricSources
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -32,14 +38,19 @@ class Vitals:
     machine: AlertMachine
     link: MqttLink
     reporter: Reporter | None = None  # it asks for health itself, so it is made later
+    _queued: OutboxCounts = field(default=OutboxCounts(0, 0, 0, 0, 0, 0), init=False)
+    _readable: bool = field(default=True, init=False)
 
     def health(self) -> Health:
-        """The health message of this moment; the file on disk says the same. Raises OutboxError."""
+        """The health message of this moment; the file on disk says the same. Belongs to one thread.
+
+        Raises OutboxDamagedError. Where the outbox cannot be read otherwise, what was queued before is told.
+        """
         now = health(
             self.on_board.session,
             self.meter.read(),
             self.meter.totals().latest,
-            self.on_board.outbox.counts(),
+            self._count_queued(),
             engine=self.engine.name,
             precision=self.engine.precision,
             dropped=self.capture.dropped,
@@ -71,6 +82,19 @@ class Vitals:
             unwritten=self._unwritten,
             evidence=self.on_board.evidence,
         )
+
+    def _count_queued(self) -> OutboxCounts:
+        try:
+            self._queued = self.on_board.outbox.counts()
+        except OutboxError as error:
+            if isinstance(error, OutboxDamagedError):
+                raise
+            if self._readable:
+                log.warning("%s; health tells what was queued before", error)
+            self._readable = False
+        else:
+            self._readable = True
+        return self._queued
 
     def _unwritten(self) -> int:
         return 0 if self.reporter is None else self.reporter.waiting

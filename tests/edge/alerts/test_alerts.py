@@ -86,6 +86,20 @@ def test_every_step_of_an_alert_bears_one_id_and_the_next_alert_another():
     ]
 
 
+def test_who_looks_at_the_active_alerts_while_one_ends_sees_it_or_not():
+    raised = Scene(alert_list({"when": "count >= 1"}))
+    raised.see(1)
+    (watch,) = raised.machine._watches
+    looks = [watch.active, None, None]
+
+    class Ends:
+        active = property(lambda self: looks.pop(0))
+
+    raised.machine._watches = [Ends()]
+    assert [each.alert_id for each in raised.machine.active] == ["alert1"]
+    assert raised.machine.active == ()
+
+
 def test_ids_are_unique_without_being_told_how():
     machine = AlertMachine(alert_list({"when": "count < 1"}, {"when": "count < 2"}))
     first, second = machine.update(FrameCounts({"car": PromptCounts()}), [], 0.0)
