@@ -6,16 +6,25 @@ The entities read the topics that are there anyway; nothing else is published fo
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from edge.events import Session
+from edge.files import write_atomically
 from firmware_cfg.prompt_list import Prompt, PromptList
 from firmware_cfg.topics import Topics
 
 MOST_PROMPTS = 100
 """Prompts of a longer list beyond these are left out: three entities each are enough for one device."""
+MOST_GONE = 3 * MOST_PROMPTS
+"""Entities that are told to be gone; of more than these the oldest are forgotten."""
+MEMORY_NAME = "home_assistant.json"
+"""In the state folder: the entities that were ever described, oldest first."""
 _NAME = "remoteclip-edge"
+_PROMPT_KEY = re.compile(r"prompt_.+_(?:count|unique|score)")
 
 Component = dict[str, Any]
 
@@ -29,6 +38,50 @@ _EVENT = (
 )
 
 
+log = logging.getLogger(__name__)
+
+
+class Announcer:
+    """Makes the discovery message for each list that comes into use.
+
+    Home Assistant keeps an entity until a message says that it is gone, and may have missed any number of
+    lists, or runs of the daemon. So what was described is remembered in a file, and each message names all
+    that is gone. A file that cannot be read or written is a warning: some entities may stay for good.
+    """
+
+    def __init__(self, session: Session, prefix: str, state_dir: Path) -> None:
+        self._session = session
+        self._prefix = prefix
+        self._path = state_dir / MEMORY_NAME
+        self._described = self._remembered()
+
+    def message(self, prompt_list: PromptList) -> tuple[str, bytes]:
+        """The topic and the payload for this list; see `discovery`."""
+        now = _prompts_components(Topics(self._session.device), prompt_list)
+        gone = [key for key in self._described if key not in now][-MOST_GONE:]
+        described = [*gone, *now]
+        if described != self._described:
+            self._described = described
+            self._remember()
+        return discovery(self._session, prompt_list, prefix=self._prefix, gone=gone)
+
+    def _remembered(self) -> list[str]:
+        try:
+            keys = json.loads(self._path.read_bytes())[self._session.device]
+            return [key for key in keys if isinstance(key, str) and _PROMPT_KEY.fullmatch(key)]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            log.warning("%s: cannot be read: %r", self._path, error)
+            return []
+
+    def _remember(self) -> None:
+        try:
+            write_atomically(self._path, json.dumps({self._session.device: self._described}).encode())
+        except OSError as error:
+            log.warning("%s: cannot be written: %s", self._path, error.strerror)
+
+
 def discovery(
     session: Session, prompt_list: PromptList, *, prefix: str = "homeassistant", gone: Iterable[str] = ()
 ) -> tuple[str, bytes]:
@@ -38,14 +91,12 @@ def discovery(
         session: names the drone and its software.
         prompt_list: what it looks for; send the message again when another list comes into use.
         prefix: Home Assistant's discovery prefix.
-        gone: ids of prompts that the message before had and this list has not; their entities go.
+        gone: keys of components that earlier messages had; those that this list has not go.
     """
     device = session.device
     topics = Topics(device)
-    components = _device_components(topics)
-    for prompt in prompt_list.prompts[:MOST_PROMPTS]:
-        components |= _prompt_components(topics, prompt)
-    for key in (f"prompt_{prompt}_{what}" for prompt in gone for what in ("count", "unique", "score")):
+    components = _device_components(topics) | _prompts_components(topics, prompt_list)
+    for key in gone:
         components.setdefault(key, {"platform": "sensor"})  # a component without anything else is removed
     for key, component in components.items():
         if len(component) > 1:
@@ -71,6 +122,13 @@ def discovery(
     }
     payload = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
     return f"{prefix}/device/remoteclip/{device}/config", payload
+
+
+def _prompts_components(topics: Topics, prompt_list: PromptList) -> dict[str, Component]:
+    found: dict[str, Component] = {}
+    for prompt in prompt_list.prompts[:MOST_PROMPTS]:
+        found |= _prompt_components(topics, prompt)
+    return found
 
 
 def _prompt_components(topics: Topics, prompt: Prompt) -> dict[str, Component]:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from edge import events
-from edge.home_assistant import discovery
+from edge.home_assistant import Announcer
 from firmware_cfg.topics import Topics
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ class StateWriter:
         self._outbox = outbox
         self._session = session
         self._topics = Topics(session.device)
-        self._discovery_prefix = discovery_prefix
+        self._announcer = (
+            None if discovery_prefix is None else Announcer(session, discovery_prefix, outbox.path.parent)
+        )
         self._told: list[tuple[str, bytes]] = []
 
     def counts(self, counts: FrameCounts, frame: FrameFacts) -> None:
@@ -42,8 +44,8 @@ class StateWriter:
         """The list in force, and no counts any more of the prompts that are `gone` with the one before it."""
         state = events.prompts_state(self._session, bank, _now())
         told = [(self._topics.prompts_state, state.to_payload())]
-        if self._discovery_prefix is not None:
-            told.append(discovery(self._session, bank.prompt_list, prefix=self._discovery_prefix, gone=gone))
+        if self._announcer is not None:
+            told.append(self._announcer.message(bank.prompt_list))
         self._put_all([*told, *((self._topics.counts(prompt_id), b"") for prompt_id in sorted(gone))])
         self._told = told
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from edge.events import Session
-from edge.home_assistant import MOST_PROMPTS, discovery
+from edge.home_assistant import MEMORY_NAME, MOST_GONE, MOST_PROMPTS, Announcer, discovery
 from firmware_cfg.messages import Counts, Event, Health, LatencyMs, Message, Queued, Status
 from firmware_cfg.prompt_list import PromptList, load_prompt_bytes
 from firmware_cfg.topics import Topics
@@ -173,11 +174,88 @@ def test_diagnostics_show_what_is_known_and_unknown_for_the_rest() -> None:
     assert {config()["components"][key]["entity_category"] for key in keys} == {"diagnostic"}
 
 
-def test_prompts_that_are_gone_take_their_entities_with_them() -> None:
-    components = config(gone=["old", "red"])["components"]
-    assert components["prompt_old_count"] == {"platform": "sensor"}
-    assert components["prompt_old_score"] == {"platform": "sensor"}
-    assert components["prompt_red_count"]["name"] == "red count"  # it is in the list all the same
+def announced(state_dir: Path, *lists: bytes) -> dict[str, Any]:
+    """The components in the last message of a run that flies these lists, one after another."""
+    announcer = Announcer(SESSION, "homeassistant", state_dir)
+    payload = b""
+    for text in lists:
+        _, payload = announcer.message(prompts(text))
+    return dict(json.loads(payload)["components"])
+
+
+def removed(components: dict[str, Any]) -> set[str]:
+    """Home Assistant removes a component that is nothing but a platform."""
+    return {key for key, component in components.items() if component == {"platform": "sensor"}}
+
+
+def shown(components: dict[str, Any]) -> set[str]:
+    return {key for key in components if key.startswith("prompt_")} - removed(components)
+
+
+RED = b"prompts: [{id: red, text: red}]"
+OLD = b"prompts: [{id: old, text: old}, {id: red, text: red}]"
+OLD_KEYS = {"prompt_old_count", "prompt_old_unique", "prompt_old_score"}
+RED_KEYS = {"prompt_red_count", "prompt_red_unique", "prompt_red_score"}
+
+
+def test_prompts_that_are_gone_take_their_entities_with_them(tmp_path: Path) -> None:
+    components = announced(tmp_path, OLD, RED)
+    assert (shown(components), removed(components)) == (RED_KEYS, OLD_KEYS)
+    assert removed(announced(tmp_path, OLD)) == set()
+
+
+def test_a_message_that_home_assistant_missed_is_made_up_for_by_the_next(tmp_path: Path) -> None:
+    blue = b"prompts: [{id: blue, text: blue}]"
+    assert removed(announced(tmp_path, OLD, RED, blue)) == OLD_KEYS | RED_KEYS
+
+
+def test_a_list_that_changed_while_the_daemon_was_down_is_noticed(tmp_path: Path) -> None:
+    announced(tmp_path, OLD)
+    assert removed(announced(tmp_path, RED)) == OLD_KEYS
+    assert removed(announced(tmp_path, RED)) == OLD_KEYS  # the first may never have been sent
+
+
+def test_an_object_that_became_a_scene_keeps_its_score_only(tmp_path: Path) -> None:
+    components = announced(tmp_path, RED, b"prompts: [{id: red, kind: scene, text: red}]")
+    assert removed(components) == {"prompt_red_count", "prompt_red_unique"}
+    assert shown(components) == {"prompt_red_score"}
+
+
+def test_a_prompt_that_drops_behind_the_first_hundred_goes(tmp_path: Path) -> None:
+    many = [f"{{id: p{number}, text: thing {number}}}" for number in range(MOST_PROMPTS)]
+    first, last = ", ".join(["{id: red, text: red}", *many]), ", ".join([*many, "{id: red, text: red}"])
+    lists = [f"prompts: [{text}]".encode() for text in (first, last)]
+    assert removed(announced(tmp_path, *lists)) == RED_KEYS
+
+
+def test_what_is_remembered_has_a_bound(tmp_path: Path) -> None:
+    lists = []
+    for generation in range(5):
+        many = ", ".join(f"{{id: g{generation}-{number}, text: thing}}" for number in range(MOST_PROMPTS))
+        lists.append(f"prompts: [{many}]".encode())
+    components = announced(tmp_path, *lists)
+    assert {key.split("-")[0] for key in removed(components)} == {"prompt_g3"}
+    assert len(removed(components)) == MOST_GONE
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b'{"other": []}', b'{"drone-7": 5}', b'{"drone-7": [5, "alert"]}']
+)
+def test_a_damaged_memory_costs_no_flight(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / MEMORY_NAME).write_bytes(content)
+    components = announced(tmp_path, RED)
+    assert (shown(components), removed(components)) == (RED_KEYS, set())
+    assert components["alert"]["platform"] == "event"
+    assert removed(announced(tmp_path, OLD, RED)) == OLD_KEYS
+
+
+def test_a_memory_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert removed(announced(tmp_path / "gone", OLD, RED)) == OLD_KEYS
+    assert f"{tmp_path / 'gone' / MEMORY_NAME}: cannot be written: No such file or directory" in caplog.text
 
 
 def test_a_long_list_is_cut() -> None:
