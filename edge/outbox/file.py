@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,6 +144,8 @@ class OutboxFile:
 def cannot(path: Path, error: sqlite3.Error) -> OutboxError:
     """What SQLite said, as the one line that a user can act on."""
     text = str(error)
+    if "decode to UTF-8" in text:  # what follows there is the cell itself
+        text = "text is malformed"
     if "locked" in text:
         mend = "is another remoteclip running with this state_dir?"
     elif "full" in text:
@@ -188,3 +191,23 @@ def _check_or_make(db: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(verdict.splitlines()[-1])
     if version == 1:
         migrate_from_1(db)
+    _check_cells(db)
+
+
+def _check_cells(db: sqlite3.Connection) -> None:
+    """Raises sqlite3.DatabaseError for what SQLite's own check lets pass: text that is none, wrong types."""
+    for table, texts, payload in (
+        ("messages", ("topic", "kind", "event_id", "boot_id"), True),
+        ("history", ("event_id", "boot_id"), True),
+        ("alerts", ("alert_id", "state"), False),
+    ):
+        wrong = " OR ".join([f"typeof({column}) NOT IN ('text', 'null')" for column in texts])
+        wrong += " OR typeof(payload) <> 'blob'" if payload else ""
+        if db.execute(f"SELECT 1 FROM {table} WHERE {wrong} LIMIT 1").fetchone():
+            raise sqlite3.DatabaseError(f"a value in {table} is of a wrong type")
+        try:
+            deque(db.execute(f"SELECT {', '.join(texts)} FROM {table}"), maxlen=0)
+        except sqlite3.OperationalError as error:
+            if "decode to UTF-8" not in str(error):
+                raise
+            raise sqlite3.DatabaseError(f"a text in {table} is malformed") from error

@@ -52,11 +52,17 @@ def salvage(damaged: Path, folder: Path) -> Path:
 def _read(copy: Path) -> _Saved:
     old = sqlite3.connect(copy, isolation_level=None)
     try:
-        old.text_factory = lambda text: text.decode(errors="replace")
-        messages = [row for row in _rows(old, "messages", _MESSAGE) if _is_message(row)]
+        old.text_factory = _text
+        found = _rows(old, "messages", _MESSAGE)
+        messages = [row for row in found if _is_message(row)]
         waiting = {row[0] for row in messages}
+        # What cannot be sent as it is, for a bad topic say, can still be asked for if it is a whole event.
+        unsent = [(row[0], *row[10:12], row[6], row[2], row[8]) for row in found if row[0] not in waiting]
         # A page that was reused can show an event twice: as waiting and as sent. Sent again, it is dropped.
-        events = [row for row in _rows(old, "history", _EVENT) if _is_event(row) and row[0] not in waiting]
+        sent = [row for row in _rows(old, "history", _EVENT) if row[0] not in waiting]
+        events = [row for row in (*sent, *unsent) if _is_event(row)]
+        if len(messages) < len(found):
+            log.error("outbox: %d messages of it are damaged and not sent", len(found) - len(messages))
         last_id = max([_number(old, _LAST_ID), *waiting, *(row[0] for row in events)])
         seqs = [row[11] for row in messages if row[11] is not None] + [row[2] for row in events]
         seq = max([_number(old, "SELECT value FROM meta WHERE key = 'seq'"), *seqs])
@@ -120,6 +126,14 @@ def _number(old: sqlite3.Connection, query: str) -> int:
 def _counts(value: object) -> bool:
     """Whether it may be an id, or the number of an event."""
     return isinstance(value, int) and 0 < value < MOST
+
+
+def _text(cell: bytes) -> str | bytes:
+    """No str where a bit has flipped: such a row is for nobody to use."""
+    try:
+        return cell.decode()
+    except UnicodeDecodeError:
+        return cell
 
 
 def _alerts(old: sqlite3.Connection) -> list[Row]:
