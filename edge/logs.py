@@ -1,26 +1,19 @@
-"""How the log looks: lines for people, lines for systemd's journal, or one JSON object a line.
-
-What a call of logging gives as `extra` becomes a field of the JSON object, and `key=value` behind the message
-elsewhere.
-"""
+"""How the log looks: lines for people, lines for systemd's journal, or one JSON object a line."""
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import sys
 import threading
 from datetime import datetime, timezone
 from enum import Enum
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 _log = logging.getLogger(__name__)
 
-# Attributes of every record; any other one was given as `extra`.
-_OWN = {*logging.LogRecord("", 0, "", 0, "", (), None).__dict__, "message", "asctime", "taskName"}
 # syslog's priorities, which the journal takes from the front of a line.
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG_PRIORITY = 7
@@ -94,16 +87,10 @@ def _formatter(kind: LogFormat) -> logging.Formatter:
         return _JsonFormatter()
     if kind is LogFormat.journal:
         return _JournalFormatter("%(message)s")
-    return _TextFormatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    return logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
 
 
-class _TextFormatter(logging.Formatter):
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        pairs = (f" {name}={_pair_value(value)}" for name, value in _extras(record).items())
-        return super().formatMessage(record) + "".join(pairs)
-
-
-class _JournalFormatter(_TextFormatter):
+class _JournalFormatter(logging.Formatter):
     """The journal has the time, and takes every line for an entry: each gets the priority."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -115,8 +102,7 @@ class _JournalFormatter(_TextFormatter):
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
-        fields: dict[str, Any] = {
-            **{name: _plain(value) for name, value in _extras(record).items()},
+        fields = {
             "time": when.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
@@ -126,23 +112,6 @@ class _JsonFormatter(logging.Formatter):
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields)
-
-
-def _extras(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in record.__dict__.items() if name not in _OWN}
-
-
-def _plain(value: object) -> object:
-    """A value that JSON has; any other as its text."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    return value if isinstance(value, float) and math.isfinite(value) else str(value)
-
-
-def _pair_value(value: object) -> str:
-    text = str(value)
-    simple = text and not any(letter in '"= ' or not letter.isprintable() for letter in text)
-    return text if simple else json.dumps(text)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
