@@ -6,11 +6,11 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import ValidationError
 
+from edge.kernel_boot import kernel_boot_id
 from firmware_cfg.messages import Alert
 from firmware_cfg.messages.base import MessagePart
 from firmware_cfg.rules import Term
@@ -25,8 +25,6 @@ Severity: TypeAlias = Literal["info", "warning", "critical"]
 Certainty: TypeAlias = Literal["observed", "likely", "possible"]
 CountKind: TypeAlias = Literal["count", "unique", "score", "count_in", "crossing"]
 Box: TypeAlias = tuple[float, float, float, float]
-
-KERNEL_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +107,6 @@ class KeptAlert(MessagePart):
             return cls.model_validate_json(state, strict=True, by_alias=True, by_name=False)
         except ValidationError:
             return cls(alert=Alert.from_payload(state))
-
-
-def kernel_boot_id(path: Path = KERNEL_BOOT_ID) -> str | None:
-    """What tells one life of the machine from the next; None where the system does not say."""
-    try:
-        return path.read_text(encoding="ascii").strip() or None
-    except (OSError, ValueError):
-        return None
 
 
 def resumable(

@@ -10,9 +10,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from edge import events
-from edge.alerts.state import KeptAlert, kernel_boot_id, rule_identity
+from edge.alerts.state import KeptAlert, rule_identity
 from edge.clock import clock_is_synced
 from edge.events import FrameFacts, Session
+from edge.kernel_boot import kernel_boot_id
 from firmware_cfg.messages import Alert, Event
 from firmware_cfg.names import is_identifier
 from firmware_cfg.topics import Topics

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-import time
 
 from edge.evidence.store import EvidenceStore
-from edge.mqtt.connection import IncomingMessage
+from edge.mqtt.messages import IncomingMessage
 from edge.outbox.outbox import Outbox
 from edge.requests.desk import answer_topic
+from edge.requests.refusals import Refusals
 from firmware_cfg.messages import EvidenceRequest
 from firmware_cfg.topics import Topics
 
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 1024
-_QUIET_S = 60.0  # between two lines about requests that are refused: whoever sends one sends more
 
 
 class EvidenceRequests:
@@ -28,8 +27,7 @@ class EvidenceRequests:
         self._store = store
         self._outbox = outbox
         self._topics = Topics(device)
-        self._refused = 0
-        self._quiet_until = 0.0
+        self._refusals = Refusals(log)
 
     def handle(self, message: IncomingMessage) -> None:
         """Answer with the JPEG, or with nothing where it is not kept. Raises OutboxError."""
@@ -49,8 +47,4 @@ class EvidenceRequests:
         self._outbox.put(topic, picture, kind="telemetry", correlation=message.correlation)
 
     def _refuse(self, why: str) -> None:
-        self._refused += 1
-        if (now := time.monotonic()) < self._quiet_until:
-            return
-        log.warning("%s: %d refused: %s", self._topics.evidence_get, self._refused, why)
-        self._refused, self._quiet_until = 0, now + _QUIET_S
+        self._refusals.say(f"{self._topics.evidence_get}: refused: {why}")

@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat
 
 from edge.files import write_atomically
+from edge.kernel_boot import kernel_boot_id
 from firmware_cfg.messages import Health
 from firmware_cfg.messages.base import Payload
 
@@ -22,7 +23,6 @@ log = logging.getLogger(__name__)
 
 HEALTH_NAME = "health.json"
 DEFAULT_MAX_AGE_S = 60.0
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MAX_BYTES = 64 * 1024
 
 State = Literal["starting", "running", "stopped"]
@@ -63,7 +63,7 @@ class HealthFile:
             state=state,
             reason=reason,
             mono_s=time.monotonic(),
-            kernel_boot_id=_kernel_boot_id(),
+            kernel_boot_id=kernel_boot_id() or "",
             link=link,
             link_problem=link_problem,
             health=self._health,
@@ -102,7 +102,7 @@ def judge(state_dir: Path | str, max_age_s: float = DEFAULT_MAX_AGE_S) -> Verdic
         return Verdict(False, f"{path}: cannot be read: {error.strerror}")
     except ValueError as error:  # written by another version, or by somebody else
         return Verdict(False, f"{path}: {error}")
-    if record.kernel_boot_id != _kernel_boot_id():
+    if record.kernel_boot_id != (kernel_boot_id() or ""):
         return Verdict(False, f"{path}: the machine was started anew, the daemon was not", record)
     age_s = round(max(0.0, time.monotonic() - record.mono_s), 3)
     problem = _problem(record, age_s, max_age_s)
@@ -142,10 +142,3 @@ def _summary(record: HealthRecord) -> str:
     if health.power_w is not None:
         parts.append(f"{health.power_w:g} W")
     return "; ".join(parts)
-
-
-def _kernel_boot_id() -> str:
-    try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""  # not Linux

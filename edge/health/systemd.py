@@ -1,4 +1,4 @@
-"""What systemd is told: ready, status, reloading, stopping, and by its watchdog that frames go on.
+"""What systemd is told: ready, status, stopping, and by its watchdog that frames go on.
 
 The protocol of sd_notify(3): a datagram of NAME=value lines to the socket that `NOTIFY_SOCKET` names. Without
 that variable nothing is sent, and nothing here ever raises into the flight: a daemon that cannot speak to
@@ -53,16 +53,12 @@ class Notifier:
         return self._socket is not None
 
     def ready(self, status: str = "") -> None:
-        """Start-up, or a reload, is complete."""
+        """Start-up is complete."""
         self._tell("READY=1", *([_status(status)] if status else []))
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`; empty: none."""
         self._send((_status(text),))
-
-    def reloading(self) -> None:
-        """A reload begins; `ready` ends it."""
-        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, status: str = "") -> None:
         """The end begins."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from edge.prompts.intake import Outcome
 from edge.requests.desk import answer_topic
+from edge.requests.refusals import Refusals
 from firmware_cfg.errors import ConfigError
 from firmware_cfg.messages import PromptsAck, PromptsProblem
 from firmware_cfg.messages.prompts import MOST_ERRORS
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+QUIET_S = 10.0
+
 Send = Callable[[str, bytes, "bytes | None"], None]
 """Puts topic, payload and correlation data in line for the broker."""
 
-SAY_EVERY_S = 10.0
-"""Refusals that come faster are counted, not told one by one: whoever sends must not fill the log."""
 _RETAINED = ConfigError(
     "prompts/set",
     0,
@@ -42,8 +42,7 @@ class PromptRequests:
         self._updater = updater
         self._topics = Topics(device)
         self._send = send
-        self._silent_until = 0.0
-        self._untold = 0
+        self._refusals = Refusals(log, quiet_s=QUIET_S)
 
     def set_list(self, message: IncomingMessage) -> None:
         """Handle `prompts/set`: one list, once, answered in any case."""
@@ -82,10 +81,5 @@ class PromptRequests:
             self._send(topic, ack, request.correlation)
 
     def _say(self, errors: tuple[ConfigError, ...]) -> None:
-        if time.monotonic() < self._silent_until:
-            self._untold += 1
-            return
         more = f" and {len(errors) - 1} more errors" if len(errors) > 1 else ""
-        before = f"; {self._untold} lists were refused before it" if self._untold else ""
-        log.warning("%s%s; the list is refused%s", errors[0], more, before)
-        self._silent_until, self._untold = time.monotonic() + SAY_EVERY_S, 0
+        self._refusals.say(f"{errors[0]}{more}; the list is refused")

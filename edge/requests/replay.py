@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from edge.mqtt.connection import IncomingMessage
+from edge.mqtt.messages import IncomingMessage
 from edge.outbox.outbox import KeptEvent, Outbox
 from edge.requests.desk import answer_topic
+from edge.requests.refusals import Refusals
 from firmware_cfg.messages.replay import MAX_REPLAYED, ReplayAnswer, ReplayRequest
 from firmware_cfg.topics import Topics
 
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 8192
-_QUIET_S = 60.0  # between two lines about requests that are refused: whoever sends one sends more
 
 Range = tuple[int, int]
 
@@ -42,8 +41,7 @@ class ReplayRequests:
     def __init__(self, outbox: Outbox, device: str) -> None:
         self._outbox = outbox
         self._topics = Topics(device)
-        self._refused = 0
-        self._quiet_until = 0.0
+        self._refusals = Refusals(log)
 
     def handle(self, message: IncomingMessage) -> None:
         """Queue the wanted events and the answer. Raises OutboxError."""
@@ -108,11 +106,7 @@ class ReplayRequests:
         return True
 
     def _refuse(self, why: str) -> None:
-        self._refused += 1
-        if (now := time.monotonic()) < self._quiet_until:
-            return
-        log.warning("%s: %d refused: %s", self._topics.events_replay, self._refused, why)
-        self._refused, self._quiet_until = 0, now + _QUIET_S
+        self._refusals.say(f"{self._topics.events_replay}: refused: {why}")
 
 
 def _merged(ranges: Iterable[Range]) -> Iterator[Range]:

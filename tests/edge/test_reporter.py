@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.alerts.state import Transition, kernel_boot_id, resumable
+from edge.alerts.state import Transition, resumable
 from edge.counting import FrameCounts, PromptCounts
 from edge.events import FrameFacts, Session
 from edge.evidence.store import EvidenceStore
 from edge.frames import Frame, RgbImage
+from edge.kernel_boot import kernel_boot_id
 from edge.outbox.file import OutboxDamagedError
 from edge.outbox.outbox import Outbox
 from edge.reporter import Reporter

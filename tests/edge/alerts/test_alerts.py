@@ -14,9 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from edge import events
 from edge.alerts.machine import MAX_BOXES, AlertMachine
-from edge.alerts.state import KeptAlert, kernel_boot_id, resumable, rule_identity
+from edge.alerts.state import KeptAlert, resumable, rule_identity
 from edge.counting import FrameCounts, PromptCounts
 from edge.events import FrameFacts, Session
+from edge.kernel_boot import kernel_boot_id
 from edge.lookup import Place
 from edge.tracking import TrackedPlace
 from firmware_cfg.messages import Alert

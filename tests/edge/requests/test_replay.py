@@ -133,7 +133,7 @@ def test_hostile_requests_are_refused_with_one_line_and_change_nothing(
         desk.handle(IncomingMessage(good.topic, good.payload, retained=True))
     assert outbox.counts().queued == 0
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith(f"{ROOT}/events/replay: 1 refused: not a ReplayRequest message")
+    assert line.startswith(f"{ROOT}/events/replay: refused: not a ReplayRequest message")
     assert "\n" not in line
 
 
