@@ -40,6 +40,7 @@ class MetricSources:
     skipped        unreadable frames, by cause
     alerts_active  alerts that are raised and not cleared
     unwritten      steps of alerts that the outbox could not take yet
+    prompt_lists   how many prompt lists came in flight, by what became of them
     evidence       None where no pictures are kept
     """
 
@@ -51,6 +52,7 @@ class MetricSources:
     skipped: Callable[[], Mapping[str, int]]
     alerts_active: Callable[[], int]
     unwritten: Callable[[], int]
+    prompt_lists: Callable[[], Mapping[str, int]]
     evidence: EvidenceStore | None = None
     sensors: Callable[[], SensorReading] = read_sensors
 
@@ -76,7 +78,7 @@ class _Daemon(Collector):
         totals = sources.meter.totals()
         yield from self._frames(totals)
         yield from _alerts(totals, sources.alerts_active(), sources.unwritten())
-        yield from _prompts(totals)
+        yield from _prompts(totals, sources.prompt_lists())
         yield from _outbox(sources.outbox)
         yield _states("link_state", "Connection to the broker: 1 for its state.", sources.link_state())
         if sources.evidence is not None:
@@ -107,7 +109,9 @@ def _alerts(totals: Totals, active: int, unwritten: int) -> Iterator[Metric]:
     yield _gauge("alert_events_unwritten", "Steps of alerts in memory only: the disk takes none.", unwritten)
 
 
-def _prompts(totals: Totals) -> Iterator[Metric]:
+def _prompts(totals: Totals, lists: Mapping[str, int]) -> Iterator[Metric]:
+    results = {(result,): number for result, number in lists.items()}
+    yield _counter("prompt_lists", "Prompt lists that came in flight, by result.", results, "result")
     yield _counter(
         "prompt_changes", "Prompt lists that came into use in flight.", {(): totals.prompt_changes}
     )

@@ -71,6 +71,7 @@ class Vitals:
             MetricSources,  # its library is slow to load, and not everybody wants it
         )
 
+        updater = self.on_board.updater
         return MetricSources(
             session=self.on_board.session,
             meter=self.meter,
@@ -80,6 +81,7 @@ class Vitals:
             skipped=lambda: self.on_board.source.skipped,
             alerts_active=lambda: len(self.machine.active),
             unwritten=self._unwritten,
+            prompt_lists=lambda: {"applied": updater.applied, "refused": updater.refused},
             evidence=self.on_board.evidence,
         )
 

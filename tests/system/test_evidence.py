@@ -180,6 +180,8 @@ def test_a_flight_shows_its_pictures_metrics_and_health(
     assert found["remoteclip_evidence_pictures", frozenset()] >= 1
     severe = frozenset({("step", "raise"), ("severity", "warning")})
     assert found["remoteclip_alert_events_total", severe] >= 1
+    for result in ("applied", "refused"):
+        assert found["remoteclip_prompt_lists_total", frozenset({("result", result)})] == 0
 
     flying = judge(state_dir, WAIT).record
     assert flying is not None

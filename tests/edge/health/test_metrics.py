@@ -78,6 +78,7 @@ class Parts:
             skipped=lambda: self.skipped,
             alerts_active=lambda: len(self.machine.active),
             unwritten=lambda: 0,
+            prompt_lists=lambda: {"applied": 2, "refused": 1},
             evidence=self.evidence,
             sensors=lambda: SENSORS,
         )
@@ -146,6 +147,7 @@ def test_alerts_and_changes_of_the_prompt_list_are_counted(
     parts.fly(2)
     assert measure("alert_events_total", step="raise", severity="critical") == 1
     assert (measure("alerts_active"), measure("prompt_changes_total")) == (1, 0)
+    assert [measure("prompt_lists_total", result=result) for result in ("applied", "refused")] == [2, 1]
     parts.pipeline.set_prompts(load_prompt_bytes(b"prompts: [{id: green, text: green}]", "test"))
     parts.machine = AlertMachine(parts.pipeline.bank.prompt_list)
     parts.fly(2)
