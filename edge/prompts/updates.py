@@ -66,7 +66,6 @@ class PromptUpdater:
     Args:
         shelf: the device's; of this object only, until it is stopped.
         path: of the device file's list.
-        reloaded: called in the updater's thread after a `reload` was carried out, whatever came of it.
         poll_s, patience_s: in seconds, see POLL_S and PATIENCE_S.
     """
 
@@ -75,14 +74,12 @@ class PromptUpdater:
         shelf: PromptShelf,
         path: Path,
         *,
-        reloaded: Callable[[], None] = lambda: None,
         poll_s: float = POLL_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self.applied = self.refused = 0
         self._shelf = shelf
         self._path = path
-        self._reloaded = reloaded
         self._poll_s = poll_s
         self._patience_s = patience_s
         self._user: UsesPrompts | None = None
@@ -162,10 +159,7 @@ class PromptUpdater:
     def _look(self) -> None:
         if self._reload_wanted:
             self._reload_wanted = False
-            try:
-                self._take_file(wanted=True)
-            finally:
-                self._reloaded()
+            self._take_file(wanted=True)
         elif self._file.saved():
             self._take_file()
         elif self._doubtful is not None and time.monotonic() >= self._doubtful[2]:

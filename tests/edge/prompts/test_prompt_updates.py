@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,16 +44,13 @@ class Flight:
         self.bundle = bundle
         self.path = folder / "list.yaml"
         self.folder = folder / "state" / "prompts"
-        self.reloads = threading.Semaphore(0)
         self.shelf: PromptShelf
         self.pipeline: Pipeline
         self.updater: PromptUpdater
 
     def start(self) -> None:
         self.shelf = PromptShelf(self.folder)
-        self.updater = PromptUpdater(
-            self.shelf, self.path, reloaded=self.reloads.release, poll_s=0.005, patience_s=0.05
-        )
+        self.updater = PromptUpdater(self.shelf, self.path, poll_s=0.005, patience_s=0.05)
         try:
             self.pipeline = self.updater.begin(
                 lambda prompts, source: Pipeline(self.bundle, prompts, prompts_source=source)
@@ -89,6 +85,11 @@ class Flight:
         bank = self.pipeline.bank
         assert (record.in_force.sha256, record.in_force.source) == (bank.list_sha256, bank.source)
         return bank.list_sha256, bank.source
+
+
+def recorded(flight: Flight) -> str | None:
+    record = read_record(flight.folder)
+    return record and record.in_force.sha256
 
 
 @pytest.fixture
@@ -217,11 +218,11 @@ def test_a_reload_takes_the_file_back_even_where_it_has_not_changed(
     flight.updater.set_list(BLUE)
     with flight.updater:
         flight.updater.reload()
-        assert flight.reloads.acquire(timeout=PATIENCE_S)
+        flight.until(lambda: recorded(flight) == sha256(RED))
         assert flight.in_force == (sha256(RED), "file")
         flight.path.write_text("prompts: 1\n")
         flight.updater.reload()
-        assert flight.reloads.acquire(timeout=PATIENCE_S)
+        flight.until(lambda: "flies on" in caplog.text)
     assert "prompts must be a list" in caplog.text
     assert flight.in_force == (sha256(RED), "file")
 
