@@ -79,10 +79,7 @@ class OutboxFile:
         cut may take it back; it waits for no disk.
         """
         with self.lock:
-            if durable is not self._durable:
-                self.run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                self._durable = durable
-            self._begin()
+            self._begin(durable=durable)
             self.in_transaction = True
             try:
                 yield
@@ -124,10 +121,13 @@ class OutboxFile:
         with self.lock:
             self._db.close()
 
-    def _begin(self) -> None:
+    def _begin(self, *, durable: bool) -> None:
         try:
             if self._db.in_transaction:  # a rollback that failed: what it should have undone is undone now
                 self._db.execute("ROLLBACK")
+            if durable is not self._durable:  # which SQLite refuses to change within a transaction
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
             self._db.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             raise cannot(self.path, error) from error
