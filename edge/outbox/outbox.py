@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 from edge.outbox.bounds import Bounds, Limits
+from edge.outbox.clears import Clears
 from edge.outbox.file import OutboxFile
 from edge.outbox.messages import KeptEvent, Kind, OutboxCounts, QueuedMessage
 from firmware_cfg.errors import OutboxError
@@ -62,6 +63,7 @@ class Outbox:
         self._dirty = False
         self._taken: set[int] = set()  # acknowledged, but the disk would not let them be deleted
         self._file = OutboxFile(self.path)
+        self._clears = Clears(self._file)
         self._bounds = Bounds(self._file, Limits(max_bytes, max_age_s, history_bytes))
         with self.transaction():
             self._file.run("INSERT OR REPLACE INTO meta VALUES ('boot_id', ?)", self.boot_id)
@@ -96,7 +98,6 @@ class Outbox:
         payload: bytes | str,
         *,
         kind: Kind,
-        qos: int = 1,
         retain: bool = False,
         event_id: str | None = None,
         seq: int | None = None,
@@ -107,11 +108,9 @@ class Outbox:
         Retained telemetry and updates are state, of which only the newest counts: they replace an unsent row
         of the same topic and kind. Telemetry alone does not wait for the disk: a power cut may take it.
 
-        Raises ValueError for a QoS but 0 and 1, an unknown kind or an event without event_id, OutboxError if
-        it cannot be written (a full disk, for one).
+        Raises ValueError for an unknown kind or an event without event_id, OutboxError if it cannot be
+        written (a full disk, for one).
         """
-        if qos not in (0, 1):
-            raise ValueError(f"qos must be 0 or 1, got {qos}")
         if kind not in get_args(Kind):
             raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
         if seq is not None and event_id is None:
@@ -125,8 +124,8 @@ class Outbox:
                 self._bounds.remove("topic = ? AND kind = ? AND retain = 1", topic, kind)
             row = self._file.run(
                 "INSERT INTO messages (topic, payload, qos, retain, kind, event_id, created, size, put_ns,"
-                " boot_id, seq, correlation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(topic, body, qos, int(retain), kind, event_id, self._wall(), size),
+                " boot_id, seq, correlation) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *(topic, body, int(retain), kind, event_id, self._wall(), size),
                 *(int(self._monotonic() * 1e9), None if seq is None else self.boot_id, seq, correlation),
             ).lastrowid
             self._dirty = True
@@ -208,10 +207,8 @@ class Outbox:
         return bool(self._file.all("SELECT 1 FROM messages WHERE event_id = ? LIMIT 1", event_id))
 
     def has_ended(self, alert_id: str) -> bool:
-        """Whether the clear of an alert is queued, or among the sent events that are kept."""
-        marks = (f'"alert_id":"{alert_id}"'.encode(), b'"msg_type":"clear"')
-        found = "SELECT 1 FROM events WHERE instr(payload, ?) AND instr(payload, ?) LIMIT 1"
-        return bool(self._file.all(found, *marks))
+        """Whether the clear of an alert is queued, or was sent and kept; not to be asked in a transaction."""
+        return self._clears.has(alert_id)
 
     def history(self, boot_id: str, first: int, last: int, *, limit: int = 1000) -> list[KeptEvent]:
         """Events numbered `first` to `last` under `boot_id` that are still there, in order, sent or not."""
