@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,9 @@ from edge.engines.pool import EnginePool
 from edge.letterbox import best_image_size, letterbox
 from edge.lookup import FrameScores, lookup
 from edge.prompts.bank import PromptBank, PromptStore
-from edge.prompts.build import build_prompt_bank
-from edge.prompts.text_encoder import TextEncoder
+from edge.prompts.builder import Asked, BankBuilder, never
 from edge.runtime import BundleRuntime, Runtime
 from edge.tracking import TrackedPlace, Tracker, TrackerSettings
-from firmware_cfg.errors import EngineError
 
 if TYPE_CHECKING:
     from edge.frames import Frame
@@ -109,15 +106,11 @@ class Pipeline:
         self._runtime: Runtime = model
         self._image_size = image_size
         self._independent = independent
-        self._keep_text_tower = keep_text_tower
-        self._encoding = threading.Lock()
+        self._banks = BankBuilder(model, keep_text_tower=keep_text_tower)
         self._engines = EnginePool(model)
         self._frame_size: tuple[int, int] | None = None
-        with self._encoding:
-            try:
-                self._store = PromptStore(self._build(prompt_list, prompts_source, None))
-            finally:
-                self._release_sentences()
+        with self._banks.turn():
+            self._store = PromptStore(self._banks.build(prompt_list, prompts_source))
         self._tracker = Tracker(TrackerSettings(confirm_hits=1) if independent else None)
         self._counted_bank = self._store.current
         self._counter = Counter(self._counted_bank.prompt_list)
@@ -128,7 +121,12 @@ class Pipeline:
         return self._store.current
 
     def set_prompts(
-        self, prompt_list: LoadedPromptList, *, source: PromptSource = "file", data: bytes | None = None
+        self,
+        prompt_list: LoadedPromptList,
+        *,
+        source: PromptSource = "file",
+        data: bytes | None = None,
+        interrupted: Asked = never,
     ) -> PromptBank:
         """Put another list in use from the next frame on; returns its bank. Unique counts begin anew.
 
@@ -137,19 +135,17 @@ class Pipeline:
 
         Args:
             source, data: where the list came from and its bytes, see `build_prompt_bank`.
+            interrupted: asked between sentences, in this thread, whether to give up; `close` interrupts, too.
 
         Raises:
+            Interrupted: it was, and the old list stays in use.
             ConfigErrors, EngineError, MissingExtra: as above; the old list stays in use.
         """
-        with self._encoding:
-            try:
-                self._refuse_if_closed()
-                bank = self._build(prompt_list, source, data)
-                if size := self._size_for(self._frame_size, bank):
-                    self._engines.load(size)
-                self._store.swap(bank)
-            finally:
-                self._release_sentences()
+        with self._banks.turn():
+            bank = self._banks.build(prompt_list, source, data, interrupted)
+            if size := self._size_for(self._frame_size, bank):
+                self._engines.load(size)
+            self._store.swap(bank)
         return bank
 
     def load_text_tower(self) -> None:
@@ -157,11 +153,7 @@ class Pipeline:
 
         Raises EngineError, MissingExtra.
         """
-        sentences = self._runtime.sentences
-        if self._keep_text_tower and isinstance(sentences, TextEncoder):
-            with self._encoding:
-                self._refuse_if_closed()
-                sentences.load()
+        self._banks.load_text_tower()
 
     def process(self, frame: Frame) -> FrameResult:
         """Find, track and count in one frame. Raises EngineError, MissingExtra."""
@@ -204,12 +196,7 @@ class Pipeline:
     def close(self) -> None:
         """Free every engine. May be called twice."""
         self._engines.close()
-        # Who is encoding at this moment frees the tower when done. That may take long: nobody waits for it.
-        if self._encoding.acquire(blocking=False):
-            try:
-                self._runtime.release_sentences()
-            finally:
-                self._encoding.release()
+        self._banks.close()
 
     def __enter__(self) -> Pipeline:
         return self
@@ -218,21 +205,6 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _build(self, prompt_list: LoadedPromptList, source: PromptSource, data: bytes | None) -> PromptBank:
-        runtime = self._runtime
-        return build_prompt_bank(
-            prompt_list, runtime.sentences, runtime.facts, runtime.calibration, source=source, data=data
-        )
-
-    def _refuse_if_closed(self) -> None:
-        if self._engines.closed:
-            raise EngineError("this pipeline is closed")
-
-    def _release_sentences(self) -> None:
-        # Where lists change rarely and memory is small, the text tower does not stay loaded.
-        if not self._keep_text_tower or self._engines.closed:
-            self._runtime.release_sentences()
 
     @overload
     def _size_for(self, frame_size: tuple[int, int], bank: PromptBank) -> tuple[int, int]: ...

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MOST_SENT_TILES = 4
 """A list that was sent may ask for this many times the pixels of the model's largest tile: far beyond, one
 message could take a drone's memory and keep it busy for seconds a frame. A flashed one may ask for any."""
+MOST_SENT_SENTENCES = 512
+"""Of a list that was sent: each takes tens of milliseconds on a drone. A flashed one may have more."""
 LOWEST_DEFAULT = 0.3
 """No default threshold is lower: by the Platt fit most places that score less are wrong."""
 
@@ -56,7 +58,7 @@ def build_prompt_bank(
 
     Raises:
         ConfigErrors: every sentence that is too long for the text tower, with its line; or texts of one
-            prompt that cancel each other out; or a list that was sent asks for a giant image size.
+            prompt that cancel each other out; or a list that was sent asks for too much.
         EngineError, MissingExtra: the text tower failed.
     """
     prompts = loaded.model.prompts
@@ -66,6 +68,7 @@ def build_prompt_bank(
     count = sum(prompt.rows for prompt in prompts) + len(background)
     if source == "mqtt":
         _refuse_giant_tiles(loaded, data, facts)
+        _refuse_many_sentences(loaded, data)
     texts = [text for number in (*objects, *scenes) for text in prompts[number].text] + list(background)
     try:
         encoded = encoder.encode(texts)
@@ -107,6 +110,15 @@ def _refuse_giant_tiles(loaded: LoadedPromptList, data: bytes | None, facts: Mod
         line, column = _place_of(_where(loaded, data), ("image_size",))
         problem = f"image_size {width}x{height} is too large for a list that is sent: at most {most} pixels"
         mend = "leave it out, or flash the list"
+        raise ConfigErrors([ConfigError(loaded.path, line, column, problem, mend)])
+
+
+def _refuse_many_sentences(loaded: LoadedPromptList, data: bytes | None) -> None:
+    sentences = _sentences(loaded.model)
+    if len(sentences) > MOST_SENT_SENTENCES:
+        line, column = _place_of(_where(loaded, data), sentences[MOST_SENT_SENTENCES][0])
+        problem = f"a list that is sent has at most {MOST_SENT_SENTENCES} sentences, not {len(sentences)}"
+        mend = "use fewer paraphrases, or flash the list"
         raise ConfigErrors([ConfigError(loaded.path, line, column, problem, mend)])
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from firmware_cfg.errors import ConfigError, ConfigErrors, RemoteclipError
+
+if TYPE_CHECKING:
+    from edge.prompts.bank import PromptBank
+    from firmware_cfg.messages.prompts import PromptSource
+    from firmware_cfg.prompt_list import LoadedPromptList
 
 MOST_SENT_BYTES = 128 * 1024
 MOST_SENT_PARTS = 20_000
@@ -12,6 +19,24 @@ MOST_SENT_PARTS = 20_000
 MOST_SAID = 500
 """Characters of one error that are passed on: a list may have a key as long as itself."""
 _PARTS = (b"\n", b"\r", b",", b"[", b"{")
+
+
+class UsesPrompts(Protocol):
+    """What a list is put in use with: a Pipeline."""
+
+    @property
+    def bank(self) -> PromptBank: ...
+
+    def set_prompts(
+        self,
+        prompt_list: LoadedPromptList,
+        *,
+        source: PromptSource = "file",
+        data: bytes | None = None,
+        interrupted: Callable[[], bool],
+    ) -> PromptBank: ...
+
+    def load_text_tower(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

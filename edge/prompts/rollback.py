@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -113,15 +114,19 @@ def choose(earlier: tuple[KeptList, ...], wanted: str | None, folder: Path) -> K
     raise UsageError(f"--to {wanted}: must be the beginning of one of the hashes that are kept: {hashes}")
 
 
-def waiting(folder: Path) -> RollbackRequest | None:
-    """The request that lies in `folder`, for the daemon; None, and a line in the log, for what is none."""
-    return _read(folder / REQUEST_NAME, RollbackRequest)
+def carry_out(folder: Path, roll_back: Callable[[str], str]) -> None:
+    """For the daemon: do what the request in `folder` asks, tell the one who asked, and take it away.
 
+    What is no request is a line in the log, and so is a disk that cannot be written.
 
-def answer(folder: Path, request: RollbackRequest, problem: str) -> None:
-    """Tell the one who asked, and take the request away. A disk that cannot be written is a warning."""
+    Args:
+        roll_back: puts the list of a hash in force, or says why it cannot.
+    """
+    request = _read(folder / REQUEST_NAME, RollbackRequest)
+    if request is None:
+        return
+    told = RollbackAnswer(request_id=request.request_id, problem=roll_back(request.sha256))
     try:
-        told = RollbackAnswer(request_id=request.request_id, problem=problem)
         write_atomically(folder / ANSWER_NAME, told.model_dump_json().encode())
         (folder / REQUEST_NAME).unlink(missing_ok=True)
     except OSError as error:

@@ -8,7 +8,8 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -56,6 +57,10 @@ class SentenceEncoder(Protocol):
         ...
 
 
+class Interrupted(EngineError):
+    """Sentences that need not be encoded any more, or not now."""
+
+
 class TextEncoder:
     """A bundle's text tower. The engine is loaded at the first sentence that the disk cache does not have.
 
@@ -96,12 +101,16 @@ class TextEncoder:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 
-    def encode(self, texts: Sequence[str]) -> F32:
+    def encode(self, texts: Sequence[str], interrupted: Callable[[], bool] = lambda: False) -> F32:
         """Embed sentences; (T, D) float32 of unit length.
 
         A sentence's embedding does not depend on what it is encoded together with: each runs alone, unpadded.
 
+        Args:
+            interrupted: asked before each sentence whether to stop: many of them take minutes.
+
         Raises:
+            Interrupted: it was. What is encoded by then is in the cache.
             TextTooLong: naming every sentence that the tower cannot read to its end.
             EngineError, MissingExtra: the text engine cannot be loaded, failed, or gave what is no embedding.
         """
@@ -110,7 +119,11 @@ class TextEncoder:
         limit = self._bundle.manifest.text.max_tokens
         if too_long := [(text, len(ids)) for text, ids in tokens.items() if len(ids) > limit]:
             raise TextTooLong(too_long, limit)
-        found = {text: self._embedding(text, ids) for text, ids in tokens.items()}
+        found: dict[str, F32] = {}
+        for text, ids in tokens.items():
+            if interrupted():
+                raise Interrupted("given up: another list came, or the flight ended, while it was encoded")
+            found[text] = self._embedding(text, ids)
         rows = np.empty((len(texts), self._bundle.manifest.embedding_width), np.float32)
         for row, text in enumerate(texts):
             rows[row] = found[text]
@@ -188,3 +201,15 @@ class TextEncoder:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             _log.warning("%s: the text's embedding is not kept: %s", path, error.strerror)
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptibleEncoder:
+    """A TextEncoder with the `interrupted` that it asks. Satisfies SentenceEncoder."""
+
+    encoder: TextEncoder
+    interrupted: Callable[[], bool]
+
+    def encode(self, texts: Sequence[str]) -> F32:
+        """See TextEncoder.encode."""
+        return self.encoder.encode(texts, self.interrupted)

@@ -9,20 +9,20 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from edge.prompts import rollback as prompt_rollback
-from edge.prompts.intake import Outcome, as_config_errors, refuse_giants
+from edge.prompts.intake import Outcome, UsesPrompts, as_config_errors, refuse_giants
 from edge.prompts.owner import ShelfError
 from edge.prompts.shelf import list_path
 from edge.prompts.start import begin, tell
+from edge.prompts.text_encoder import Interrupted
 from edge.prompts.watch import FileWatch
 from firmware_cfg.errors import ConfigError, ConfigErrors, RemoteclipError
 from firmware_cfg.prompt_list import LoadedPromptList, load_prompt_bytes
 from firmware_cfg.yaml_tree import read_config_bytes
 
 if TYPE_CHECKING:
-    from edge.prompts.bank import PromptBank
     from edge.prompts.shelf import PromptShelf
     from firmware_cfg.messages.prompts import PromptSource
 
@@ -36,19 +36,6 @@ RETRY_S = 1.0
 STOP_PATIENCE_S = 10.0
 
 
-class UsesPrompts(Protocol):
-    """What a list is put in use with: a Pipeline."""
-
-    @property
-    def bank(self) -> PromptBank: ...
-
-    def set_prompts(
-        self, prompt_list: LoadedPromptList, *, source: PromptSource = "file", data: bytes | None = None
-    ) -> PromptBank: ...
-
-    def load_text_tower(self) -> None: ...
-
-
 User = TypeVar("User", bound=UsesPrompts)
 
 
@@ -58,7 +45,8 @@ class PromptUpdater:
     It takes a list as soon as its file is saved, and what `prompts rollback` asks for; `set_list` and
     `desired` may be called from any thread, `reload` also in a signal handler. A list is read, encoded and
     put in use in the caller's thread, one at a time: the frame loop goes on with the old one meanwhile. A
-    bad list is refused with every error, and the old one flies on.
+    bad list is refused with every error, and the old one flies on; so is one that was sent and is not yet
+    encoded when another comes from the file or the shelf, or the flight ends.
 
     Attributes:
         applied, refused: how many lists of either kind came since the start.
@@ -91,6 +79,7 @@ class PromptUpdater:
         self._refused_desire: str | None = None
         self._reload_wanted = False
         self._next_retry = 0.0
+        self._overtaken = 0  # counts up with every list that a sent one gives way to
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prompts", daemon=True)
 
@@ -107,7 +96,7 @@ class PromptUpdater:
         self.stop()
 
     def stop(self) -> None:
-        """Watch no longer. May be called twice."""
+        """Watch no longer, and put no list in force any more. May be called twice."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(STOP_PATIENCE_S)
@@ -167,11 +156,15 @@ class PromptUpdater:
             self._doubtful = None
             self._say_refused(errors)
         if self._requests.saved():
-            self._roll_back()
-        if not self._shelf.saved and time.monotonic() >= self._next_retry:
-            self._next_retry = time.monotonic() + RETRY_S
-            with self._lock:
+            prompt_rollback.carry_out(self._shelf.folder, self._roll_back)
+        if self._shelf.saved or time.monotonic() < self._next_retry:
+            return
+        if self._lock.acquire(blocking=False):  # a list that is being encoded is written when it is in force
+            try:
+                self._next_retry = time.monotonic() + RETRY_S
                 self._shelf.save()
+            finally:
+                self._lock.release()
 
     def _take_file(self, *, wanted: bool = False) -> None:
         """The list of the file. A bad one may be half of a good one that is being written: it gets time."""
@@ -193,19 +186,16 @@ class PromptUpdater:
         if errors is not None:
             self._say_refused(errors)
 
-    def _roll_back(self) -> None:
-        request = prompt_rollback.waiting(self._shelf.folder)
-        if request is None:
-            return
-        name = str(list_path(self._shelf.folder, request.sha256))
+    def _roll_back(self, sha256: str) -> str:
+        """Why the list of this hash cannot come back; empty where it is in force."""
+        self._overtaken += 1
         try:
             with self._lock:
-                data = self._shelf.read(request.sha256)
+                data = self._shelf.read(sha256)
         except ShelfError as error:
-            problem = str(error)
-        else:
-            problem = "\n".join(str(error) for error in self._take(data, name, "rollback").errors)
-        prompt_rollback.answer(self._shelf.folder, request, problem)
+            return str(error)
+        outcome = self._take(data, str(list_path(self._shelf.folder, sha256)), "rollback")
+        return "\n".join(str(error) for error in outcome.errors)
 
     def _take(
         self, data: bytes, name: str, source: PromptSource, note: Callable[[str], None] = lambda sha256: None
@@ -213,13 +203,26 @@ class PromptUpdater:
         began = time.monotonic()
         sha256 = hashlib.sha256(data).hexdigest()
         user = self._in_use()
+        if source != "mqtt":
+            self._overtaken += 1
         with self._lock:
+            overtaken = self._overtaken
             if sha256 != user.bank.list_sha256:
                 try:
                     if source == "mqtt":
                         refuse_giants(data, name)
-                    user.set_prompts(load_prompt_bytes(data, name), source=source, data=data)
+                    user.set_prompts(
+                        load_prompt_bytes(data, name),
+                        source=source,
+                        data=data,
+                        interrupted=lambda: (
+                            self._stopping.is_set() or (source == "mqtt" and self._overtaken != overtaken)
+                        ),
+                    )
                 except RemoteclipError as error:
+                    if isinstance(error, Interrupted) and not self._stopping.is_set():
+                        note(sha256)  # what came later counts, after a restart too
+                        self._shelf.save()
                     self.refused += source != "file"  # half of a file is not refused yet
                     return self._outcome(sha256, as_config_errors(error, name))
                 self._shelf.put(data, source, datetime.now(timezone.utc))

@@ -34,6 +34,7 @@ class ControlRoom:
         def known_prompts() -> set[str]:
             return {prompt.id for prompt in on_board.pipeline.bank.prompt_list.prompts}
 
+        self._updater = on_board.updater
         prompts = PromptRequests(on_board.updater, device, send)
         self._sweeper = OrphanSweeper(outbox, on_board.session, prompts=known_prompts)
         handlers: dict[Channel, Handler] = {
@@ -52,6 +53,7 @@ class ControlRoom:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._updater.stop()  # first: the request in hand may be a long list
         self._desk.__exit__(*exc)
 
     def hear(self, message: IncomingMessage) -> None:

@@ -282,6 +282,21 @@ def test_a_text_tower_that_is_kept_is_loaded_once(
     assert len(loaded) == loads
 
 
+def test_closing_interrupts_a_list_that_is_being_encoded(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(tiny_bundle, colour_list("red"), text_cache=tmp_path, keep_text_tower=True)
+    run = text_encoder.TextEncoder._run
+
+    def ended(encoder: text_encoder.TextEncoder, text: str, ids: list[int]) -> Any:
+        pipeline.close()
+        return run(encoder, text, ids)
+
+    monkeypatch.setattr(text_encoder.TextEncoder, "_run", ended)
+    with pytest.raises(text_encoder.Interrupted):
+        pipeline.set_prompts(colour_list("green", "blue"))
+
+
 def test_a_list_that_comes_after_the_end_is_refused(tiny_bundle: Bundle) -> None:
     pipeline = Pipeline(tiny_bundle, colour_list("red"), keep_text_tower=True)
     pipeline.close()

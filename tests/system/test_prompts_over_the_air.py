@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +27,7 @@ from paho.mqtt.properties import Properties
 
 from edge.daemon import Daemon
 from edge.frames import Frame, RgbImage
+from edge.prompts.build import MOST_SENT_SENTENCES
 from edge.sources import FrameSource
 from firmware_cfg.device import DeviceFile, Mqtt, Source
 from firmware_cfg.messages import PromptsAck, PromptsState
@@ -199,3 +206,33 @@ def test_a_drone_that_returns_converges_to_what_is_desired(
     with flying(device):
         # Answered in order, so the desire that came with the subscription is through by then.
         assert room.ask_until_answered(BAD, b"through").sha256 == sha256(TREE)
+
+
+def test_a_daemon_that_is_stopped_does_not_encode_to_the_end(
+    device: DeviceFile, mosquitto: Any, room: ControlRoom, tmp_path: Path, repository: Path
+) -> None:
+    path, cache = tmp_path / "device.yaml", tmp_path / "cache" / "text"
+    path.write_text(
+        "device: bird\nsource: {uri: demo}\nprompts: list.yaml\nstate_dir: state\n"
+        f"mqtt: {{url: '{mosquitto.url}'}}\n"
+    )
+    sentences = [secrets.token_hex(8) for _ in range(MOST_SENT_SENTENCES)]
+    starts = range(0, len(sentences), 32)
+    prompts = [{"id": f"p{start}", "text": sentences[start : start + 32]} for start in starts]
+    command = [sys.executable, "-m", "edge.cli", "run", str(path)]
+    environment = {**os.environ, "REMOTECLIP_CACHE": str(cache.parent), "PYTHONPATH": str(repository)}
+    with subprocess.Popen(command, cwd=repository, env=environment, stderr=subprocess.PIPE) as daemon:
+        try:
+            room.ask_until_answered(BAD, b"through")
+            known = len(list(cache.glob("*.embedding")))
+            room.publish(TOPICS.prompts_set, json.dumps({"prompts": prompts}).encode())
+            give_up = time.monotonic() + PATIENCE_S
+            while len(list(cache.glob("*.embedding"))) == known:
+                assert time.monotonic() < give_up
+                time.sleep(0.01)
+            daemon.send_signal(signal.SIGTERM)
+            _, said = daemon.communicate(timeout=PATIENCE_S)
+        finally:
+            daemon.kill()
+    assert daemon.returncode == 0, said.decode()
+    assert len(list(cache.glob("*.embedding"))) < known + len(sentences)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from edge.pipeline import Pipeline
 from edge.prompts.intake import MOST_SAID, MOST_SENT_BYTES, Outcome
 from edge.prompts.rollback import REQUEST_NAME, roll_back
 from edge.prompts.shelf import RECORD_NAME, PromptShelf, list_path, read_record
+from edge.prompts.text_encoder import TextEncoder
 from edge.prompts.updates import PromptUpdater
 from firmware_cfg.errors import ConfigErrors, RemoteclipError, UsageError
 from firmware_cfg.prompt_list import LoadedPromptList
@@ -281,6 +284,73 @@ def test_an_error_is_never_as_long_as_its_list(flight: Flight) -> None:
     alert = b"{when: count > 1, zones: [" + b"z" * 60_000 + b"]}"
     outcome = flight.updater.set_list(b"prompts: [{id: a, text: red, alerts: [" + alert + b"]}]")
     assert [len(error.problem) for error in outcome.errors] == [MOST_SAID + 3]
+
+
+class Gate:
+    """The next sentence that is encoded waits until the gate opens."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+        embedding = TextEncoder._embedding
+
+        def gated(encoder: TextEncoder, text: str, ids: list[int]) -> object:
+            self.reached.set()
+            assert self.open.wait(PATIENCE_S)
+            return embedding(encoder, text, ids)
+
+        monkeypatch.setattr(TextEncoder, "_embedding", gated)
+
+    def during(self, request: Callable[[], Outcome | None], action: Callable[[], None]) -> Outcome:
+        """What became of the request, where `action` happened while its first sentence was encoded."""
+        with ThreadPoolExecutor(1) as pool:
+            outcome = pool.submit(request)
+            assert self.reached.wait(PATIENCE_S)
+            action()
+            self.open.set()
+            found = outcome.result(PATIENCE_S)
+        assert found is not None
+        return found
+
+
+TWO = yaml_list("green", "blue")
+
+
+@pytest.mark.parametrize("by", ["file", "rollback"])
+def test_a_sent_list_that_is_being_encoded_gives_way(
+    flight: Flight, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    flight.updater.set_list(GREY)
+    gate = Gate(monkeypatch)
+
+    def newer() -> None:
+        waits = flight.updater._overtaken + 1
+        if by == "file":
+            flight.path.write_bytes(BLUE)
+        else:
+            pool.submit(roll_back, flight.folder)
+        flight.until(lambda: flight.updater._overtaken >= waits)
+
+    with ThreadPoolExecutor(1) as pool, flight.updater:
+        outcome = gate.during(lambda: flight.updater.desired(TWO), newer)
+        assert not outcome.applied
+        assert str(outcome.errors[0]) == (
+            "prompts/desired: given up: another list came, or the flight ended, while it was encoded"
+        )
+        flight.until_in_force(BLUE if by == "file" else RED)
+    flight.restart()
+    assert flight.updater.desired(TWO) is None  # it was the older wish
+    assert flight.in_force[1] == by
+
+
+def test_the_end_waits_for_no_list(flight: Flight, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    with flight.updater:
+        outcome = gate.during(lambda: flight.updater.desired(TWO), flight.updater.stop)
+    assert (outcome.applied, outcome.sha256) == (False, sha256(RED))
+    flight.restart()
+    again = flight.updater.desired(TWO)
+    assert again is not None
+    assert again.applied
 
 
 def test_a_desire_is_followed_once(flight: Flight) -> None:

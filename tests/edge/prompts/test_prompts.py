@@ -12,7 +12,7 @@ import pytest
 from edge.bundle.load import Bundle
 from edge.lookup import object_margins
 from edge.prompts.bank import BACKGROUND_BIAS, PromptBank, PromptStore
-from edge.prompts.build import LOWEST_DEFAULT, build_prompt_bank, in_memory_list
+from edge.prompts.build import LOWEST_DEFAULT, MOST_SENT_SENTENCES, build_prompt_bank, in_memory_list
 from edge.prompts.text_encoder import TextEncoder
 from firmware_cfg.errors import ConfigErrors
 from firmware_cfg.prompt_list import (
@@ -187,6 +187,19 @@ def test_a_list_that_was_sent_cannot_ask_for_a_giant_image_size(tiny_bundle: Bun
     ):
         build_prompt_bank(loaded, *parts, source="mqtt", data=data)
     assert build_prompt_bank(loaded, *parts, source="file", data=data).source == "file"
+
+
+def test_a_list_that_was_sent_has_a_bounded_number_of_sentences(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    parts = TextEncoder(tiny_bundle, cache=tmp_path), tiny_bundle.manifest, tiny_bundle.calibration
+    lines = [f"- {{id: p{n}, text: [{', '.join(['red'] * 32)}]}}\n" for n in range(MOST_SENT_SENTENCES // 32)]
+    most = "prompts:\n" + "".join(lines)
+    loaded = load_prompt_bytes(most.encode(), "prompts/set")
+    assert build_prompt_bank(loaded, *parts, source="mqtt").rows.shape == (16, 8)
+    data = f"{most}background: [grey]\n".encode()
+    loaded = load_prompt_bytes(data, "prompts/set")
+    with pytest.raises(ConfigErrors, match=r"^prompts/set:18:14: .* at most 512 sentences, not 513 \("):
+        build_prompt_bank(loaded, *parts, source="mqtt", data=data)
+    assert build_prompt_bank(loaded, *parts, source="rollback", data=data).rows.shape == (17, 8)
 
 
 def test_equal_lists_have_equal_hashes_and_others_do_not() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from edge.bundle.load import Bundle, load_bundle, write_manifest
 from edge.prompts import text_encoder as text_encoder_module
-from edge.prompts.text_encoder import TextEncoder, TextTooLong
+from edge.prompts.text_encoder import Interrupted, TextEncoder, TextTooLong
 from firmware_cfg.errors import BundleError, EngineError
 
 
@@ -132,6 +132,13 @@ def test_a_sentence_is_never_cut_short(tiny_bundle: Bundle, tmp_path: Path, load
 def test_a_sentence_without_tokens_is_an_error(tiny_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="has no tokens"):
         TextEncoder(tiny_bundle, cache=tmp_path).encode([" "])
+
+
+def test_encoding_is_interrupted_between_sentences(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    answers = iter([False, False, True])
+    with pytest.raises(Interrupted, match="given up"):
+        TextEncoder(tiny_bundle, cache=tmp_path).encode(["red", "green", "blue"], lambda: next(answers))
+    assert len(list(tmp_path.iterdir())) == 2  # what was encoded is not encoded again
 
 
 def test_closing_frees_the_engine_until_it_is_needed_again(
