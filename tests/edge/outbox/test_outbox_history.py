@@ -192,34 +192,22 @@ def put_clear(outbox: Outbox, alert_id: str, **other: str) -> int:
     return outbox.put("events", payload, kind="alert", event_id=f"e{seq}", seq=seq)
 
 
-def test_which_alerts_have_ended_is_known_of_all_clears_and_each_is_read_once(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_which_alerts_have_ended_is_known_of_all_clears_and_each_is_read_once(path: Path) -> None:
     with Outbox(path) as outbox:
         outbox.done(put_clear(outbox, "sent"))
         put_clear(outbox, "waits")
         put_clear(outbox, "active", msg_type="raise")
         outbox.put("events", b"no json", kind="alert", event_id="e9", seq=9)
-        read: list[int] = []
-        real = outbox._file.all
-
-        def counted(statement: str, *values: object) -> list[tuple[object, ...]]:
-            rows = real(statement, *values)
-            read.append(len(rows) if "FROM events" in statement else 0)
-            return rows
-
-        monkeypatch.setattr(outbox._file, "all", counted)
         asked = ["sent", "waits", "active", "quoted", "", "se", "sent" * 30]
         assert [outbox.has_ended(alert_id) for alert_id in asked] == [True, True, *[False] * 5]
-        assert sum(read) == 2
         outbox.done(put_clear(outbox, "later"))
         put_clear(outbox, "x" * 64)
-        assert outbox.has_ended("later")
-        assert outbox.has_ended("x" * 64)
-        assert not outbox.has_ended("active")
-        assert sum(read) == 4
+        asked = ["later", "x" * 64, "active"]
+        assert [outbox.has_ended(alert_id) for alert_id in asked] == [True, True, False]
     with Outbox(path) as outbox:
         assert outbox.has_ended("sent")
+        outbox._file.run("UPDATE history SET payload = x''")  # what is read again would not be found any more
+        assert [outbox.has_ended(alert_id) for alert_id in ("sent", "later", "active")] == [True, True, False]
 
 
 VERSION_1 = """
