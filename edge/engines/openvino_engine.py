@@ -23,11 +23,14 @@ from edge.engines.base import (
 from edge.engines.checks import check_image_inputs, check_ports, check_text_inputs
 from edge.engines.openvino_import import openvino
 from edge.files import cache_folder
+from edge.leftovers import shrink
 from edge.signals import use_ordinary_stack
 from firmware_cfg.errors import EngineError
 
 _log = logging.getLogger(__name__)
 _DEVICE = "CPU"
+MOST_CACHED_BYTES = 1 << 30
+"""Of compiled graphs: each tile size that a prompt list asks for, and each bundle, leaves some megabytes."""
 
 
 def image_engine(
@@ -116,13 +119,6 @@ class OpenVinoTextEngine:
         self._request = None
 
 
-def _core() -> Any:
-    core = openvino.Core()
-    if folder := cache_folder("openvino"):
-        core.set_property({"CACHE_DIR": str(folder)})
-    return core
-
-
 def _read(graph: Path) -> Any:
     try:
         return openvino.Core().read_model(str(graph))
@@ -141,12 +137,18 @@ def _compile(model: Any, graph: Path, threads: int | None) -> Any:
     }
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
+    core, folder = openvino.Core(), cache_folder("openvino")
+    if folder is not None:
+        core.set_property({"CACHE_DIR": str(folder)})
     try:
-        return _core().compile_model(model, _DEVICE, config)
+        compiled = core.compile_model(model, _DEVICE, config)
     except RuntimeError as error:
         raise EngineError(f"{graph}: openvino cannot compile it: {_first_line(error)}") from error
     finally:
         use_ordinary_stack()
+    if folder is not None:
+        shrink(folder, ".blob", MOST_CACHED_BYTES)
+    return compiled
 
 
 def _infer(request: Any, feed: dict[str, Any], outputs: tuple[str, ...]) -> list[F32]:

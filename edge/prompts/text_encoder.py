@@ -20,12 +20,18 @@ from edge.bundle.manifest import TOKENIZER_NAME
 from edge.engines import create_text_engine
 from edge.engines.base import F32, TextEngine
 from edge.files import cache_folder
+from edge.leftovers import shrink
 from firmware_cfg.errors import BundleError, EngineError, RemoteclipError
 
 if TYPE_CHECKING:
     from edge.bundle.load import Bundle
 
 _DIGEST_BYTES = 32
+_SUFFIX = ".embedding"
+MOST_CACHED_BYTES = 32 << 20
+"""Of the disk; some 8,000 sentences."""
+_TIDY_EVERY = 256
+"""Sentences that are kept between two looks at how many there are."""
 _log = logging.getLogger(__name__)
 
 
@@ -89,6 +95,7 @@ class TextEncoder:
         self._engine_name = engine_name
         self._threads = threads
         self._cache = cache or cache_folder("text")
+        self._untidied = _TIDY_EVERY
         self._engine: TextEngine | None = None
         files = bundle.manifest.files
         # All that an embedding depends on.
@@ -124,6 +131,7 @@ class TextEncoder:
             if interrupted():
                 raise Interrupted("given up: another list came, or the flight ended, while it was encoded")
             found[text] = self._embedding(text, ids)
+            self._tidy()
         rows = np.empty((len(texts), self._bundle.manifest.embedding_width), np.float32)
         for row, text in enumerate(texts):
             rows[row] = found[text]
@@ -149,7 +157,7 @@ class TextEncoder:
 
     def _embedding(self, text: str, ids: list[int]) -> F32:
         key = hashlib.sha256(json.dumps([*self._identity, text]).encode()).hexdigest()
-        path = self._cache / f"{key}.embedding" if self._cache else None
+        path = self._cache / f"{key}{_SUFFIX}" if self._cache else None
         embedding = self._read(path) if path else None
         if embedding is None:
             embedding = self._run(text, ids)
@@ -190,6 +198,11 @@ class TextEncoder:
             return None
         return np.frombuffer(payload, "<f4").astype(np.float32)
 
+    def _tidy(self) -> None:
+        if self._cache and self._untidied > _TIDY_EVERY:
+            self._untidied = 0
+            shrink(self._cache, _SUFFIX, MOST_CACHED_BYTES)
+
     def _write(self, path: Path, embedding: F32) -> None:
         payload = embedding.astype("<f4").tobytes()
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
@@ -197,6 +210,7 @@ class TextEncoder:
             # Without waiting for the disk: a list is waiting, and what a power cut spoils the digest tells.
             temporary.write_bytes(payload + hashlib.sha256(payload).digest())
             os.replace(temporary, path)
+            self._untidied += 1
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
