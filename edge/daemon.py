@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
@@ -99,24 +99,65 @@ class Daemon:
                 self._device, self._source, stack, self._close, lambda: self._stop_reason
             )
             self._updater = stack.enter_context(on_board.updater)
-            link = self._link(on_board, stack.enter_context(ControlRoom(on_board)))
+            crew = self._assemble(on_board, Watchdog(notifier))
+            stack.enter_context(crew.room)
 
             def ready() -> None:
                 notifier.ready("flying, a new bundle is on trial" if on_board.flown.on_trial else "flying")
                 starting.close()
 
             try:
-                summary = self._fly(on_board, link, Watchdog(notifier), ready)
+                summary = self._fly(on_board, crew, ready)
             except BaseException as error:
                 self._stop_reason = self._stop_reason or type(error).__name__
                 raise
             finally:
                 notifier.stopping(self._stop_reason)
                 with more_time(notifier, STOP_LIMIT_S):
-                    unsent = link.stop()
+                    unsent = crew.link.stop()
             return replace(summary, unsent=unsent)
 
-    def _link(self, on_board: OnBoard, room: ControlRoom) -> MqttLink:
+    def _assemble(self, on_board: OnBoard, watchdog: Watchdog) -> _Crew:
+        """Make what works while it flies; nothing runs yet."""
+        device, outbox = self._device, on_board.outbox
+        # No source of this version is live, so `auto` never drops.
+        capture = self._capture = Capture(
+            on_board.source,
+            realtime=device.source.realtime,
+            drop_oldest=device.source.drop == "oldest",
+            on_early=watchdog.frame_done,
+        )
+        bank = on_board.pipeline.bank
+        left = resumable(outbox.kept_alerts(), device=device.device)
+        machine = AlertMachine(bank.prompt_list, thresholds=bank.thresholds, resume=left)
+        meter = FrameMeter()
+
+        def fail(error: Exception) -> None:
+            reporter.fail(error)
+
+        def tell_again() -> None:
+            reporter.tell_again()
+
+        room = ControlRoom(on_board, on_failure=fail)
+        link = self._link(on_board, room, tell_again, fail)
+        vitals = Vitals(on_board, device.engine, meter, capture, machine, link)
+        reporter = vitals.reporter = Reporter(
+            outbox,
+            on_board.session,
+            counts_interval=device.counts_interval,
+            health=vitals.health,
+            evidence=on_board.evidence,
+            discovery_prefix=device.home_assistant.prefix if device.home_assistant is not None else None,
+        )
+        return _Crew(capture, machine, meter, vitals, reporter, room, link, watchdog)
+
+    def _link(
+        self,
+        on_board: OnBoard,
+        room: ControlRoom,
+        on_online: Callable[[], None],
+        on_failure: Callable[[Exception], None],
+    ) -> MqttLink:
         session = on_board.session
 
         def status(state: Literal["online", "stopped", "offline"]) -> bytes:
@@ -134,42 +175,17 @@ class Daemon:
             backlog_rate=self._device.mqtt.backlog_rate,
         )
 
-    def _fly(
-        self,
-        on_board: OnBoard,
-        link: MqttLink,
-        watchdog: Watchdog,
-        ready: Callable[[], None],
-    ) -> RunSummary:
-        device, source, outbox = self._device, on_board.source, on_board.outbox
-        # No source of this version is live, so `auto` never drops.
-        capture = self._capture = Capture(
-            source,
-            realtime=device.source.realtime,
-            drop_oldest=device.source.drop == "oldest",
-            on_early=watchdog.frame_done,
-        )
-        bank = on_board.pipeline.bank
-        left = resumable(outbox.kept_alerts(), device=device.device)
-        machine = AlertMachine(bank.prompt_list, thresholds=bank.thresholds, resume=left)
-        meter = FrameMeter()
-        vitals = Vitals(on_board, device.engine, meter, capture, machine, link)
-        reporter = Reporter(
-            outbox,
-            on_board.session,
-            counts_interval=device.counts_interval,
-            health=vitals.health,
-            evidence=on_board.evidence,
-            discovery_prefix=device.home_assistant.prefix if device.home_assistant is not None else None,
-        )
-        vitals.reporter = reporter
+    def _fly(self, on_board: OnBoard, crew: _Crew, ready: Callable[[], None]) -> RunSummary:
+        """From the first frame to the last; `ready` is called after the first."""
+        metrics, machine, reporter = self._device.metrics, crew.machine, crew.reporter
         told: set[str] = set()  # precisions: what auto stands for may differ between sizes of frames
 
         def on_frame(result: FrameResult, transitions: Sequence[Transition]) -> None:
-            meter.take(result, transitions)
-            if meter.frames == 1:
+            crew.meter.take(result, transitions)
+            if crew.meter.frames == 1:
                 ready()
-            watchdog.frame_done()
+            if not reporter.hangs:  # frames alone are no flight: what they find has to get to the disk
+                crew.watchdog.frame_done()
             on_board.flown.frame_done()
             if result.precision not in told:
                 told.add(result.precision)
@@ -178,13 +194,17 @@ class Daemon:
                 self._on_frame(result, transitions)
 
         flight = Flight(
-            capture, source, on_board.pipeline, machine, reporter, on_frame=on_frame, limit_s=self._limit_s
+            crew.capture,
+            on_board.source,
+            on_board.pipeline,
+            machine,
+            reporter,
+            on_frame=on_frame,
+            limit_s=self._limit_s,
         )
-        with ExitStack() as stack:
-            if device.metrics is not None:
-                stack.enter_context(_metrics(device.metrics, vitals))
-            link.start()
-            reporter.start(bank, [alert.alert_id for alert in machine.active])
+        with nullcontext() if metrics is None else _metrics(metrics, crew.vitals):
+            crew.link.start()
+            reporter.start(on_board.pipeline.bank, [alert.alert_id for alert in machine.active])
             self._flight = flight
             if self._stop_reason:  # asked to stop before there was anything to stop
                 flight.stop(self._stop_reason)
@@ -199,6 +219,20 @@ class Daemon:
             source.close()
         else:
             log.warning("%s: does not let go; left open", source.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Crew:
+    """What works while it flies."""
+
+    capture: Capture
+    machine: AlertMachine
+    meter: FrameMeter
+    vitals: Vitals
+    reporter: Reporter
+    room: ControlRoom
+    link: MqttLink
+    watchdog: Watchdog
 
 
 def _metrics(wanted: Metrics, vitals: Vitals) -> MetricsServer:

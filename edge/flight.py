@@ -75,9 +75,11 @@ class Flight:
         finally:
             self._capture.stop()
             seconds = time.monotonic() - began
-            if self.tally.latest is not None:
-                self._reporter.report(self.tally.latest, self._machine.close("stopped"))
-            self._reporter.stop()
+            try:
+                if self.tally.latest is not None:
+                    self._reporter.report(self.tally.latest, self._machine.close("stopped"))
+            finally:
+                self._reporter.stop()
         log.info("%d frames in %.1f s; stopped: %s", self.tally.frames, seconds, self.stop_reason)
         return self.tally.summary(seconds, self._source.skipped, self._capture.dropped)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEALTH_INTERVAL_S = 10.0
+HANGS_AFTER_S = 30.0  # several times the longest that the thread waits by itself
 RETRY_S = 1.0
 TELL_AGAIN_S = 10.0  # between two times: a link that comes and goes must not be filled with what stays
 
@@ -70,6 +71,7 @@ class Reporter:
         self._reported = self._stopping = False
         self._failure: Exception | None = None
         self._changed = Condition()
+        self._came_round = time.monotonic()
         self._next_counts = self._next_health = time.monotonic()
         self._next_again = math.inf
         self._told_again = -math.inf
@@ -88,6 +90,7 @@ class Reporter:
         self._bank = bank
         self._alerts.take_over(resumed)
         self._state.prompts(bank)
+        self._came_round = time.monotonic()
         self._thread.start()
 
     def report(self, result: FrameResult, transitions: Sequence[Transition]) -> None:
@@ -139,6 +142,11 @@ class Reporter:
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def hangs(self) -> bool:
+        """Whether the thread has been inside one call for HANGS_AFTER_S: nothing is written then, or sent."""
+        return time.monotonic() - self._came_round > HANGS_AFTER_S
+
     def _run(self) -> None:
         try:
             self._work()
@@ -150,6 +158,7 @@ class Reporter:
     def _work(self) -> None:
         troubled = False
         while True:
+            self._came_round = time.monotonic()
             with self._changed:
                 if self._steps.first() is None and not self._stopping:
                     due = min(self._next_counts, self._next_health, self._next_again)
@@ -188,6 +197,7 @@ class Reporter:
 
     def _write(self, *, final: bool) -> None:
         while (step := self._steps.first()) is not None:
+            self._came_round = time.monotonic()
             if isinstance(step, NewList):
                 self._write_new_list(step)
             else:
