@@ -204,12 +204,15 @@ def _watch(
     soak.rss_most = max(s.rss_mib for s in samples)
     last = samples[-WINDOW:]
     soak.rss_start, soak.rss_end = (statistics.median(s.rss_mib for s in part) for part in (warm, last))
-    # The least of a whole quarter: a connection has a thread and a socket, more while it is made; what leaks
-    # is there all the time.
+    # The median of a whole quarter: while a connection is made or away, there are some more or fewer of both.
     quarter = max(WINDOW, len(samples) // 4)
     first, last = samples[:quarter], samples[-quarter:]
-    soak.threads_start, soak.threads_end = (min(s.threads for s in part) for part in (first, last))
-    soak.files_start, soak.files_end = (min(s.files for s in part) for part in (first, last))
+    soak.threads_start, soak.threads_end = (
+        round(statistics.median(s.threads for s in part)) for part in (first, last)
+    )
+    soak.files_start, soak.files_end = (
+        round(statistics.median(s.files for s in part)) for part in (first, last)
+    )
 
 
 def _ended(world: World) -> Stuck:
