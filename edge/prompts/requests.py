@@ -54,7 +54,7 @@ class PromptRequests:
 
     def desired(self, message: IncomingMessage) -> None:
         """Handle `prompts/desired`: answered where it is news."""
-        outcome = self._updater.desired(message.payload)
+        outcome = self._updater.desired(message.payload, repeated=message.retained)
         if outcome is not None:
             self._answer(message, outcome)
 

@@ -109,11 +109,12 @@ class PromptUpdater:
         """Put a list that was sent in force. Errors call it `name`."""
         return self._take(data, name, "mqtt")
 
-    def desired(self, data: bytes, name: str = "prompts/desired") -> Outcome | None:
+    def desired(self, data: bytes, *, repeated: bool, name: str = "prompts/desired") -> Outcome | None:
         """Converge to what the control room wants; None where that is no news, or nothing any more.
 
-        The broker repeats it at every connection, so only what differs from the one before counts: the newest
-        of file, sent list, rollback and desire wins. One that was refused is tried again after a restart.
+        The newest of file, sent list, rollback and desire wins. The broker repeats the desire at every
+        connection: `repeated`, it counts only where it differs from the last one that was taken, or refused
+        in this life. Who wishes for it again gets it again.
         """
         sha256 = hashlib.sha256(data).hexdigest() if data else None
         with self._lock:
@@ -123,7 +124,7 @@ class PromptUpdater:
                 self._shelf.save()
                 return None
             record = self._shelf.record
-            if sha256 in (self._refused_desire, record and record.desired_sha256):
+            if repeated and sha256 in (self._refused_desire, record and record.desired_sha256):
                 return None
         outcome = self._take(data, name, "mqtt", self._shelf.saw_desired)
         self._refused_desire = None if outcome.applied else sha256

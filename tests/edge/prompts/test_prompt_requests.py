@@ -41,9 +41,9 @@ class Control:
         assert self.sent[0][0] == TOPICS.prompts_ack
         return PromptsAck.from_payload(self.sent[0][1])
 
-    def wish(self, payload: bytes) -> list[PromptsAck]:
+    def wish(self, payload: bytes, *, retained: bool = True) -> list[PromptsAck]:
         self.sent.clear()
-        self.requests.desired(IncomingMessage(TOPICS.prompts_desired, payload, True))
+        self.requests.desired(IncomingMessage(TOPICS.prompts_desired, payload, retained))
         return [PromptsAck.from_payload(payload) for _, payload, _ in self.sent]
 
 
@@ -115,6 +115,9 @@ def test_a_retained_set_is_refused(control: Control) -> None:
 def test_a_desire_is_answered_where_it_is_news(control: Control) -> None:
     assert [(ack.applied, ack.sha256) for ack in control.wish(BLUE)] == [(True, sha256(BLUE))]
     assert control.wish(BLUE) == []
+    control.ask(RED)
+    wished_again = control.wish(BLUE, retained=False)
+    assert [(ack.applied, ack.sha256) for ack in wished_again] == [(True, sha256(BLUE))]
     assert [(ack.applied, ack.sha256) for ack in control.wish(BAD)] == [(False, sha256(BLUE))]
     assert control.wish(BAD) == []
     assert control.wish(b"") == []
