@@ -102,7 +102,7 @@ class PromptShelf:
     """The shelf of one device, for its one owner: the daemon, or a command while no daemon flies.
 
     A shelf that cannot be written (a full or read-only disk) works on in memory and is written as soon as
-    that is possible again; `saved` tells. Not thread safe. A context manager, or `close` it.
+    that is possible again, by its owner; `saved` tells. Not thread safe. A context manager, or `close` it.
     """
 
     def __init__(self, folder: Path, *, patience_s: float = OWNER_PATIENCE_S) -> None:
@@ -115,12 +115,11 @@ class PromptShelf:
         self.record: ShelfRecord | None = None
         self._unwritten: dict[str, bytes] = {}
         self._changed = self._troubled = False
+        self._owner: int | None = None
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._owner: int | None = become_owner(folder, patience_s)
+            self._own(patience_s)
             sweep(folder, frozenset(), {".tmp"}, _LEFT_OVER_AFTER_S)  # of writers that were killed
         except OSError as error:
-            self._owner = None
             log.warning("%s: prompt lists are not kept for a restart: %s", folder, error.strerror)
         try:
             self.record = read_record(folder)
@@ -164,15 +163,16 @@ class PromptShelf:
         wanted = {kept.sha256 for kept in self.record.lists}
         self._unwritten = {sha256: data for sha256, data in self._unwritten.items() if sha256 in wanted}
         try:
+            self._own(0.0)
             for sha256, data in self._unwritten.items():
                 write_atomically(list_path(self.folder, sha256), data)
             write_atomically(self.folder / RECORD_NAME, self.record.model_dump_json(indent=2).encode())
-        except OSError as error:
+        except (OSError, ShelfError) as error:
             if not self._troubled:
+                why = f"{error.strerror} (free the disk)" if isinstance(error, OSError) else error
                 log.error(
-                    "%s: prompt list %s is in force, but would be lost by a restart: %s (free the disk; it is"
-                    " tried again)",
-                    *(self.folder, self.record.in_force.sha256[:12], error.strerror),
+                    "%s: prompt list %s is in force, but would be lost by a restart: %s; it is tried again",
+                    *(self.folder, self.record.in_force.sha256[:12], why),
                 )
             self._troubled = True
             return False
@@ -195,6 +195,12 @@ class PromptShelf:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _own(self, patience_s: float) -> None:
+        """Be the owner, if not so yet. Raises OSError, ShelfError."""
+        if self._owner is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._owner = become_owner(self.folder, patience_s)
 
     def _note(self, field: str, value: str | None) -> None:
         if self.record is not None and getattr(self.record, field) != value:

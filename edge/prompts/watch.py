@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_Look = tuple[int, int, int, int]
-_NEVER: _Look = (-1, -1, -1, -1)
+_Look = tuple[int, int, int, int, int]
+_NEVER: _Look = (-1, -1, -1, -1, -1)
 
 
 class FileWatch:
@@ -39,4 +39,5 @@ class FileWatch:
             found = os.stat(self.path)
         except OSError:
             return None
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        # The last: some tools write in place and set the time of writing back.
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -152,6 +152,26 @@ def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path: Path, caplog: pytes
         assert shelf.read(HASHES[0]) == LISTS[0]
 
 
+def test_a_shelf_that_could_not_be_owned_at_first_is_as_soon_as_it_can_be(
+    tmp_path: Path, folder: Path
+) -> None:
+    blocked = tmp_path / "state"
+    blocked.write_text("not a folder")
+    with PromptShelf(folder) as shelf:
+        shelf.put(LISTS[0], "file", NOON)
+        assert not shelf.save()
+        blocked.unlink()
+        with PromptShelf(folder):  # somebody was quicker
+            assert not shelf.save()
+            assert yaml_files(folder) == set()
+        assert shelf.save()
+        assert is_owned(folder)
+    assert not is_owned(folder)
+    record = read_record(folder)
+    assert record is not None
+    assert record.in_force.sha256 == HASHES[0]
+
+
 def test_one_process_owns_a_shelf(folder: Path) -> None:
     assert not is_owned(folder)
     with PromptShelf(folder):

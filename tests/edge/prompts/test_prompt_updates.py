@@ -119,15 +119,20 @@ def save_in_place(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
+def save_with_old_time(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    os.utime(path, ns=(0, 10**18))
+
+
 def save_by_removing(path: Path, data: bytes) -> None:
     path.unlink()
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("save", [save_by_renaming, save_in_place, save_by_removing])
+@pytest.mark.parametrize("save", [save_by_renaming, save_in_place, save_with_old_time, save_by_removing])
 def test_a_saved_file_comes_into_force(flight: Flight, save: Callable[[Path, bytes], None]) -> None:
     with flight.updater:
-        for data in (BLUE, RED, GREEN):
+        for data in (BLUE, GREY, GREEN):
             save(flight.path, data)
             flight.until_in_force(data)
     assert flight.in_force == (sha256(GREEN), "file")
@@ -331,61 +336,72 @@ def test_a_sent_list_that_is_being_encoded_gives_way(
         flight.until(lambda: flight.updater._overtaken >= waits)
 
     with ThreadPoolExecutor(1) as pool, flight.updater:
-        outcome = gate.during(lambda: flight.updater.desired(TWO), newer)
+        outcome = gate.during(lambda: flight.updater.desired(TWO, repeated=True), newer)
         assert not outcome.applied
         assert str(outcome.errors[0]) == (
             "prompts/desired: given up: another list came, or the flight ended, while it was encoded"
         )
         flight.until_in_force(BLUE if by == "file" else RED)
     flight.restart()
-    assert flight.updater.desired(TWO) is None  # it was the older wish
+    assert flight.updater.desired(TWO, repeated=True) is None  # it was the older wish
     assert flight.in_force[1] == by
 
 
 def test_the_end_waits_for_no_list(flight: Flight, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     with flight.updater:
-        outcome = gate.during(lambda: flight.updater.desired(TWO), flight.updater.stop)
+        outcome = gate.during(lambda: flight.updater.desired(TWO, repeated=True), flight.updater.stop)
     assert (outcome.applied, outcome.sha256) == (False, sha256(RED))
     flight.restart()
-    again = flight.updater.desired(TWO)
+    again = flight.updater.desired(TWO, repeated=True)
     assert again is not None
     assert again.applied
 
 
 def test_a_desire_is_followed_once(flight: Flight) -> None:
-    first = flight.updater.desired(BLUE)
+    first = flight.updater.desired(BLUE, repeated=True)
     assert first is not None
     assert first.applied
-    assert flight.updater.desired(BLUE) is None
+    assert flight.updater.desired(BLUE, repeated=True) is None
     assert flight.updater.set_list(GREEN).applied
     # The broker repeats what it kept at every connection, and after every restart of either.
-    assert flight.updater.desired(BLUE) is None
+    assert flight.updater.desired(BLUE, repeated=True) is None
     flight.restart()
-    assert flight.updater.desired(BLUE) is None
+    assert flight.updater.desired(BLUE, repeated=True) is None
     assert flight.in_force == (sha256(GREEN), "mqtt")
-    again = flight.updater.desired(RED)
+    again = flight.updater.desired(RED, repeated=True)
     assert again is not None
     assert again.applied
-    assert flight.updater.desired(BLUE) is not None
+    assert flight.updater.desired(BLUE, repeated=True) is not None
     assert flight.in_force == (sha256(BLUE), "mqtt")
+
+
+def test_a_desire_that_is_wished_for_again_is_followed_again(flight: Flight) -> None:
+    for wished, applied in ((BLUE, True), (TOO_LONG, False)):
+        first = flight.updater.desired(wished, repeated=False)
+        assert flight.updater.set_list(GREEN).applied
+        assert flight.updater.desired(wished, repeated=True) is None
+        again = flight.updater.desired(wished, repeated=False)
+        assert (first, again) != (None, None)
+        assert (first.applied, again.applied) == (applied, applied)
+        assert flight.in_force == (sha256(BLUE if applied else GREEN), "mqtt")
 
 
 def test_a_desire_that_was_taken_back_may_be_wished_for_again(flight: Flight) -> None:
-    assert flight.updater.desired(BLUE) is not None
-    assert flight.updater.desired(b"") is None
+    assert flight.updater.desired(BLUE, repeated=True) is not None
+    assert flight.updater.desired(b"", repeated=True) is None
     assert flight.in_force == (sha256(BLUE), "mqtt")
     assert flight.updater.set_list(GREEN).applied
-    assert flight.updater.desired(BLUE) is not None
+    assert flight.updater.desired(BLUE, repeated=True) is not None
     assert flight.in_force == (sha256(BLUE), "mqtt")
 
 
 def test_a_bad_desire_is_answered_once_and_tried_again_after_a_restart(flight: Flight) -> None:
     for _ in range(2):
-        outcome = flight.updater.desired(TOO_LONG)
+        outcome = flight.updater.desired(TOO_LONG, repeated=True)
         assert outcome is not None
         assert not outcome.applied
-        assert flight.updater.desired(TOO_LONG) is None
+        assert flight.updater.desired(TOO_LONG, repeated=True) is None
         flight.restart()
     assert flight.in_force == (sha256(RED), "file")
 
