@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import random
 import threading
 import time
@@ -20,9 +19,7 @@ log = logging.getLogger(__name__)
 LinkState = Literal["connecting", "online", "offline", "stopped"]
 
 _STEADY = 10.0  # seconds a connection must last before the next pause is short again
-# A link that flaps gets its messages through bit by bit; two drones of one name, which look like one, must
-# not take the broker's time for that.
-_FLAPPING_LONGEST = 4.0
+_FLAPPING = 3  # tries after which a link that flaps waits no longer: it gets its messages through bit by bit
 
 
 @dataclass(slots=True)
@@ -34,14 +31,15 @@ class Backoff:
     draw: Callable[[float, float], float] = random.uniform
     _tries: int = field(default=0, init=False)
 
-    def next(self, at_most: float = math.inf) -> float:
-        """Between half of and all of `first * 2**tries`, at most `longest` and `at_most`."""
-        pause = min(self.longest, at_most, self.first * 2.0 ** min(self._tries, 32))
+    def next(self) -> float:
+        """Between half of and all of `first * 2**tries`, at most `longest`."""
+        pause = min(self.longest, self.first * 2.0 ** min(self._tries, 32))
         self._tries += 1
         return self.draw(pause / 2, pause)
 
-    def reset(self) -> None:
-        self._tries = 0
+    def reset(self, tries: int = 0) -> None:
+        """Go on as if there had been so many tries."""
+        self._tries = tries
 
 
 class KeptConnection(ABC):
@@ -102,11 +100,13 @@ class KeptConnection(ABC):
             except Exception:  # a drone whose link thread has died would fall silent for good
                 log.exception("the broker link met an unexpected error and starts again")
                 problem = "unexpected error, see the log"
-            reached = self._online.is_set()
+            if self._online.is_set():
+                # Not at once, every time: two drones of one name look like a link that flaps.
+                self._backoff.reset(min(self._short_lived, _FLAPPING))
             self._online.clear()
             if not self._stopping.is_set():
                 self._change("offline", problem)
-                self._stopping.wait(self._backoff.next(_FLAPPING_LONGEST if reached else math.inf))
+                self._stopping.wait(self._backoff.next())
         self._online.clear()
         self._change("stopped", "")
 
