@@ -14,6 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.files import write_atomically
+from edge.kernel_boot import kernel_boot_id
 from edge.prompts.owner import ShelfError, is_owned
 from edge.prompts.shelf import KeptList, PromptShelf, list_path, read_list, read_record
 from firmware_cfg.errors import RemoteclipError, UsageError
@@ -39,6 +40,10 @@ class RollbackRequest(BaseModel):
 
     request_id: str = Field(max_length=64)
     sha256: Sha256
+    kernel_boot: str | None = Field(
+        None, max_length=64, description="In which `until_s` counts."
+    )
+    until_s: float = Field(description="CLOCK_MONOTONIC when the command waits no longer.")
 
 
 class RollbackAnswer(BaseModel):
@@ -77,28 +82,38 @@ def roll_back(
     path = list_path(folder, chosen.sha256)
     data = read_list(folder, chosen.sha256)
     load_prompt_bytes(data, str(path))
-    request = RollbackRequest(request_id=uuid.uuid4().hex, sha256=chosen.sha256)
-    give_up = time.monotonic() + patience_s
-    asked = False
-    while is_owned(folder):
-        if not asked:
+    request = RollbackRequest(
+        request_id=uuid.uuid4().hex,
+        sha256=chosen.sha256,
+        kernel_boot=kernel_boot_id(),
+        until_s=time.monotonic() + patience_s,
+    )
+    if is_owned(folder):
+        try:
             _ask(folder / REQUEST_NAME, request)
-            asked = True
-        answer = _read(folder / ANSWER_NAME, RollbackAnswer)
-        if answer is not None and answer.request_id == request.request_id:
-            if answer.problem:
-                raise RemoteclipError(answer.problem)
-            return RolledBack(chosen, flying=True)
-        if time.monotonic() > give_up:
+            if _answered(folder, request):
+                return RolledBack(chosen, flying=True)
+        finally:  # nobody waits for it any more, a Ctrl-C may have ended that
             _withdraw(folder / REQUEST_NAME)
-            raise RemoteclipError(f"{folder}: the daemon does not answer (is it still starting? try again)")
-        time.sleep(_LOOK_S)
-    _withdraw(folder / REQUEST_NAME)
     with PromptShelf(folder) as shelf:
         shelf.put(data, "rollback", datetime.now(timezone.utc))
         if not shelf.save():
             raise ShelfError(f"{folder}: cannot be written")
     return RolledBack(chosen, flying=False)
+
+
+def _answered(folder: Path, request: RollbackRequest) -> bool:
+    """True once the daemon has done it, False once there is none. Raises RemoteclipError: it did not."""
+    while is_owned(folder):
+        answer = _read(folder / ANSWER_NAME, RollbackAnswer)
+        if answer is not None and answer.request_id == request.request_id:
+            if answer.problem:
+                raise RemoteclipError(answer.problem)
+            return True
+        if time.monotonic() > request.until_s:
+            raise RemoteclipError(f"{folder}: the daemon does not answer (is it still starting? try again)")
+        time.sleep(_LOOK_S)
+    return False
 
 
 def choose(earlier: tuple[KeptList, ...], wanted: str | None, folder: Path) -> KeptList:
@@ -117,7 +132,8 @@ def choose(earlier: tuple[KeptList, ...], wanted: str | None, folder: Path) -> K
 def carry_out(folder: Path, roll_back: Callable[[str], str]) -> None:
     """For the daemon: do what the request in `folder` asks, tell the one who asked, and take it away.
 
-    What is no request is a line in the log, and so is a disk that cannot be written.
+    What is no request is a line in the log, and so is a disk that cannot be written. A request that nobody
+    waits for any more, its command killed or the power cut, is taken away undone.
 
     Args:
         roll_back: puts the list of a hash in force, or says why it cannot.
@@ -125,7 +141,12 @@ def carry_out(folder: Path, roll_back: Callable[[str], str]) -> None:
     request = _read(folder / REQUEST_NAME, RollbackRequest)
     if request is None:
         return
-    told = RollbackAnswer(request_id=request.request_id, problem=roll_back(request.sha256))
+    if request.kernel_boot == kernel_boot_id() and time.monotonic() <= request.until_s:
+        problem = roll_back(request.sha256)
+    else:
+        problem = "asked for too long ago"
+        log.warning("%s: a rollback to %s is not done: %s", folder, request.sha256[:12], problem)
+    told = RollbackAnswer(request_id=request.request_id, problem=problem)
     try:
         write_atomically(folder / ANSWER_NAME, told.model_dump_json().encode())
         (folder / REQUEST_NAME).unlink(missing_ok=True)

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from edge.bundle.load import Bundle
+from edge.kernel_boot import kernel_boot_id
 from edge.pipeline import Pipeline
+from edge.prompts import rollback
 from edge.prompts.intake import MOST_SAID, MOST_SENT_BYTES, Outcome
-from edge.prompts.rollback import REQUEST_NAME, roll_back
+from edge.prompts.rollback import REQUEST_NAME, RollbackRequest, roll_back
 from edge.prompts.shelf import RECORD_NAME, PromptShelf, list_path, read_record
 from edge.prompts.text_encoder import TextEncoder
 from edge.prompts.updates import PromptUpdater
@@ -459,6 +461,39 @@ def test_a_daemon_that_does_not_answer_is_said(flight: Flight) -> None:
     with pytest.raises(RemoteclipError, match="the daemon does not answer"):
         roll_back(flight.folder, patience_s=0.05)
     assert not (flight.folder / REQUEST_NAME).exists()
+
+
+def test_a_rollback_that_was_interrupted_is_not_done_later(
+    flight: Flight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flight.updater.set_list(BLUE)
+
+    def ctrl_c(seconds: float) -> None:
+        assert (flight.folder / REQUEST_NAME).exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rollback.time, "sleep", ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        roll_back(flight.folder)
+    assert not (flight.folder / REQUEST_NAME).exists()
+
+
+@pytest.mark.parametrize("old", ["in this life", "before a reboot"])
+def test_a_rollback_that_nobody_waits_for_is_not_done(
+    flight: Flight, caplog: pytest.LogCaptureFixture, old: str
+) -> None:
+    flight.updater.set_list(BLUE)
+    request = RollbackRequest(
+        request_id="1",
+        sha256=sha256(RED),
+        kernel_boot=kernel_boot_id() if old == "in this life" else "another",
+        until_s=time.monotonic() + (-1 if old == "in this life" else 1e6),
+    )
+    (flight.folder / REQUEST_NAME).write_text(request.model_dump_json())
+    with flight.updater:
+        flight.until(lambda: not (flight.folder / REQUEST_NAME).exists())
+    assert flight.in_force == (sha256(BLUE), "mqtt")
+    assert f"a rollback to {sha256(RED)[:12]} is not done: asked for too long ago" in caplog.text
 
 
 def test_rubbish_beside_the_shelf_is_no_request(flight: Flight, caplog: pytest.LogCaptureFixture) -> None:
