@@ -40,6 +40,8 @@ def open_npz(path: Path) -> NpzFile:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` so that a reader, or a power cut, meets the old file or the new one and nothing between.
 
+    After a power cut it may be the old one; where it must not, `sync_folder` comes after it.
+
     Raises:
         OSError: the folder is missing or not writable, or the disk is full; the old file is then untouched.
     """
@@ -54,6 +56,15 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Let names in a folder outlast a power cut. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def cache_folder(name: str) -> Path | None:

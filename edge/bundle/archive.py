@@ -19,7 +19,7 @@ from typing import IO
 
 from edge.bundle.load import DEFAULT, Bundle
 from edge.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME
-from edge.bundle.slot_files import sync_folder
+from edge.files import sync_folder
 from firmware_cfg.errors import BundleError, EngineError
 
 SUFFIX = ".tar"

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from edge.bundle.manifest import MANIFEST_NAME, one_line
 from edge.bundle.slot_state import SLOTS, VERSION, Installed, Slot, SlotState
-from edge.files import write_atomically
+from edge.files import sync_folder, write_atomically
 from firmware_cfg.device import DEFAULT_BUNDLE
 from firmware_cfg.errors import BundleError
 
@@ -123,15 +123,6 @@ def take_lock(handle: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def sync_folder(folder: Path) -> None:
-    """Let names in a folder outlast a power cut. Raises OSError."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _read(folder: Path) -> tuple[SlotState, bool]:

@@ -18,11 +18,11 @@ from edge.bundle.slot_files import (
     locked,
     mended_state,
     read_state,
-    sync_folder,
     take_lock,
     write_state,
 )
 from edge.bundle.slot_state import SLOTS, Installed, Slot, SlotState, utc_now
+from edge.files import sync_folder
 from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256, default_bundle_path
 from firmware_cfg.errors import BundleError, EngineError
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge.files import write_atomically
+from edge.files import sync_folder, write_atomically
 from edge.leftovers import sweep
 from edge.prompts.owner import OWNER_PATIENCE_S, ShelfError, become_owner
 from firmware_cfg.messages.base import Sha256, UtcTime
@@ -166,7 +166,9 @@ class PromptShelf:
             self._own(0.0)
             for sha256, data in self._unwritten.items():
                 write_atomically(list_path(self.folder, sha256), data)
+            sync_folder(self.folder)  # a record never outlasts a power cut without its lists
             write_atomically(self.folder / RECORD_NAME, self.record.model_dump_json(indent=2).encode())
+            sync_folder(self.folder)
         except (OSError, ShelfError) as error:
             if not self._troubled:
                 why = f"{error.strerror} (free the disk)" if isinstance(error, OSError) else error

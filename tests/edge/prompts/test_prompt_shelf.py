@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.prompts import shelf as shelf_module
 from edge.prompts.owner import OWNER_NAME, ShelfError, is_owned
 from edge.prompts.shelf import KEPT, RECORD_NAME, PromptShelf, list_path, read_list, read_record
 
@@ -141,6 +142,21 @@ def test_a_disk_that_cannot_be_written_is_said_once_and_made_up_for(
     after = read_record(folder)
     assert after is not None
     assert after.in_force.sha256 == HASHES[1]
+
+
+def test_a_power_cut_leaves_no_record_without_its_lists(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[set[str]] = []
+
+    def noted(synced: Path) -> None:
+        assert synced == folder
+        found.append({path.name for path in folder.iterdir()} - {OWNER_NAME})
+
+    monkeypatch.setattr(shelf_module, "sync_folder", noted)
+    fill(folder, 1)
+    lists = {f"{HASHES[0]}.yaml"}
+    assert found == [lists, lists | {RECORD_NAME}]
 
 
 def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
