@@ -46,6 +46,7 @@ CONNECT_TIMEOUT = 5.0  # seconds, for the TCP and TLS handshakes and again for t
 MAX_INCOMING = 512 * 1024  # bytes, far above any prompt list or request
 MAX_IN_FLIGHT = 20  # messages sent and not yet acknowledged; a broker may ask for fewer
 _PACKET_OVERHEAD = 10  # bytes of a PUBLISH beside topic and payload: header, lengths, id, empty properties
+_CORRELATION_OVERHEAD = 6  # what correlation data adds beside itself: name, length, a longer length of all
 _TLS_ALERT = re.compile(r"failed to receive on socket: \[SSL: (\w+)\]")
 SESSION_EXPIRY = 7 * 24 * 3600  # seconds for which a broker keeps messages for a subscriber that is away
 
@@ -120,12 +121,14 @@ class Connection:
 
         Raises ValueError for a topic that MQTT cannot carry, or a size at which this broker would hang up.
         """
-        correlation = message.correlation or b""
-        size = len(message.topic.encode()) + len(message.payload) + len(correlation) + _PACKET_OVERHEAD
+        correlation = (message.correlation or b"") if self.version == "5" else b""
+        size = len(message.topic.encode()) + len(message.payload) + _PACKET_OVERHEAD
+        if correlation:
+            size += len(correlation) + _CORRELATION_OVERHEAD
         if 0 < self._max_packet < size:
             raise ValueError(f"{size} bytes are more than the {self._max_packet} that the broker takes")
         properties = None
-        if self.version == "5" and correlation:
+        if correlation:
             properties = _properties(PacketTypes.PUBLISH, CorrelationData=correlation)
         return self._client.publish(
             message.topic, message.payload, message.qos, message.retain, properties

@@ -12,11 +12,13 @@ from typing import Literal
 from edge.mqtt.connection import Connection, ConnectionPlan
 from edge.mqtt.credentials import CHECK_INTERVAL, Credentials
 from edge.mqtt.dialer import Dialer
-from edge.mqtt.drain import BACKLOG_RATE, Drain
+from edge.mqtt.drain import Drain
+from edge.mqtt.drain_plan import BACKLOG_RATE, DrainPlan
 from edge.mqtt.messages import Acknowledged, Closed, ConnectionEvent, IncomingMessage, OutgoingMessage
 from edge.mqtt.reconnect import Backoff, KeptConnection
+from edge.mqtt.refused import RETRY_TIME
 from edge.mqtt.settings import BrokerSettings
-from edge.mqtt.subscriptions import SWEEP_TIME, Subscriptions
+from edge.mqtt.subscriptions import SWEEP_TIME, SubscribeRight, Subscriptions
 from edge.outbox.outbox import Outbox, QueuedMessage
 from firmware_cfg.topics import Topics
 
@@ -24,8 +26,8 @@ log = logging.getLogger(__name__)
 
 StatusState = Literal["online", "stopped", "offline"]
 
-ACK_TIMEOUT = 30.0  # seconds that an acknowledgement may be due before the connection is given up
-_CUT_OFF_LIMIT = 3
+# Seconds without any acknowledgement before the connection is given up, beside those for the bytes in flight.
+ACK_TIMEOUT = 30.0
 GOODBYE_TIME = 1.0  # seconds granted to the status "stopped" when the backlog has used up the time to stop
 
 
@@ -41,6 +43,7 @@ class MqttLink(KeptConnection):
         on_sweep: told when those retained ones are about to come (True) and when they have come (False), the
             latter not where the broker refused them. Must not wait either.
         backlog_rate: messages a second of what was queued before the connection was made; it goes out first.
+        retry_time: seconds until what the broker refused is tried again.
         credential_check: seconds between two looks at the files of the login. Where they have changed and can
             be used, a new connection takes the place of the old one, without a last will.
 
@@ -63,21 +66,20 @@ class MqttLink(KeptConnection):
         ack_timeout: float = ACK_TIMEOUT,
         sweep_time: float = SWEEP_TIME,
         credential_check: float = CHECK_INTERVAL,
+        retry_time: float = RETRY_TIME,
     ) -> None:
         super().__init__(
             "mqtt-link", backoff=backoff, meanwhile="alerts are kept in the outbox; trying again"
         )
         self._outbox = outbox
         self._status = status
-        self._stamp = stamp
-        self._backlog_rate = backlog_rate
         self._ack_timeout = ack_timeout
         self._topics = Topics(device)
+        self._plan = DrainPlan(outbox, self._topics, stamp, backlog_rate, retry_time)
         self._on_request = on_request
         self._on_sweep = on_sweep
         self._sweep_time = sweep_time
-        self._deaf_to: set[str] = set()
-        self._cut_off = 0  # connections in a row that ended between SUBSCRIBE and SUBACK
+        self._right = SubscribeRight(self._topics)
         self._credentials = Credentials(broker, credential_check)
         self._events: queue.SimpleQueue[tuple[Connection, ConnectionEvent] | None] = queue.SimpleQueue()
         self._woken = threading.Event()
@@ -128,8 +130,15 @@ class MqttLink(KeptConnection):
 
     def _drain(self, connection: Connection) -> str | None:
         address = self._dialer.settings.address
-        drain = Drain(connection, self._outbox, self._topics, self._stamp, self._backlog_rate)
-        subscriptions = Subscriptions(connection, self._topics, self._sweep_time, self._deaf_to)
+        drain = Drain(connection, self._plan)
+        subscriptions = Subscriptions(
+            connection,
+            self._topics,
+            self._right,
+            self._on_sweep,
+            sweep_time=self._sweep_time,
+            retry_time=self._plan.retry_time,
+        )
         drain.say(self._status_message("online"))
         born = False
         while True:
@@ -143,39 +152,30 @@ class MqttLink(KeptConnection):
                 return None
             closed = self._settle(connection, drain, subscriptions)
             if closed is not None:
-                self._cut_off = self._cut_off + 1 if subscriptions.unanswered else 0
-                return f"{address}: {self._why(closed)}"
+                self._right.ended(unanswered=subscriptions.unanswered)
+                drain.ended()
+                return f"{address}: {self._why(closed, drain)}"
             if drain.greeted and not born:
                 born = True
                 queued = self._outbox.counts().queued
                 log.info("%s: connected with MQTT %s, %d messages wait", address, connection.version, queued)
                 self._change("online", "")
-                if self._may_ask():
-                    self._on_sweep(True)
+                if self._on_request is not None and self._right.may_ask():
                     subscriptions.ask()
-            if subscriptions.tick():
-                self._on_sweep(False)
+            subscriptions.tick()
             if not drain.held and self._credentials.renewed():
                 log.info("%s: the login has changed on disk; connecting anew with it", address)
                 drain.hold()
             if drain.stalled(self._ack_timeout):
                 connection.abort()
+                drain.ended()
                 return f"{address}: the broker acknowledges nothing"
 
-    def _may_ask(self) -> bool:
-        """Whether to subscribe on this connection: a broker may hang up on whom it does not let (AWS IoT)."""
-        if self._on_request is None:
-            return False
-        if self._cut_off < _CUT_OFF_LIMIT:
-            return True
-        self._cut_off -= 1  # the next connection may try again
-        meaning = "requests are not heard: the broker hangs up on the subscription"
-        if meaning not in self._deaf_to:
-            self._deaf_to.add(meaning)
-            log.warning("%s: %s (let this device read there)", self._topics.root, meaning)
-        return False
-
-    def _why(self, closed: Closed) -> str:
+    def _why(self, closed: Closed, drain: Drain) -> str:
+        suspect = drain.oldest
+        if suspect is not None and self._plan.suspects.suspected(suspect.id):
+            size = len(suspect.payload)
+            return f"the connection ends with {suspect.topic} of {size} bytes (does the broker take as much?)"
         # Some versions of mosquitto cut the first of two clients of one id without a word.
         if closed.reason == "Session taken over" or self._short_lived >= 2:
             return "the connection was taken away (is the device id used twice?)"
@@ -220,8 +220,15 @@ class MqttLink(KeptConnection):
             return
 
     def _say_goodbye(self, connection: Connection, drain: Drain, subscriptions: Subscriptions) -> None:
-        drain.say(self._status_message("stopped"))
         deadline = max(self._deadline, time.monotonic() + GOODBYE_TIME)
+        drain.hold()
+        while drain.full and time.monotonic() < deadline:
+            if self._settle(connection, drain, subscriptions) is not None:
+                return
+        if drain.full:  # one more would break the broker's rule; the last will says that we are gone
+            connection.abort()
+            return
+        drain.say(self._status_message("stopped"))
         while not drain.greeted and time.monotonic() < deadline:
             if self._settle(connection, drain, subscriptions) is not None:
                 return
