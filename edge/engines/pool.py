@@ -22,41 +22,47 @@ class EnginePool:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._loading = threading.Lock()
-        self._guard = threading.Lock()  # of the next two together; never held for long
+        self._guard = threading.Lock()  # of the next three together; never held for long
         self._engines: dict[tuple[int, int], ImageEngine] = {}
+        self._flown: set[tuple[int, int]] = set()
         self._latest: tuple[int, int] | None = None
         self._closed = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
 
     def get(self, size: tuple[int, int]) -> ImageEngine:
         """The engine for tiles of (width, height) pixels, loaded if needed.
 
         Raises EngineError, MissingExtra.
         """
-        if self._closed:
-            raise EngineError("this pipeline is closed")
-        if size not in self._engines:
+        while True:
+            with self._guard:
+                if self._closed:
+                    raise EngineError("this pipeline is closed")
+                if size in self._engines:
+                    self._flown.add(size)
+                    return self._engines[size]
             self.load(size)
-        return self._engines[size]
 
     def load(self, size: tuple[int, int]) -> None:
         """Have the engine ready; who comes while it is being loaded waits.
+
+        Those that were loaded before and never flown are freed, but for the one that was asked for last: the
+        next frame may need it. So lists do not pile up engines where no frame comes.
 
         Raises EngineError, MissingExtra.
         """
         with self._loading:
             with self._guard:
-                self._latest = size
                 if size in self._engines:
+                    self._latest = size
                     return
+                gone = self._all_but(self._flown)
+            for engine in gone:
+                engine.close()
             engine = self._runtime.image_engine(size)
             with self._guard:
                 if not self._closed:
                     self._engines[size] = engine
+                    self._latest = size
                     _log.info("%s %s at %dx%d", engine.name, engine.precision, *size)
                     return
         engine.close()
@@ -65,9 +71,8 @@ class EnginePool:
     def keep(self, sizes: Collection[tuple[int, int]]) -> None:
         """Free the engines of all other sizes, but for the one that was asked for last."""
         with self._guard:
-            gone = [size for size in self._engines if size not in sizes and size != self._latest]
-            engines = [self._engines.pop(size) for size in gone]
-        for engine in engines:
+            gone = self._all_but(sizes)
+        for engine in gone:
             engine.close()
 
     def close(self) -> None:
@@ -77,3 +82,9 @@ class EnginePool:
             engines, self._engines = self._engines, {}
         for engine in engines.values():
             engine.close()
+
+    def _all_but(self, sizes: Collection[tuple[int, int]]) -> list[ImageEngine]:
+        """Take all others out, but for the one that was asked for last; for whoever holds `_guard`."""
+        gone = [size for size in self._engines if size not in sizes and size != self._latest]
+        self._flown.difference_update(gone)
+        return [self._engines.pop(size) for size in gone]

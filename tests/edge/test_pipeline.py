@@ -190,10 +190,20 @@ class WatchedRuntime(BundleRuntime):
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle)
         self.loads: list[tuple[tuple[int, int], str]] = []
+        self.open: set[tuple[int, int]] = set()
 
     def image_engine(self, size: tuple[int, int]) -> ImageEngine:
         self.loads.append((size, threading.current_thread().name))
-        return super().image_engine(size)
+        engine = super().image_engine(size)
+        close = engine.close
+
+        def closed() -> None:
+            self.open.discard(size)
+            close()
+
+        engine.close = closed  # type: ignore[method-assign]
+        self.open.add(size)
+        return engine
 
 
 def test_no_frame_waits_for_the_engine_of_another_image_size(tiny_bundle: Bundle) -> None:
@@ -226,6 +236,20 @@ def test_engines_of_sizes_that_lists_asked_for_do_not_pile_up(tiny_bundle: Bundl
                 assert pipeline.process(frame_with(number=turn)).image_size == size
     # What the bundle names is kept from the first turn, all others are loaded again.
     assert [size for size, _ in runtime.loads] == [(128, 64), *odd, *odd]
+
+
+def test_engines_do_not_pile_up_where_no_frame_comes(tiny_bundle: Bundle) -> None:
+    runtime = WatchedRuntime(tiny_bundle)
+    sizes = [(96, 64), (160, 96), (192, 96), (96, 96)]
+    with Pipeline(runtime, colour_list("red")) as pipeline:
+        pipeline.process(frame_with())
+        for before, size in zip([(128, 64), *sizes], sizes, strict=False):
+            pipeline.set_prompts(sized_list(*size))
+            # The one that flew last, the one that a frame may just be asking for, and the new one.
+            assert runtime.open == {(128, 64), before, size}
+        assert pipeline.process(frame_with(number=1)).image_size == sizes[-1]
+        assert len(runtime.loads) == 1 + len(sizes)
+    assert runtime.open == set()
 
 
 def test_the_engine_that_the_next_list_needs_is_not_freed(tiny_bundle: Bundle) -> None:
