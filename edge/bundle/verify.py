@@ -19,7 +19,7 @@ from edge.pipeline import Pipeline
 from edge.prompts.text_encoder import TextEncoder
 from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256
 from firmware_cfg.device import Engine
-from firmware_cfg.errors import ConfigErrors, EngineError, UsageError
+from firmware_cfg.errors import ConfigErrors, EngineError
 from firmware_cfg.prompt_list import LoadedPromptList
 
 
@@ -147,25 +147,27 @@ def verify_loaded(
     return BundleReport(str(bundle.path), bundle, _who_vouches(bundle, pinned), pinned, tuple(checks))
 
 
-def self_test(bundle: Bundle, engine: Engine, prompts: LoadedPromptList | None = None) -> tuple[str, ...]:
+def self_test(bundle: Bundle, engine: Engine, prompts: Sequence[LoadedPromptList] = ()) -> tuple[str, ...]:
     """What keeps a bundle from flying on this device, a line each: wrong numbers, or prompts that do not fit.
 
     Args:
         bundle: the verified bundle.
         engine: a device file's: its engine runs the golden vectors, in the variant that would fly.
-        prompts: the list that the bundle's text tower must be able to encode.
+        prompts: the lists that the bundle's text tower must be able to encode.
 
     Raises:
         BundleError: golden.npz is damaged. EngineError: there is no such engine. MissingExtra: not installed.
     """
     report = verify_loaded(bundle, (engine.name,), engine.threads, engine.precision)
-    if report.problems or prompts is None:
+    if report.problems:
         return report.problems
-    try:
-        with Pipeline(bundle, prompts, engine_name=engine.name, threads=engine.threads):
-            return ()
-    except (ConfigErrors, UsageError, EngineError) as error:
-        return tuple(str(error).splitlines())
+    problems: list[str] = []
+    for each in prompts:
+        try:
+            Pipeline(bundle, each, engine_name=engine.name, threads=engine.threads).close()
+        except (ConfigErrors, EngineError) as error:
+            problems += str(error).splitlines()
+    return tuple(problems)
 
 
 def _check_images(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.commands.options import EngineName, JsonOption, ThreadsOption
-from firmware_cfg.errors import ConfigError, UsageError
+from firmware_cfg.errors import ConfigError, ConfigErrors, UsageError
 
 if TYPE_CHECKING:
     from edge.bundle.slot_state import Slot, SlotState
     from edge.bundle.slots import BundleSlots, Terms
     from firmware_cfg.device import DeviceFile
+    from firmware_cfg.prompt_list import LoadedPromptList
 
 app = typer.Typer(name="bundle", no_args_is_help=True, help="Verify, install and change model bundles.")
 
@@ -106,13 +107,12 @@ def install(
 
     from edge.bundle.verify import self_test
     from firmware_cfg.device import Engine
-    from firmware_cfg.prompt_list import load_prompt_list
 
     place, terms, file = _place(device, slots, keys)
     if file is not None and engine is not None:
         raise UsageError("remoteclip bundle install: --engine goes with --slots; a device file names its own")
     wanted = file.engine if file is not None else Engine(name=(engine or EngineName.openvino).value)
-    prompts = load_prompt_list(file.prompts) if file is not None else None
+    prompts = _lists_that_fly(file) if file is not None else []
     done = place.install(source, terms, lambda new: self_test(new, wanted, prompts))
     folder = place.path(done.slot)
     if as_json:
@@ -186,6 +186,23 @@ def _place(
         problem = "bundle is the shipped one, not a folder of slots"
         raise ConfigError(str(device), 0, 0, problem, "bundle: /var/lib/remoteclip/bundles, for example")
     return BundleSlots(Path(file.bundle)), Terms(tuple(file.trusted_keys), file.require_signature), file
+
+
+def _lists_that_fly(file: DeviceFile) -> list[LoadedPromptList]:
+    """The list that the device file names and, where it is another, the one in force, sent or called back."""
+    from edge.prompts.owner import ShelfError
+    from edge.prompts.shelf import FOLDER_NAME, list_path, read_list, read_record
+    from firmware_cfg.prompt_list import load_prompt_bytes, load_prompt_list
+
+    lists, shelf = [load_prompt_list(file.prompts)], Path(file.state_dir) / FOLDER_NAME
+    try:
+        record = read_record(shelf)
+        if record is not None and record.in_force.sha256 != lists[0].sha256:
+            sha256 = record.in_force.sha256
+            lists.append(load_prompt_bytes(read_list(shelf, sha256), str(list_path(shelf, sha256))))
+    except (ShelfError, ConfigErrors) as error:
+        typer.echo(f"{error}; the bundle is not tried with the list in force", err=True)
+    return lists
 
 
 def _again(device: Path | None, slots: Path | None) -> str:

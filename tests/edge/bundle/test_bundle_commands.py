@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from compile.sign import sign_bundle
 from compile.signing_keys import generate_key
 from edge.bundle.load import load_bundle, write_manifest
 from edge.cli import app
+from edge.prompts.shelf import PromptShelf, list_path
 
 DEVICE = """\
 device: bird
@@ -110,6 +113,20 @@ def test_the_self_test_runs_what_would_fly(device: Path, bundle_copy: Path, tmp_
     assert "list.yaml:1:" in said
     (tmp_path / "list.yaml").write_text("prompts: [{id: red, text: green}]\n")
     assert remoteclip("install", bundle_copy, "--device", device).exit_code == 0
+
+
+def test_the_self_test_tries_the_list_in_force(device: Path, bundle_copy: Path, tmp_path: Path) -> None:
+    device.write_text(f"{device.read_text()}state_dir: state\n")
+    sent = f"prompts: [{{id: red, text: {'red ' * 10}}}]\n".encode()
+    kept = list_path(tmp_path / "state" / "prompts", hashlib.sha256(sent).hexdigest())
+    with PromptShelf(kept.parent) as shelf:
+        shelf.put(sent, "mqtt", datetime.now(timezone.utc))
+    said = refusal("install", bundle_copy, "--device", device)
+    assert f"failed its self-test here, not installed: {kept}:1:" in said
+    kept.unlink()
+    done = remoteclip("install", bundle_copy, "--device", device)
+    assert done.exit_code == 0
+    assert "the bundle is not tried with the list in force" in done.stderr
 
 
 def test_wrong_use_is_said(device: Path, bundle_copy: Path, tmp_path: Path) -> None:
