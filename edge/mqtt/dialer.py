@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from dataclasses import dataclass, field
 
 from edge.mqtt.connection import Connection, ConnectionPlan
@@ -12,13 +13,18 @@ from edge.mqtt.settings import BrokerSettings, Version
 log = logging.getLogger(__name__)
 
 
+_MOST_SILENT = 3  # connections in a row at which one version found silence and the other an answer
+
+
 @dataclass(slots=True)
 class Dialer:
-    """MQTT 5 first, then 3.1.1, which it stays with unless the broker had merely hung up."""
+    """MQTT 5 first, then 3.1.1: each time anew, until the broker has said, or shown again and again, that it
+    does not speak MQTT 5."""
 
     settings: BrokerSettings
     plan: ConnectionPlan
     version: Version = field(init=False)
+    _silent: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self.version = self.settings.first_version
@@ -26,7 +32,7 @@ class Dialer:
     def dial(self) -> Connection:
         """A connection that the broker accepted. Raises BrokerError with the one line to show."""
         try:
-            return self._dial(self.version)
+            connection = self._dial(self.version)
         except VersionError as first:
             other: Version = "3.1.1" if self.version == "5" else "5"
             try:
@@ -34,9 +40,20 @@ class Dialer:
             except VersionError:
                 raise first from None
             log.info("%s: no MQTT %s there, speaking MQTT %s", self.settings.address, self.version, other)
-            if first.lasting:
+            self._silent = self._silent + 1 if first.silence else 0
+            if first.lasting or self._silent >= _MOST_SILENT:
                 self.version = other
-            return connection
+        else:
+            self._silent = 0
+        return connection
+
+    def try_login(self) -> None:
+        """Connects beside the connection that there is, and ends it at once. Raises BrokerError."""
+        client_id = f"{self.plan.client_id}-{uuid.uuid4().hex[:8]}"
+        connection = Connection(self.settings, self.version, ConnectionPlan(client_id, lambda *_: None))
+        connection.open()
+        connection.close()
+        connection.release()
 
     def _dial(self, version: Version) -> Connection:
         connection = Connection(self.settings, version, self.plan)

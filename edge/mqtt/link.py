@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 from edge.mqtt.connection import Connection, ConnectionPlan
@@ -14,7 +12,8 @@ from edge.mqtt.credentials import CHECK_INTERVAL, Credentials
 from edge.mqtt.dialer import Dialer
 from edge.mqtt.drain import Drain
 from edge.mqtt.drain_plan import BACKLOG_RATE, DrainPlan
-from edge.mqtt.messages import Acknowledged, Closed, ConnectionEvent, IncomingMessage, OutgoingMessage
+from edge.mqtt.mailbox import Mailbox
+from edge.mqtt.messages import Acknowledged, Closed, IncomingMessage, OutgoingMessage
 from edge.mqtt.reconnect import Backoff, KeptConnection
 from edge.mqtt.refused import RETRY_TIME
 from edge.mqtt.settings import BrokerSettings
@@ -45,7 +44,8 @@ class MqttLink(KeptConnection):
         backlog_rate: messages a second of what was queued before the connection was made; it goes out first.
         retry_time: seconds until what the broker refused is tried again.
         credential_check: seconds between two looks at the files of the login. Where they have changed and can
-            be used, a new connection takes the place of the old one, without a last will.
+            be used, a new connection takes the place of the old one, without a last will where it is
+            certain that the broker takes them.
 
     The client id follows from the device, so that a drone that returns takes over from its own half-open
     connection, and the will of that one comes before the new "online".
@@ -80,18 +80,17 @@ class MqttLink(KeptConnection):
         self._on_sweep = on_sweep
         self._sweep_time = sweep_time
         self._right = SubscribeRight(self._topics)
-        self._credentials = Credentials(broker, credential_check)
-        self._events: queue.SimpleQueue[tuple[Connection, ConnectionEvent] | None] = queue.SimpleQueue()
-        self._woken = threading.Event()
+        self._mailbox = Mailbox()
         self._deadline = 0.0
         plan = ConnectionPlan(
             client_id=f"remoteclip-{device}",
-            post=lambda connection, event: self._events.put((connection, event)),
+            post=self._mailbox.post,
             will=lambda: self._status_message("offline"),
             on_message=self._hear if on_request is not None else None,
         )
         self._dialer = Dialer(broker, plan)
-        outbox.on_put = self._wake
+        self._credentials = Credentials(broker, credential_check, self._dialer.try_login)
+        outbox.on_put = self._mailbox.wake
 
     def __enter__(self) -> MqttLink:
         self.start()
@@ -107,7 +106,7 @@ class MqttLink(KeptConnection):
         """
         self._deadline = time.monotonic() + timeout
         self._stopping.set()
-        self._wake()
+        self._mailbox.wake()
         if self._thread.is_alive():
             self._thread.join(timeout + 2 * GOODBYE_TIME)
         left = self._outbox.counts().queued
@@ -148,9 +147,12 @@ class MqttLink(KeptConnection):
                 self._say_goodbye(connection, drain, subscriptions)
                 return ""
             if drain.held and not drain.busy:
-                connection.close()
+                # Where it is not certain that the new login works, the last will shall say what may come.
+                connection.close() if self._credentials.certain else connection.abort()
                 return None
             closed = self._settle(connection, drain, subscriptions)
+            if closed is not None and drain.held:
+                return None  # by the new login, where the broker makes the client id of the user name
             if closed is not None:
                 self._right.ended(unanswered=subscriptions.unanswered)
                 drain.ended()
@@ -163,7 +165,7 @@ class MqttLink(KeptConnection):
                 if self._on_request is not None and self._right.may_ask():
                     subscriptions.ask()
             subscriptions.tick()
-            if not drain.held and self._credentials.renewed():
+            if not drain.held and not self._stopping.is_set() and self._credentials.renewed():
                 log.info("%s: the login has changed on disk; connecting anew with it", address)
                 drain.hold()
             if drain.stalled(self._ack_timeout):
@@ -183,7 +185,7 @@ class MqttLink(KeptConnection):
 
     def _settle(self, connection: Connection, drain: Drain, subscriptions: Subscriptions) -> Closed | None:
         """Sends what fits, waits until something happens, books it. Returns the connection's end, if any."""
-        self._woken.clear()  # first: what is put from here on wakes us again
+        self._mailbox.rearm()  # first: what is put from here on wakes us again
         drain.fill()
         # An idle link sleeps until it is woken. `stop` is looked for after the clear, so it cannot be missed.
         waits = [subscriptions.wait(), drain.wait(), self._credentials.wait()]
@@ -192,7 +194,7 @@ class MqttLink(KeptConnection):
         wait = min((each for each in waits if each is not None), default=None)
         acknowledged: list[Acknowledged] = []
         closed: Closed | None = None
-        for event in self._take(connection, wait):
+        for event in self._mailbox.take(connection, wait):
             if isinstance(event, Closed):
                 closed = event
             else:
@@ -207,17 +209,6 @@ class MqttLink(KeptConnection):
         echo = topic is not None and topic.channel in ("alerts", "counts") and not message.retained
         if self._on_request is not None and not echo:
             self._on_request(message)
-
-    def _take(self, connection: Connection, wait: float | None) -> Iterator[ConnectionEvent]:
-        """Waits for an event, then yields all that are there. Those of earlier connections are dropped."""
-        try:
-            item = self._events.get(timeout=wait)
-            while True:
-                if item is not None and item[0] is connection:
-                    yield item[1]
-                item = self._events.get_nowait()
-        except queue.Empty:
-            return
 
     def _say_goodbye(self, connection: Connection, drain: Drain, subscriptions: Subscriptions) -> None:
         deadline = max(self._deadline, time.monotonic() + GOODBYE_TIME)
@@ -239,8 +230,3 @@ class MqttLink(KeptConnection):
         return OutgoingMessage(
             self._topics.status, body.encode() if isinstance(body, str) else body, retain=True
         )
-
-    def _wake(self) -> None:
-        if not self._woken.is_set():  # one wake-up is enough, however much was put since
-            self._woken.set()
-            self._events.put(None)

@@ -14,12 +14,17 @@ class DialError(BrokerError):
     """A connection could not be made; trying again may help."""
 
 
-class VersionError(DialError):
-    """This MQTT version found no answer. Is a switch to the other one to be `lasting`?"""
+class LoginError(DialError):
+    """The broker was asked and said that this login is not good."""
 
-    def __init__(self, line: str, *, lasting: bool) -> None:
+
+class VersionError(DialError):
+    """This MQTT version found no answer: is a switch to the other one `lasting`? Was there `silence`?"""
+
+    def __init__(self, line: str, *, lasting: bool = False, silence: bool = False) -> None:
         super().__init__(line)
         self.lasting = lasting
+        self.silence = silence
 
 
 def unreachable(settings: BrokerSettings, error: OSError) -> DialError:
@@ -59,9 +64,10 @@ def refused(
     """
     address = settings.address
     if not answered:
-        # amqtt, for one, reads on for ever in a CONNECT of MQTT 5 that carries a last will.
+        # amqtt, for one, reads on for ever in a CONNECT of MQTT 5 that carries a last will. A broker that is
+        # merely slow does the same.
         line = f"{address}: connects, but does not answer (is it an MQTT broker?)"
-        return VersionError(line, lasting=True)
+        return VersionError(line, silence=True)
     if reason is None:
         if tls_alert is not None and "ALERT" in tls_alert:
             return certificate_refused(settings, tls_alert)
@@ -69,11 +75,11 @@ def refused(
         if settings.certificate_ended() is not None:
             return certificate_refused(settings, "hangs up")
         line = f"{address}: hangs up without an answer (is it an MQTT broker?)"
-        return VersionError(line, lasting=False)
+        return VersionError(line)
     if reason == "Unsupported protocol version":
         return VersionError(f"{address}: the broker speaks neither MQTT 5 nor 3.1.1", lasting=True)
     if reason in _LOGIN_REFUSED:
-        return DialError(f"{address}: the broker refused {_login(settings)}")
+        return LoginError(f"{address}: the broker refused {_login(settings)}")
     return DialError(f"{address}: the broker refused the connection: {reason}")
 
 

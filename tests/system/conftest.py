@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -198,6 +200,54 @@ class Inbox:
     def wait_payload(self, topic: str, payload: bytes) -> list[tuple[str, bytes, bool]]:
         """Waits until this payload came on this topic."""
         return self.wait_for(lambda messages: any(m[:2] == (topic, payload) for m in messages))
+
+
+class Strict:
+    """A way to the broker that hangs up at whoever sends `forbidden`, as some cloud brokers do."""
+
+    def __init__(self, port: int, forbidden: bytes) -> None:
+        self._broker = port
+        self._forbidden = forbidden
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.cut = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # the listener was closed
+            while True:
+                client, _ = self._listener.accept()
+                broker = socket.create_connection(("127.0.0.1", self._broker))
+                threading.Thread(target=self._carry, args=(client, broker, True), daemon=True).start()
+                threading.Thread(target=self._carry, args=(broker, client, False), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, strict: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if strict and self._forbidden in data:
+                    self.cut += 1
+                    break
+                target.sendall(data)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def strict_way() -> Iterator[Callable[[int, bytes], Strict]]:
+    """`strict_way(port, forbidden)` -> a way to a broker that hangs up."""
+    ways: list[Strict] = []
+
+    def make(port: int, forbidden: bytes) -> Strict:
+        ways.append(Strict(port, forbidden))
+        return ways[-1]
+
+    yield make
+    for way in ways:
+        way.close()
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -297,44 +295,11 @@ def test_a_broker_that_lets_nobody_subscribe_is_one_warning_and_alerts_still_go_
     assert len(lines) == 2
 
 
-class Strict:
-    """A way to the broker that hangs up on whoever subscribes, as some cloud brokers do without the right."""
-
-    def __init__(self, port: int) -> None:
-        self._broker = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self.cut = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # the listener was closed
-            while True:
-                client, _ = self._listener.accept()
-                broker = socket.create_connection(("127.0.0.1", self._broker))
-                threading.Thread(target=self._carry, args=(client, broker, True), daemon=True).start()
-                threading.Thread(target=self._carry, args=(broker, client, False), daemon=True).start()
-
-    def _carry(self, source: socket.socket, target: socket.socket, strict: bool) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if strict and b"prompts/set" in data:
-                    self.cut += 1
-                    break
-                target.sendall(data)
-        for each in (source, target):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-
 def test_a_broker_that_hangs_up_on_subscriptions_still_gets_the_alerts(
-    mosquitto: Any, outbox: Outbox, caplog: pytest.LogCaptureFixture
+    mosquitto: Any, outbox: Outbox, strict_way: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosquitto.start()
-    strict = Strict(mosquitto.port)
+    strict = strict_way(mosquitto.port, b"prompts/set")
     outbox.put(TOPICS.events, "alert 0", kind="alert")
     settings = BrokerSettings.from_url(f"mqtt://127.0.0.1:{strict.port}")
     with link_to(settings, outbox, Desk()) as link:
@@ -344,4 +309,3 @@ def test_a_broker_that_hangs_up_on_subscriptions_still_gets_the_alerts(
         assert until(lambda: outbox.counts().queued == 0)
         assert link.state == "online"
         assert strict.cut == 3
-    strict.close()

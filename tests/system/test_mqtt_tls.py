@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
+import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,10 +16,12 @@ from typing import Any
 
 import pytest
 
+from edge.mqtt.credentials import Credentials
 from edge.mqtt.link import MqttLink
 from edge.mqtt.reconnect import Backoff
 from edge.mqtt.settings import BrokerSettings
 from edge.outbox.outbox import Outbox
+from firmware_cfg.broker_url import parse_broker_url
 from firmware_cfg.topics import Topics
 
 WAIT = 120.0  # seconds; patience with a busy machine, not an expectation
@@ -189,27 +195,124 @@ def test_a_new_password_is_taken_in_flight(
         assert until(lambda: outbox.counts().queued == 0)
 
 
+class Operator:
+    """A broker with passwords, the file of swift-1's, and what a viewer hears of it."""
+
+    def __init__(self, mosquitto: Any, subscribe: Any, tmp_path: Path) -> None:
+        for user in ("swift-1", "viewer"):
+            mosquitto.require_password(user, "secret")
+        mosquitto.start()
+        self.password = tmp_path / "password"
+        self.password.write_text("secret\n")
+        self.settings = replace(mosquitto.settings, username="swift-1", password_file=self.password)
+        own = tmp_path / "viewer"
+        own.write_text("secret\n")
+        self.inbox = subscribe(replace(self.settings, username="viewer", password_file=own), "remoteclip/1/#")
+
+    def statuses(self) -> list[bytes]:
+        return [payload for topic, payload, _ in self.inbox.messages if topic == SWIFT.status]
+
+
+@pytest.fixture
+def operator(mosquitto: Any, subscribe: Any, tmp_path: Path) -> Operator:
+    return Operator(mosquitto, subscribe, tmp_path)
+
+
+def test_a_mistyped_password_is_one_warning_and_the_old_connection_stays(
+    operator: Operator, mosquitto: Any, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    with link_to(operator.settings, outbox) as link:
+        operator.inbox.wait_payload(*BIRTH[:2])
+        operator.password.write_text("secert\n")
+        assert until(lambda: bool(warnings(caplog)))
+        outbox.put(SWIFT.events, "still there", kind="alert")
+        operator.inbox.wait_payload(SWIFT.events, b"still there")
+        assert link.state == "online"
+        operator.password.write_text("secret\n# now right\n")
+        operator.inbox.wait_for(lambda got: got.count(BIRTH) == 2)
+    (warning,) = warnings(caplog)
+    assert "refused the password or the user name 'swift-1'" in warning
+    assert "old login stays" in warning
+    operator.inbox.wait_payload(SWIFT.status, b"stopped")
+    assert operator.statuses() == [b"online", b"online", b"stopped"]
+
+
+def test_where_a_new_password_cannot_be_tried_out_the_last_will_says_what_comes_of_it(
+    operator: Operator, mosquitto: Any, strict_way: Any, outbox: Outbox
+) -> None:
+    """A broker that ends the connection of every client id but the device's own."""
+    way = strict_way(mosquitto.port, b"remoteclip-swift-1-")
+    settings = replace(operator.settings, address=parse_broker_url(f"mqtt://127.0.0.1:{way.port}"))
+    with link_to(settings, outbox) as link:
+        operator.inbox.wait_payload(*BIRTH[:2])
+        operator.password.write_text("secert\n")
+        operator.inbox.wait_payload(SWIFT.status, b"offline")
+        assert until(lambda: "refused the password" in link.problem)
+        operator.password.write_text("secret\n")
+        operator.inbox.wait_for(lambda got: got.count(BIRTH) == 2)
+
+
+def test_a_certificate_of_another_name_is_taken_with_a_last_will(
+    mosquitto: Any, authority: Any, swift: BrokerSettings, subscribe: Any, outbox: Outbox
+) -> None:
+    """Whether the broker lets that name in is known when the old connection has been given up."""
+    mosquitto.start()
+    viewer, viewer_key = authority.for_client("viewer", mosquitto.folder / "viewer.crt")
+    inbox = subscribe(replace(swift, certificate=viewer, key=viewer_key), "remoteclip/1/#")
+    with link_to(swift, outbox):
+        inbox.wait_payload(*BIRTH[:2])
+        authority.for_client("swift-2", swift.certificate)
+        inbox.wait_payload(SWIFT.status, b"offline")
+
+
+def test_a_broker_that_ends_the_connection_after_the_handshake_has_not_consented(
+    mosquitto: Any, authority: Any, swift: BrokerSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.for_broker(mosquitto.folder / "certs")
+    context.load_cert_chain(mosquitto.folder / "certs/broker.crt", mosquitto.folder / "certs/broker.key")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            client, _ = listener.accept()
+            with context.wrap_socket(client, server_side=True) as secure:
+                with contextlib.suppress(OSError):  # the other end may not wait for ours
+                    secure.unwrap()
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        address = parse_broker_url(f"mqtts://127.0.0.1:{listener.getsockname()[1]}")
+        credentials = Credentials(replace(swift, address=address), 0.0)
+        authority.for_client("swift-1", swift.certificate)
+        assert [credentials.renewed() for _ in range(3)] == [False] * 3
+        thread.join(WAIT)
+    (warning,) = warnings(caplog)
+    assert "refused by the broker: hangs up" in warning
+
+
 def test_a_link_that_is_stopped_while_it_changes_its_login_still_says_goodbye(
-    mosquitto: Any, subscribe: Any, tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture
+    operator: Operator, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    for user in ("swift-1", "viewer"):
-        mosquitto.require_password(user, "secret")
-    mosquitto.start()
-    password = tmp_path / "password"
-    password.write_text("secret\n")
-    settings = replace(mosquitto.settings, username="swift-1", password_file=password)
-    inbox = subscribe(replace(settings, username="viewer"), "remoteclip/1/#")
-    link = link_to(settings, outbox)
-    link.start()
-    assert link.wait_online(WAIT)
-    mosquitto.pause()  # what is in flight stays there, and so does the old connection
-    outbox.put(SWIFT.events, "in flight", kind="alert")
-    password.write_text("secret\nchanged\n")
-    assert until(lambda: "connecting anew" in caplog.text)
-    outbox.put(SWIFT.events, "left to the next connection", kind="alert")
-    mosquitto.resume()
-    assert link.stop(timeout=WAIT) == 0
-    inbox.wait_payload(SWIFT.events, b"left to the next connection")
-    received = inbox.wait_payload(SWIFT.status, b"stopped")
-    assert b"offline" not in [payload for _, payload, _ in received]
+    link = link_to(operator.settings, outbox)
+    stopper = threading.Thread(target=lambda: link.stop(timeout=WAIT))
+
+    class StopThen(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "connecting anew" in record.getMessage():
+                outbox.put(SWIFT.events, "put meanwhile", kind="alert")
+                stopper.start()
+                assert until(link._stopping.is_set)
+
+    handler = StopThen()
+    logging.getLogger("edge.mqtt.link").addHandler(handler)
+    try:
+        link.start()
+        operator.inbox.wait_payload(*BIRTH[:2])
+        operator.password.write_text("secret\nchanged\n")
+        operator.inbox.wait_payload(SWIFT.events, b"put meanwhile")
+        operator.inbox.wait_payload(SWIFT.status, b"stopped")
+    finally:
+        logging.getLogger("edge.mqtt.link").removeHandler(handler)
+    stopper.join(WAIT)
+    assert b"offline" not in operator.statuses()

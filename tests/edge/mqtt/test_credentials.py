@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.mqtt.credentials import Credentials
+from edge.mqtt.refusals import DialError, LoginError, VersionError, unreachable
 from edge.mqtt.settings import BrokerSettings
 from firmware_cfg.broker_url import parse_broker_url
 
@@ -90,3 +91,48 @@ def test_files_are_looked_at_no_more_often_than_the_interval_says(password: Path
     wait = credentials.wait()
     assert wait is not None
     assert 3000.0 < wait <= 3600.0
+
+
+def test_a_login_that_finds_no_network_is_tried_on_and_one_warning_says_so(
+    password: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries = 0
+
+    def reset() -> None:
+        nonlocal tries
+        tries += 1
+        error = ConnectionResetError(104, "Connection reset by peer")
+        raise unreachable(settings, error) from error
+
+    settings = BrokerSettings(ADDRESS, username="drone", password_file=password)
+    credentials = Credentials(settings, NOW, reset)
+    password.write_text("second\n")
+    assert [credentials.renewed() for _ in range(21)] == [False] * 21
+    assert tries == 20
+    (record,) = caplog.records
+    assert "the new login cannot be tried out" in record.getMessage()
+    assert "second" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "renewed", "certain"),
+    [
+        (None, True, True),
+        (LoginError("the broker refused it"), False, True),
+        (DialError("Client identifier not valid"), True, False),
+        (VersionError("hangs up"), True, False),
+        (VersionError("does not answer", silence=True), False, True),
+    ],
+)
+def test_what_the_broker_says_of_a_new_login_decides(
+    password: Path, answer: DialError | None, renewed: bool, certain: bool
+) -> None:
+    def answers() -> None:
+        if answer is not None:
+            raise answer
+
+    settings = BrokerSettings(ADDRESS, username="drone", password_file=password)
+    credentials = Credentials(settings, NOW, answers)
+    password.write_text("second\n")
+    assert [credentials.renewed() for _ in range(2)] == [False, renewed]
+    assert credentials.certain is certain

@@ -64,7 +64,12 @@ def test_silence_and_a_hang_up_are_tried_in_the_other_version() -> None:
     silence, hang_up = reason(answered=False), reason()
     assert isinstance(silence, VersionError)
     assert isinstance(hang_up, VersionError)
-    assert (silence.lasting, hang_up.lasting) == (True, False)
+    assert (silence.silence, hang_up.silence) == (True, False)
+    refusal = reason(reason="Unsupported protocol version")
+    assert isinstance(refusal, VersionError)
+    assert refusal.lasting
+    assert not silence.lasting
+    assert not hang_up.lasting
 
 
 def test_a_login_that_is_refused_is_named_by_what_it_consists_of() -> None:
