@@ -4,7 +4,8 @@
 
 The real daemon flies, its broker out of reach; every list that is saved has sentences that were never encoded
 before. The clip is played over and over at its own speed (`--fast`: as fast as the model goes). Frames that
-wait too long are dropped, as with a camera, and counted. `--busy N` keeps N other processes busy meanwhile.
+wait too long are dropped, as with a camera, and counted: in a stretch without a save, then in one about as
+long with saves. A save is timed from before its first byte is written. `--busy N` keeps N processes busy.
 """
 
 from __future__ import annotations
@@ -148,21 +149,22 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         try:
             watcher.wait(load_prompt_bytes(path.read_bytes(), "list").sha256)
             time.sleep(WARM_UP_S)
+            warm = len(watcher.frame_s)
+            time.sleep(options.saves * BETWEEN_S)
             usual = len(watcher.frame_s)
             seconds = []
             for number in range(options.saves):
                 data = new_list(options.sentences)
+                began = time.monotonic()
                 save(path, data, in_place=bool(number % 2))
-                saved = time.monotonic()
-                seconds.append(watcher.wait(load_prompt_bytes(data, "list").sha256) - saved)
+                seconds.append(watcher.wait(load_prompt_bytes(data, "list").sha256) - began)
                 time.sleep(BETWEEN_S * (0.5 + secrets.randbelow(1000) / 1000))
         finally:
             daemon.stop("measured")
             thread.join()
         if failed:
             raise failed[0]
-    before, during = np.array(watcher.frame_s[usual // 2 : usual]), np.array(watcher.frame_s[usual:])
-    numbers = watcher.numbers[usual - 1 :]
+    before, during = np.array(watcher.frame_s[warm:usual]), np.array(watcher.frame_s[usual:])
     return {
         "machine": cpu_fact().value,
         "clip": options.clip.name,
@@ -173,9 +175,15 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         "swap ms": _milliseconds(np.array(seconds), 50, 95, 100),
         "frame ms before": _milliseconds(before, 50, 99),
         "frame ms during": _milliseconds(during, 50, 99),
+        "frames before": len(before),
+        "dropped before": _dropped(watcher.numbers[warm - 1 : usual]),
         "frames during": len(during),
-        "dropped during": numbers[-1] - numbers[0] - len(during),
+        "dropped during": _dropped(watcher.numbers[usual - 1 :]),
     }
+
+
+def _dropped(numbers: list[int]) -> int:
+    return numbers[-1] - numbers[0] - (len(numbers) - 1)
 
 
 def _milliseconds(seconds: npt.NDArray[np.float64], *shares: int) -> dict[str, int]:
