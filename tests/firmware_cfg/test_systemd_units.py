@@ -35,7 +35,9 @@ def systemd() -> Systemd:
         if (found := shutil.which(program)) is None:
             pytest.skip(f"{program} is not installed")
         command = [found, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, encoding="utf-8", timeout=60, check=False
+        )
         if "unrecognized option" in done.stderr:
             pytest.skip(f"{program} is too old: {done.stderr.strip()}")
         return done
