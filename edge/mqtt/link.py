@@ -14,11 +14,14 @@ from edge.mqtt.drain import Drain
 from edge.mqtt.drain_plan import BACKLOG_RATE, DrainPlan
 from edge.mqtt.mailbox import Mailbox
 from edge.mqtt.messages import Acknowledged, Closed, IncomingMessage, OutgoingMessage
-from edge.mqtt.reconnect import Backoff, KeptConnection
+from edge.mqtt.reconnect import Backoff, KeptConnection, unharmed
+from edge.mqtt.refusals import lost
 from edge.mqtt.refused import RETRY_TIME
 from edge.mqtt.settings import BrokerSettings
-from edge.mqtt.subscriptions import SWEEP_TIME, SubscribeRight, Subscriptions
+from edge.mqtt.subscriptions import SWEEP_TIME, SubscribeRight, Subscriptions, is_echo
+from edge.outbox.file import OutboxDamagedError
 from edge.outbox.outbox import Outbox, QueuedMessage
+from firmware_cfg.errors import OutboxError
 from firmware_cfg.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,9 @@ class MqttLink(KeptConnection):
         stamp: may replace a payload at the moment of sending (to set `sent_at`).
         on_request: gets what is asked of this device and, once for each connection, the alerts and counts
             that the broker retained. It is called in the network's thread and must not wait for anything.
+        on_connect: called once for each connection, when the status is with the broker. Must not wait.
+        on_failure: told, once, that the outbox has gone bad: only a restart can save what is left of it. The
+            link goes on trying, and `failure` keeps the error.
         on_sweep: told when those retained ones are about to come (True) and when they have come (False), the
             latter not where the broker refused them. Must not wait either.
         backlog_rate: messages a second of what was queued before the connection was made; it goes out first.
@@ -61,6 +67,8 @@ class MqttLink(KeptConnection):
         stamp: Callable[[QueuedMessage], bytes] | None = None,
         on_request: Callable[[IncomingMessage], None] | None = None,
         on_sweep: Callable[[bool], None] = lambda begins: None,
+        on_connect: Callable[[], None] = lambda: None,
+        on_failure: Callable[[Exception], None] = lambda error: None,
         backoff: Backoff | None = None,
         backlog_rate: float = BACKLOG_RATE,
         ack_timeout: float = ACK_TIMEOUT,
@@ -78,6 +86,9 @@ class MqttLink(KeptConnection):
         self._plan = DrainPlan(outbox, self._topics, stamp, backlog_rate, retry_time)
         self._on_request = on_request
         self._on_sweep = on_sweep
+        self._on_connect = unharmed(on_connect)
+        self._on_failure = on_failure
+        self.failure: OutboxDamagedError | None = None
         self._sweep_time = sweep_time
         self._right = SubscribeRight(self._topics)
         self._mailbox = Mailbox()
@@ -102,18 +113,22 @@ class MqttLink(KeptConnection):
     def stop(self, timeout: float = 5.0) -> int:
         """Sends what it can within `timeout` seconds, then the status "stopped", and disconnects.
 
-        Returns how many messages are still queued; they go out after the next start.
+        Returns how many messages are still queued; they go out after the next start. Where an outbox that
+        has gone bad cannot say, that is a warning and 0.
         """
         self._deadline = time.monotonic() + timeout
         self._stopping.set()
         self._mailbox.wake()
         if self._thread.is_alive():
             self._thread.join(timeout + 2 * GOODBYE_TIME)
-        left = self._outbox.counts().queued
+        try:
+            left = self._outbox.counts().queued
+        except OutboxError as error:
+            log.warning("%s; stopped, and nobody knows how many messages are unsent", error)
+            return 0
         if left:
-            log.warning(
-                "%s: stopped with %d messages unsent, kept for the next start", self._outbox.path, left
-            )
+            what = (self._outbox.path, left)
+            log.warning("%s: stopped with %d messages unsent, kept for the next start", *what)
         return left
 
     def _dial(self) -> Connection:
@@ -123,8 +138,11 @@ class MqttLink(KeptConnection):
     def _serve(self, connection: Connection) -> str | None:
         try:
             return self._drain(connection)
-        except BaseException:
+        except BaseException as error:
             connection.abort()
+            if isinstance(error, OutboxDamagedError) and self.failure is None:
+                self.failure = error
+                self._on_failure(error)
             raise
 
     def _drain(self, connection: Connection) -> str | None:
@@ -151,19 +169,22 @@ class MqttLink(KeptConnection):
                 connection.close() if self._credentials.certain else connection.abort()
                 return None
             closed = self._settle(connection, drain, subscriptions)
-            if closed is not None and drain.held:
-                return None  # by the new login, where the broker makes the client id of the user name
             if closed is not None:
+                if drain.held:  # by the new login, where the broker makes the client id of the user name
+                    return None
                 self._right.ended(unanswered=subscriptions.unanswered)
                 drain.ended()
                 return f"{address}: {self._why(closed, drain)}"
             if drain.greeted and not born:
                 born = True
                 queued = self._outbox.counts().queued
-                log.info("%s: connected with MQTT %s, %d messages wait", address, connection.version, queued)
-                self._change("online", "")
+                self._came_online(
+                    f"{address}: connected with MQTT {connection.version}, {queued} messages wait"
+                )
+                self._on_connect()
                 if self._on_request is not None and self._right.may_ask():
                     subscriptions.ask()
+            self._tell_news()
             subscriptions.tick()
             if not drain.held and not self._stopping.is_set() and self._credentials.renewed():
                 log.info("%s: the login has changed on disk; connecting anew with it", address)
@@ -178,17 +199,16 @@ class MqttLink(KeptConnection):
         if suspect is not None and self._plan.suspects.suspected(suspect.id):
             size = len(suspect.payload)
             return f"the connection ends with {suspect.topic} of {size} bytes (does the broker take as much?)"
-        # Some versions of mosquitto cut the first of two clients of one id without a word.
-        if closed.reason == "Session taken over" or self._short_lived >= 2:
-            return "the connection was taken away (is the device id used twice?)"
-        return "the connection was lost" if closed.reason == "Unspecified error" else closed.reason.lower()
+        return lost(closed.reason, flaps=self._short_lived >= 2)
 
     def _settle(self, connection: Connection, drain: Drain, subscriptions: Subscriptions) -> Closed | None:
         """Sends what fits, waits until something happens, books it. Returns the connection's end, if any."""
         self._mailbox.rearm()  # first: what is put from here on wakes us again
         drain.fill()
         # An idle link sleeps until it is woken. `stop` is looked for after the clear, so it cannot be missed.
-        waits = [subscriptions.wait(), drain.wait(), self._credentials.wait()]
+        waits = [subscriptions.wait(), drain.wait(), self._news_wait()]
+        if not drain.held and not self._stopping.is_set():
+            waits.append(self._credentials.wait())
         if drain.busy or self._stopping.is_set():
             waits.append(min(1.0, self._ack_timeout))
         wait = min((each for each in waits if each is not None), default=None)
@@ -204,10 +224,7 @@ class MqttLink(KeptConnection):
         return closed
 
     def _hear(self, message: IncomingMessage) -> None:
-        topic = Topics.parse(message.topic)
-        # What we publish while the sweep lasts comes back to us: only what the broker had kept matters.
-        echo = topic is not None and topic.channel in ("alerts", "counts") and not message.retained
-        if self._on_request is not None and not echo:
+        if self._on_request is not None and not is_echo(message):
             self._on_request(message)
 
     def _say_goodbye(self, connection: Connection, drain: Drain, subscriptions: Subscriptions) -> None:

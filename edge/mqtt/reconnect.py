@@ -19,7 +19,20 @@ log = logging.getLogger(__name__)
 LinkState = Literal["connecting", "online", "offline", "stopped"]
 
 _STEADY = 10.0  # seconds a connection must last before the next pause is short again
+_ONLINE = "online"
 _FLAPPING = 3  # tries after which a link that flaps waits no longer: it gets its messages through bit by bit
+
+
+def unharmed(call: Callable[[], None]) -> Callable[[], None]:
+    """A callback whose mistake is logged and does not end the connection, which alerts need."""
+
+    def guarded() -> None:
+        try:
+            call()
+        except Exception:
+            log.exception("what is due with a new connection could not be done")
+
+    return guarded
 
 
 @dataclass(slots=True)
@@ -45,7 +58,7 @@ class Backoff:
 class KeptConnection(ABC):
     """A thread that connects, serves the connection until it ends, and connects again until it is stopped.
 
-    Each problem is one log line, however often it is tried, until the broker has been reached again.
+    Each problem is one log line, however often it is tried, until a connection has lasted for some seconds.
     """
 
     def __init__(self, name: str, *, backoff: Backoff | None = None, meanwhile: str = "trying again") -> None:
@@ -54,7 +67,8 @@ class KeptConnection(ABC):
         self.state: LinkState = "connecting"
         self.problem = ""  # the line that says why the state is "offline"
         self._backoff = backoff or Backoff()
-        self._told: set[str] = set()  # problems logged since the last time we were online
+        self._told: set[str] = set()  # what was logged since a connection lasted
+        self._news: tuple[float, str] | None = None  # a line, and when it is to be logged
         self._online = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -87,14 +101,15 @@ class KeptConnection(ABC):
                     problem = self._serve(connection)
                 finally:
                     connection.release()
+                    self._news = None
+                    lasted = time.monotonic() - began >= _STEADY
+                    if lasted:
+                        self._backoff.reset()
+                        self._told.clear()
                 if problem is None:
                     renew = True
                     continue
-                if time.monotonic() - began >= _STEADY:
-                    self._backoff.reset()
-                    self._short_lived = 0
-                else:
-                    self._short_lived += 1
+                self._short_lived = 0 if lasted else self._short_lived + 1
             except (BrokerError, OutboxError) as error:
                 problem = str(error)
             except Exception:  # a drone whose link thread has died would fall silent for good
@@ -115,6 +130,21 @@ class KeptConnection(ABC):
         if problem and problem not in self._told:  # a network that wavers between two ills says each once
             self._told.add(problem)
             log.warning("%s; %s", problem, self._meanwhile)
-        if state == "online":
-            self._told.clear()
-            self._online.set()
+
+    def _came_online(self, line: str) -> None:
+        """The broker has accepted us. On a link that flaps, that is said once the connection lasts."""
+        self._change("online", "")
+        self._online.set()
+        known = _ONLINE in self._told
+        self._told.add(_ONLINE)
+        self._news = (time.monotonic() + (_STEADY if known else 0.0), line)
+        self._tell_news()
+
+    def _tell_news(self) -> None:
+        if self._news is not None and time.monotonic() >= self._news[0]:
+            log.info("%s", self._news[1])
+            self._news = None
+
+    def _news_wait(self) -> float | None:
+        """Seconds until `_tell_news` has something to say; None if it has not."""
+        return None if self._news is None else max(0.0, self._news[0] - time.monotonic())

@@ -1,4 +1,4 @@
-"""Why a connection to a broker was not made, each as the one line that names the mend."""
+"""Why a connection to a broker was not made or has ended, each as the one line that names the mend."""
 
 from __future__ import annotations
 
@@ -94,6 +94,14 @@ def certificate_refused(settings: BrokerSettings, alert: str) -> DialError:
     else:
         problem = f"tls.cert {path}: refused by the broker: {said} (put one there that it trusts)"
     return DialError(f"{settings.address}: {problem}")
+
+
+def lost(reason: str, *, flaps: bool) -> str:
+    """Why a connection ended, by MQTT's reason; `flaps`: so did those before it, each after a short while."""
+    # Some versions of mosquitto cut the first of two clients of one id without a word.
+    if reason == "Session taken over" or flaps:
+        return "the connection was taken away (is the device id used twice?)"
+    return "the connection was lost" if reason == "Unspecified error" else reason.lower()
 
 
 def _login(settings: BrokerSettings) -> str:

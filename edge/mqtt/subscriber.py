@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import uuid
@@ -13,8 +12,6 @@ from edge.mqtt.dialer import Dialer
 from edge.mqtt.messages import Closed, ConnectionEvent
 from edge.mqtt.reconnect import Backoff, KeptConnection
 from edge.mqtt.settings import BrokerSettings
-
-log = logging.getLogger(__name__)
 
 
 class Subscriber(KeptConnection):
@@ -70,7 +67,11 @@ class Subscriber(KeptConnection):
             self._on_connect()
         due = connection.subscribe(self._filters)
         while not self._stopping.is_set():
-            item = self._events.get()
+            try:
+                item = self._events.get(timeout=self._news_wait())
+            except queue.Empty:
+                self._tell_news()
+                continue
             if item is None or item[0] is not connection:
                 continue
             event = item[1]
@@ -81,7 +82,6 @@ class Subscriber(KeptConnection):
             if event.problem:
                 connection.close()
                 return f"{address}: the broker refused the subscription: {event.problem}"
-            log.info("%s: subscribed with MQTT %s", address, connection.version)
-            self._change("online", "")
+            self._came_online(f"{address}: subscribed with MQTT {connection.version}")
         connection.close()
         return ""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from edge.mqtt.connection import Connection
-from edge.mqtt.messages import Acknowledged
+from edge.mqtt.messages import Acknowledged, IncomingMessage
 from edge.mqtt.refused import RETRY_TIME
 from firmware_cfg.topics import Topics
 
@@ -17,6 +17,12 @@ SWEEP_TIME = 5.0  # seconds after the SUBACK in which the retained messages of a
 _CUT_OFF_LIMIT = 3
 _REQUESTS = "requests are not heard"
 _SWEEP = "alerts that an earlier run left behind are not swept"
+
+
+def is_echo(message: IncomingMessage) -> bool:
+    """What we publish while the sweep lasts comes back to us: only what the broker had kept matters."""
+    topic = Topics.parse(message.topic)
+    return topic is not None and topic.channel in ("alerts", "counts") and not message.retained
 
 
 class SubscribeRight:

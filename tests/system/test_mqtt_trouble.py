@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 
 from benchmarks.faults.proxy import Proxy
+from edge.mqtt import reconnect
 from edge.mqtt.link import MqttLink
 from edge.mqtt.reconnect import Backoff
 from edge.mqtt.settings import BrokerSettings
+from edge.outbox.file import OutboxDamagedError
 from edge.outbox.outbox import Outbox
 from firmware_cfg.topics import Topics
 
@@ -233,3 +236,106 @@ def test_correlation_data_counts_in_the_size_that_the_broker_bears(
     statuses = [payload for each, payload, _ in inbox.messages if each == TOPICS.status]
     assert b"offline" not in statuses
     assert statuses.count(b"online") == 1
+
+
+def flap(outbox: Outbox, proxy: Proxy, inbox: Any, times: int) -> None:
+    """Cuts the connection soon after it was made, again and again."""
+    settings = BrokerSettings.from_url(f"mqtt://127.0.0.1:{proxy.port}")
+    birth = (TOPICS.status, b"online", False)
+    with link_to(settings, outbox) as link:
+        for number in range(times + 1):
+            inbox.wait_for(lambda got: got.count(birth) > number)  # noqa: B023
+            assert until(lambda: link.state == "online")
+            if number < times:
+                proxy.cut()
+
+
+@pytest.mark.parametrize(("steady", "lines"), [(10.0, (1, 2, 2)), (0.0, (6, 1, 5))])
+def test_a_link_that_flaps_says_each_line_once_until_a_connection_lasts(
+    mosquitto: Any,
+    subscribe: Any,
+    outbox: Outbox,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    steady: float,
+    lines: tuple[int, int, int],
+) -> None:
+    monkeypatch.setattr(reconnect, "_STEADY", steady)
+    caplog.set_level(logging.INFO)
+    mosquitto.start()
+    proxy = Proxy(mosquitto.port)
+    try:
+        flap(outbox, proxy, subscribe(mosquitto.settings), 5)
+    finally:
+        proxy.close()
+    told = [record.getMessage() for record in caplog.records]
+    connected = [line for line in told if "connected with MQTT 5" in line]
+    ended = [line for line in told if "alerts are kept in the outbox" in line]
+    assert (len(connected), len(set(ended)), len(ended)) == lines
+
+
+def test_a_link_that_flapped_says_that_it_is_connected_once_it_lasts(
+    mosquitto: Any, outbox: Outbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconnect, "_STEADY", 0.3)
+    caplog.set_level(logging.INFO)
+    mosquitto.start()
+    proxy = Proxy(mosquitto.port)
+    try:
+        with link_to(BrokerSettings.from_url(f"mqtt://127.0.0.1:{proxy.port}"), outbox) as link:
+            assert link.wait_online(WAIT)
+            proxy.cut()
+            assert until(lambda: caplog.text.count("connected with MQTT 5") == 2)
+    finally:
+        proxy.close()
+
+
+def test_every_connection_is_told_of_once_and_a_mistake_of_who_is_told_does_not_end_it(
+    mosquitto: Any, subscribe: Any, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosquitto.start()
+    inbox = subscribe(mosquitto.settings)
+    proxy = Proxy(mosquitto.port)
+    statuses: list[int] = []
+
+    def told() -> None:
+        statuses.append(sum(topic == TOPICS.status for topic, _, _ in inbox.messages))
+        outbox.put(TOPICS.prompts_state, f"state {len(statuses)}", kind="telemetry", retain=True)
+        raise RuntimeError("a mistake")
+
+    try:
+        settings = BrokerSettings.from_url(f"mqtt://127.0.0.1:{proxy.port}")
+        with link_to(settings, outbox, on_connect=told) as link:
+            inbox.wait_payload(TOPICS.prompts_state, b"state 1")
+            assert link.state == "online"
+            proxy.cut()
+            inbox.wait_payload(TOPICS.prompts_state, b"state 2")
+    finally:
+        proxy.close()
+    assert len(statuses) == 2
+    assert "a mistake" in caplog.text
+
+
+def test_an_outbox_that_goes_bad_is_handed_to_who_can_restart_and_does_not_hinder_the_stop(
+    mosquitto: Any, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    with outbox.transaction():
+        for number in range(50):
+            put_event(outbox, f"a{number}", "raise" + "!" * 3000)
+    outbox._file.all("PRAGMA wal_checkpoint(TRUNCATE)")
+    with outbox.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (outbox.path.stat().st_size - 4096))
+    outbox._file.run("PRAGMA shrink_memory")
+    mosquitto.start()
+    failures: list[Exception] = []
+    link = link_to(mosquitto.settings, outbox, on_failure=failures.append)
+    link.start()
+    try:
+        assert until(lambda: bool(failures))
+        assert isinstance(link.failure, OutboxDamagedError)
+        assert until(lambda: caplog.text.count("malformed") > 0)
+    finally:
+        assert link.stop() == 0
+    assert failures == [link.failure]
+    assert "nobody knows how many messages are unsent" in caplog.text
