@@ -18,8 +18,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.mqtt.connection import MAX_INCOMING, IncomingMessage
+from edge.mqtt.connection import MAX_INCOMING
 from edge.mqtt.link import MqttLink
+from edge.mqtt.messages import IncomingMessage
 from edge.mqtt.reconnect import Backoff
 from edge.mqtt.settings import BrokerSettings
 from edge.outbox.outbox import Outbox

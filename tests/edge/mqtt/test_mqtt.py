@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.mqtt.connection import Connection, ConnectionPlan, OutgoingMessage
+from edge.mqtt.connection import Connection, ConnectionPlan
+from edge.mqtt.messages import OutgoingMessage
 from edge.mqtt.settings import BrokerSettings
 from firmware_cfg.errors import BrokerError
 
