@@ -155,7 +155,7 @@ class Daemon:
         self,
         on_board: OnBoard,
         room: ControlRoom,
-        on_online: Callable[[], None],
+        on_connect: Callable[[], None],
         on_failure: Callable[[Exception], None],
     ) -> MqttLink:
         session = on_board.session
@@ -172,6 +172,8 @@ class Daemon:
             stamp=lambda message: events.stamp(message, _now()),
             on_request=room.hear,
             on_sweep=room.sweep,
+            on_connect=on_connect,
+            on_failure=on_failure,
             backlog_rate=self._device.mqtt.backlog_rate,
         )
 

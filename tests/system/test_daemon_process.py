@@ -296,3 +296,21 @@ def test_running_imports_neither_torch_nor_onnx(
     loaded = set(run.stdout.split())
     assert {"openvino", "av", "paho"} <= loaded
     assert not loaded & {"torch", "onnx", "onnxruntime", "training", "compile", "open_clip", "timm"}
+
+
+def test_a_broker_that_forgot_everything_is_told_the_prompt_list_again(
+    daemon: DaemonProcess, mosquitto: Any, subscribe: Any
+) -> None:
+    mosquitto.extra.append("persistence false")
+    mosquitto.start()
+    box: Box = subscribe(mosquitto.settings)
+    daemon.configure(mosquitto.url, seconds=120, realtime=True)
+    daemon.start()
+    wait_for(box, has_event("raise"))
+    mosquitto.kill()
+    mosquitto.start()
+    late: Box = subscribe(mosquitto.settings)
+    messages = wait_for(late, lambda seen: bool(bodies(seen, "prompts/state")))
+    assert bodies(messages, "prompts/state")[0]["prompts"][0]["id"] == "anything"
+    daemon.send(signal.SIGTERM)
+    assert daemon.end() == 0
