@@ -33,8 +33,6 @@ from edge.mqtt.messages import (
 from edge.mqtt.refusals import refused, unreachable
 from edge.mqtt.settings import BrokerSettings, Version
 
-__all__ = ["MAX_INCOMING", "Connection", "ConnectionPlan", "IncomingMessage"]
-
 log = logging.getLogger(__name__)
 
 _PROTOCOLS: dict[Version, MQTTProtocolVersion] = {

@@ -40,9 +40,7 @@ class RollbackRequest(BaseModel):
 
     request_id: str = Field(max_length=64)
     sha256: Sha256
-    kernel_boot: str | None = Field(
-        None, max_length=64, description="In which `until_s` counts."
-    )
+    kernel_boot: str | None = Field(None, max_length=64, description="In which `until_s` counts.")
     until_s: float = Field(description="CLOCK_MONOTONIC when the command waits no longer.")
 
 

@@ -12,7 +12,7 @@ import pytest
 from edge.evidence.requests import MAX_REQUEST_BYTES, EvidenceRequests
 from edge.evidence.store import EvidenceStore
 from edge.frames import RgbImage
-from edge.mqtt.connection import IncomingMessage
+from edge.mqtt.messages import IncomingMessage
 from edge.outbox.outbox import Outbox
 
 TOPIC = "remoteclip/1/drone-7/evidence/get"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.mqtt.connection import IncomingMessage
+from edge.mqtt.messages import IncomingMessage
 from edge.outbox.outbox import Outbox
 from edge.requests.replay import ReplayRequests
 from firmware_cfg.messages.replay import MAX_RANGES, MAX_REPLAYED, ReplayAnswer, ReplayRequest
