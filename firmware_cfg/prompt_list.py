@@ -21,7 +21,7 @@ from firmware_cfg.prompt_fields import AreaName, LineXY, Polygon, RuleText, Sent
 from firmware_cfg.rules import Rule, Term, parse_located, parse_rule
 
 MAX_ROWS = 256
-"""Rows of numbers that one look-up takes, whatever the model: `Prompt.rows`, and one a background sentence."""
+"""Rows that one look-up takes, whatever the model: `Prompt.rows`, and one for each background sentence."""
 
 Severity = Literal["info", "warning", "critical"]
 Kind = Literal["object", "scene"]
