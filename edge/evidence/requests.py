@@ -8,7 +8,7 @@ from edge.evidence.store import EvidenceStore
 from edge.mqtt.messages import IncomingMessage
 from edge.outbox.outbox import Outbox
 from edge.requests.desk import answer_topic
-from edge.requests.refusals import Refusals
+from edge.requests.refusals import Refusals, read_request
 from firmware_cfg.messages import EvidenceRequest
 from firmware_cfg.topics import Topics
 
@@ -31,20 +31,12 @@ class EvidenceRequests:
 
     def handle(self, message: IncomingMessage) -> None:
         """Answer with the JPEG, or with nothing where it is not kept. Raises OutboxError."""
-        if message.retained:  # it would be answered again with every connection
-            self._refuse("a request must not be retained")
+        request = read_request(message, EvidenceRequest, self._refusals, max_bytes=MAX_REQUEST_BYTES)
+        if request is None:
             return
-        if len(message.payload) > MAX_REQUEST_BYTES:
-            self._refuse(f"{len(message.payload)} bytes; {MAX_REQUEST_BYTES} are enough")
-            return
-        try:
-            wanted = EvidenceRequest.from_payload(message.payload).sha256
-        except ValueError as error:
-            self._refuse(str(error))
-            return
-        topic = answer_topic(message, self._topics.evidence(wanted))
-        picture = self._store.get(wanted) or b""
+        usual = self._topics.evidence(request.sha256)
+        topic = answer_topic(message, usual)
+        if topic == usual and message.correlation is None and self._outbox.waits(topic):
+            return  # it is on its way: asking again must not fill a thin link with copies
+        picture = self._store.get(request.sha256) or b""
         self._outbox.put(topic, picture, kind="telemetry", correlation=message.correlation)
-
-    def _refuse(self, why: str) -> None:
-        self._refusals.say(f"{self._topics.evidence_get}: refused: {why}")

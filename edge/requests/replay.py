@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from edge.mqtt.messages import IncomingMessage
 from edge.outbox.outbox import KeptEvent, Outbox
 from edge.requests.desk import answer_topic
-from edge.requests.refusals import Refusals
+from edge.requests.refusals import Refusals, read_request
 from firmware_cfg.messages.replay import MAX_REPLAYED, ReplayAnswer, ReplayRequest
 from firmware_cfg.topics import Topics
 
@@ -45,16 +45,8 @@ class ReplayRequests:
 
     def handle(self, message: IncomingMessage) -> None:
         """Queue the wanted events and the answer. Raises OutboxError."""
-        if message.retained:  # it would be answered again with every connection
-            self._refuse("a request must not be retained")
-            return
-        if len(message.payload) > MAX_REQUEST_BYTES:
-            self._refuse(f"{len(message.payload)} bytes; {MAX_REQUEST_BYTES} are enough")
-            return
-        try:
-            request = ReplayRequest.from_payload(message.payload)
-        except ValueError as error:
-            self._refuse(str(error))
+        request = read_request(message, ReplayRequest, self._refusals, max_bytes=MAX_REQUEST_BYTES)
+        if request is None:
             return
         found = self._find(request)
         with self._outbox.transaction(durable=False):
@@ -104,9 +96,6 @@ class ReplayRequests:
         payload = _as_historical(event.payload)
         self._outbox.put(self._topics.events, payload, kind="telemetry", event_id=event.event_id)
         return True
-
-    def _refuse(self, why: str) -> None:
-        self._refusals.say(f"{self._topics.events_replay}: refused: {why}")
 
 
 def _merged(ranges: Iterable[Range]) -> Iterator[Range]:

@@ -98,3 +98,14 @@ def test_hostile_requests_are_refused_with_few_lines(
     assert [len(record.getMessage().splitlines()) for record in caplog.records] == [1]
     requests.handle(IncomingMessage(TOPIC, good, False))
     assert len(outbox.pending()) == 1
+
+
+def test_a_picture_that_is_on_its_way_is_not_queued_again(
+    store: EvidenceStore, outbox: Outbox, kept: str
+) -> None:
+    requests = EvidenceRequests(store, outbox, "drone-7")
+    for _ in range(3):
+        requests.handle(ask(kept))
+    assert len(outbox.pending()) == 1
+    requests.handle(ask(kept, correlation=b"7"))  # who waits for an answer of its own gets it
+    assert [message.correlation for message in outbox.pending()] == [None, b"7"]
