@@ -13,7 +13,19 @@ import pytest
 
 pytestmark = pytest.mark.packaging
 
-COMMANDS = ("run", "demo", "check", "count", "watch", "bundle", "train", "eval", "compile")
+COMMANDS = (
+    "run",
+    "demo",
+    "check",
+    "count",
+    "watch",
+    "health",
+    "prompts",
+    "bundle",
+    "train",
+    "eval",
+    "compile",
+)
 
 
 def outside_environment(**changes: str) -> dict[str, str]:
@@ -73,6 +85,9 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     for wanted in (
         "firmware_cfg/prompts/traffic.yaml",
         "firmware_cfg/devices/cpu.yaml",
+        "firmware_cfg/systemd/remoteclip@.service",
+        "firmware_cfg/broker/mosquitto.conf",
+        "firmware_cfg/broker/acl",
         "firmware_cfg/samples/forest_edge.mp4",
         "firmware_cfg/bundles/default.sha256",
         "firmware_cfg/bundles/default/manifest.json",
