@@ -199,7 +199,7 @@ class MqttLink(KeptConnection):
         if suspect is not None and self._plan.suspects.suspected(suspect.id):
             size = len(suspect.payload)
             return f"the connection ends with {suspect.topic} of {size} bytes (does the broker take as much?)"
-        return lost(closed.reason, flaps=self._short_lived >= 2)
+        return lost(closed.reason, flaps=self._short_lived >= 1)
 
     def _settle(self, connection: Connection, drain: Drain, subscriptions: Subscriptions) -> Closed | None:
         """Sends what fits, waits until something happens, books it. Returns the connection's end, if any."""

@@ -97,10 +97,11 @@ def certificate_refused(settings: BrokerSettings, alert: str) -> DialError:
 
 
 def lost(reason: str, *, flaps: bool) -> str:
-    """Why a connection ended, by MQTT's reason; `flaps`: so did those before it, each after a short while."""
-    # Some versions of mosquitto cut the first of two clients of one id without a word.
-    if reason == "Session taken over" or flaps:
+    """Why a connection ended, by MQTT's reason; `flaps`: so did the one before it, after a short while."""
+    if reason == "Session taken over":
         return "the connection was taken away (is the device id used twice?)"
+    if flaps:  # some versions of mosquitto cut the first of two clients of one id without a word
+        return "the connection is lost again and again (a bad link, or is the device id used twice?)"
     return "the connection was lost" if reason == "Unspecified error" else reason.lower()
 
 

@@ -38,7 +38,7 @@ def _bad_lists_saved(world: World) -> None:
     for number, data in enumerate(BAD.values()):
         world.until_steps(5 + 5 * number)
         world.prompts.write_bytes(data)
-        time.sleep(0.3)
+        time.sleep(0.8)  # a list that is replaced sooner may have been half written
     world.prompts.write_text(PROMPTS)
 
 
