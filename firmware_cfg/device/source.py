@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from firmware_cfg.base import ConfigModel, resolve_path
+from firmware_cfg.base import ConfigModel, is_of_this_tree, resolve_path
 from firmware_cfg.problems import must
 
 #: The demo's virtual flight, instead of a camera or file.
@@ -21,7 +21,10 @@ def _source_uri(value: str, info: ValidationInfo) -> str:
         raise must("name a source", "a video file, an image folder, or demo")
     if value == DEMO_SOURCE or _SCHEME.match(value):
         return value
-    return str(resolve_path(value, info))
+    path = resolve_path(value, info)
+    if is_of_this_tree(value) and path.is_absolute() and not path.exists():
+        raise must("name a video file or folder that exists", f"looked for {path}")
+    return str(path)
 
 
 class Source(ConfigModel):

@@ -39,7 +39,7 @@ class AlertFacts(Message):
     event_id: Name = Field(
         description="Of this event; in the retained alert: of the latest one. Consumers drop doubles."
     )
-    severity: Literal["info", "warning", "critical"] = Field(description="CAP: Minor, Moderate, Severe.")
+    severity: Literal["info", "warning", "critical"] = Field(description="In CAP: Minor, Moderate, Severe.")
     urgency: Literal["immediate", "expected", "future", "past"] = Field(
         description="As in CAP; a clear is `past`."
     )

@@ -57,6 +57,7 @@ def test_paths_start_at_the_file(device_path: Path, tmp_path: Path) -> None:
     (tmp_path / "lists" / "p.yaml").write_text("prompts: [{id: a, text: a}]")
     (tmp_path / "bundle").mkdir()
     (tmp_path / "key.pem").write_text("")
+    (tmp_path / "flight.mp4").write_text("")
     device_path.write_text(
         "device: d\nsource: {uri: flight.mp4}\nbundle: bundle\nprompts: lists/p.yaml\n"
         "state_dir: state\nrequire_signature: true\ntrusted_keys: [key.pem]\n"
@@ -98,6 +99,10 @@ def test_a_broker_with_certificates_and_a_password(device_path: Path) -> None:
         ("device: d", ":1:1: source is missing"),
         ("device: d\nsource: demo", ':2:9: source must be a mapping, got "demo"'),
         ("device: d\nsource: {uri: ' '}", ':2:15: uri must name a source, got " "'),
+        (
+            "device: d\nsource: {uri: gone.mp4}",
+            ':2:15: uri must name a video file or folder that exists, got "gone.mp4" (looked for ',
+        ),
         ("device: d/e\nsource: {uri: demo}", ':1:9: device must be an identifier, got "d/e"'),
         (SMALLEST_DEVICE + "name: d", ":3:1: unknown key name (the drone's name is `device`)"),
         (
