@@ -17,7 +17,7 @@ ARGS ?=
 PACKAGING = pyproject.toml CMakeLists.txt constraints.txt constraints-edge.txt $(wildcard edge/native/*.cpp edge/native/*.hpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint package accuracy bench faults soak constraints mosquitto faketime clean
+.PHONY: help demo test lint package accuracy bench faults soak swap constraints mosquitto faketime clean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ faults: .venv-dev/installed mosquitto faketime  ## Break everything round a flyi
 
 soak: .venv-dev/installed mosquitto  ## Fly long, with faults by schedule; what memory does: make soak SECONDS=300
 	$(DEV)/python -m benchmarks.soak --seconds $(SECONDS) $(ARGS)
+
+swap: .venv-dev/installed  ## Save prompt lists while a clip plays: from the save to the first count, and frames dropped.
+	$(DEV)/python benchmarks/prompt_swap.py $(DATA)/video/boat1.mp4 $(ARGS)
 
 # Both environments hold the checkout as an editable install, so that only a change of what is
 # installed, or of the native code, installs again.

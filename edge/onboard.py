@@ -86,6 +86,8 @@ def open_on_board(
         )
     )
     _say_who_vouches(device, bundle)
+    wanted = pipeline.bank.prompt_list.prompts
+    log.info("looks for %s (list %s)", ", ".join(each.id for each in wanted), pipeline.bank.list_sha256[:12])
     return OnBoard(
         broker,
         flown,
