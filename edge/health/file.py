@@ -16,6 +16,8 @@ from pydantic import Field, NonNegativeFloat
 
 from edge.files import write_atomically
 from edge.kernel_boot import kernel_boot_id
+from edge.prompts.owner import OWNER_NAME, ShelfError, is_owned
+from edge.prompts.shelf import FOLDER_NAME
 from firmware_cfg.messages import Health
 from firmware_cfg.messages.base import Payload
 
@@ -105,10 +107,25 @@ def judge(state_dir: Path | str, max_age_s: float = DEFAULT_MAX_AGE_S) -> Verdic
     if record.kernel_boot_id != (kernel_boot_id() or ""):
         return Verdict(False, f"{path}: the machine was started anew, the daemon was not", record)
     age_s = round(max(0.0, time.monotonic() - record.mono_s), 3)
-    problem = _problem(record, age_s, max_age_s)
+    if record.state == "running" and _gone(path.parent):
+        problem = f"ended without goodbye (killed, or crashed); its last sign of life is {age_s:.0f} s old"
+    else:
+        problem = _problem(record, age_s, max_age_s)
     if problem:
         return Verdict(False, f"{path}: {problem}", record, age_s)
-    return Verdict(True, _summary(record), record, age_s)
+    return Verdict(True, _summary(record, age_s), record, age_s)
+
+
+def _gone(state_dir: Path) -> bool:
+    """Whether surely no daemon runs: its lock on the prompt lists dies with it, before the record is old.
+
+    A daemon whose disk was full from the start has no lock file; then only the age tells.
+    """
+    shelf = state_dir / FOLDER_NAME
+    try:
+        return (shelf / OWNER_NAME).exists() and not is_owned(shelf)
+    except (OSError, ShelfError):  # another user's: the age tells
+        return False
 
 
 def _problem(record: HealthRecord, age_s: float, max_age_s: float) -> str:
@@ -127,18 +144,19 @@ def _problem(record: HealthRecord, age_s: float, max_age_s: float) -> str:
     return ""
 
 
-def _summary(record: HealthRecord) -> str:
+def _summary(record: HealthRecord, age_s: float) -> str:
     health = record.health
     assert health is not None  # a record without it has a problem
     parts = [f"{health.device}: flies, {health.frames} frames, {health.fps:g} a second"]
     if health.latency_ms is not None:
         parts.append(f"latency p95 {health.latency_ms.p95:g} ms")
-    parts.append(f"{health.alerts_active} alerts active")
+    parts.append(f"{health.alerts_active} alert{'' if health.alerts_active == 1 else 's'} active")
     waiting = health.queued.alert + health.queued.update + health.queued.telemetry
     link = record.link_problem or record.link
-    parts.append(f"broker {link or 'unknown'}, {waiting} messages wait")
+    parts.append(f"broker {link or 'unknown'}, {waiting} message{' waits' if waiting == 1 else 's wait'}")
     if health.temperature_c is not None:
         parts.append(f"{health.temperature_c:g} C" + (", throttled" if health.throttled else ""))
     if health.power_w is not None:
         parts.append(f"{health.power_w:g} W")
+    parts.append(f"as of {age_s:.0f} s ago")
     return "; ".join(parts)

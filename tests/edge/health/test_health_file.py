@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from edge.cli import RootGroup
 from edge.commands.health import health as health_command
 from edge.health.file import HEALTH_NAME, HealthFile, HealthRecord, judge
+from edge.prompts.shelf import FOLDER_NAME, PromptShelf
 from firmware_cfg.messages import Health, LatencyMs, Queued
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
@@ -61,9 +62,9 @@ def test_a_daemon_that_flies_is_told_in_one_line(tmp_path: Path) -> None:
     HealthFile(tmp_path / "state").write("running", health=make_health(), link="online")
     verdict = judge(tmp_path / "state")
     assert verdict.ok, verdict.line
-    assert verdict.line == (
+    assert timeless(verdict.line) == (
         "drone-7: flies, 1234 frames, 28.5 a second; latency p95 30.5 ms; 2 alerts active; "
-        "broker online, 4 messages wait; 54.5 C, throttled; 7.5 W"
+        "broker online, 4 messages wait; 54.5 C, throttled; 7.5 W; as of N s ago"
     )
     assert [path.name for path in (tmp_path / "state").iterdir()] == [HEALTH_NAME]
 
@@ -73,10 +74,37 @@ def test_what_the_broker_ails_is_told_but_is_no_fault_of_the_daemon(tmp_path: Pa
     HealthFile(tmp_path).write("running", health=bare, link="offline", link_problem="h:1: connection refused")
     verdict = judge(tmp_path)
     assert verdict.ok
-    assert verdict.line == (
+    assert timeless(verdict.line) == (
         "drone-7: flies, 1234 frames, 28.5 a second; 2 alerts active; "
-        "broker h:1: connection refused, 4 messages wait"
+        "broker h:1: connection refused, 4 messages wait; as of N s ago"
     )
+
+
+def test_one_alert_and_one_message_are_told_as_one(tmp_path: Path) -> None:
+    HealthFile(tmp_path).write("running", health=make_health(alerts_active=1, queued=Queued(alert=1)))
+    assert "; 1 alert active; broker unknown, 1 message waits; " in judge(tmp_path).line
+
+
+def test_a_daemon_that_was_killed_is_told_at_once(tmp_path: Path) -> None:
+    """Its lock on the prompt lists has gone with it, however young the record is."""
+    with PromptShelf(tmp_path / FOLDER_NAME):
+        HealthFile(tmp_path).write("running", health=make_health(), link="online")
+        assert judge(tmp_path).ok
+    verdict = judge(tmp_path)
+    assert not verdict.ok
+    assert timeless(verdict.line).endswith(
+        "ended without goodbye (killed, or crashed); its last sign of life is N s old"
+    )
+
+
+def test_a_start_and_an_end_are_told_without_a_look_at_the_lock(tmp_path: Path) -> None:
+    """The lock is taken after the first record, and given back before the last one."""
+    PromptShelf(tmp_path / FOLDER_NAME).close()
+    file = HealthFile(tmp_path)
+    file.write("starting")
+    assert timeless(judge(tmp_path).line).endswith("starting, for N s now")
+    file.write("stopped", reason="SIGTERM")
+    assert timeless(judge(tmp_path).line).endswith("stopped N s ago: SIGTERM")
 
 
 @pytest.mark.parametrize(
