@@ -57,7 +57,7 @@ class Installation:
         slot: where the bundle is.
         installed: what is written down about it.
         voucher: one sentence on who signed it.
-        was_active: it flies already, whole; nothing was installed.
+        was_active: it flies already, whole and with this signature; nothing was installed.
     """
 
     slot: Slot
@@ -165,8 +165,8 @@ class BundleSlots:
         )
         voucher = bundle.voucher.sentence
         state = read_state(self.folder)
-        if state.active is not None and self._flies_whole(state.installed[state.active], state.active, new):
-            return Installation(state.active, state.installed[state.active], voucher, was_active=True)
+        if (active := state.active) and self._flies(active, state.installed[active], bundle, terms):
+            return Installation(active, state.installed[active], voucher, was_active=True)
         if problems := self_test(bundle):
             raise BundleError(f"{path}: failed its self-test here, not installed: {'; '.join(problems)}")
         with locked(self.folder):
@@ -182,14 +182,14 @@ class BundleSlots:
                 write_state(self.folder, state.with_installed(slot, new))
         return Installation(slot, new, voucher, was_active=False)
 
-    def _flies_whole(self, active: Installed, slot: Slot, new: Installed) -> bool:
+    def _flies(self, slot: Slot, active: Installed, new: Bundle, terms: Terms) -> bool:
         if active.manifest_sha256 != new.manifest_sha256:
             return False
         try:
-            load_bundle(self.path(slot), manifest_sha256=new.manifest_sha256)
-        except BundleError:  # damaged on the disk: a reason to install it again
+            flies = terms.load(self.path(slot), new.manifest_sha256)
+        except BundleError:  # damaged on the disk, or not signed as demanded: a reason to install it again
             return False
-        return True
+        return flies.voucher.signature == new.voucher.signature
 
     def _free_slot(self, state: SlotState) -> Slot:
         if state.on_trial:

@@ -162,6 +162,25 @@ def test_what_flies_already_is_not_installed_again_unless_it_is_damaged(
     assert model(flown) == "old"
 
 
+def test_the_same_bundle_with_another_signature_is_another_one(
+    flown: BundleSlots, bundles: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source, terms = bundles("old"), []
+    for name in ("owner", "heir"):
+        _, public, key = generate_key(tmp_path / name)
+        terms.append(Terms((public,), require_signature=True))
+        (source / "signature").unlink(missing_ok=True)
+        sign_bundle(source, key)
+        done = flown.install(str(source), ANY, good)
+        assert (done.slot, done.was_active) == (read_state(flown.folder).idle, False)
+        state = flown.activate(terms[-1])
+        (flown.folder / STATE_NAME).write_text(state.confirmed().model_dump_json())
+        assert flown.install(str(source), terms[-1], good).was_active
+    (source / "signature").unlink()
+    done = flown.install(str(source), ANY, good)
+    assert (done.slot, done.voucher, done.was_active) == ("b", "unsigned", False)
+
+
 def test_a_bundle_that_fails_its_self_test_replaces_nothing(
     flown: BundleSlots, bundles: Callable[[str], Path]
 ) -> None:
