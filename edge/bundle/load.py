@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -126,9 +127,20 @@ def load_device_bundle(device: DeviceFile) -> Bundle:
 
     Where `bundle` names slots it is the active one's; no start of a trial is counted (see begin_flight).
     """
-    return load_bundle(
-        resolve(device.bundle), trusted_keys=device.trusted_keys, require_signature=device.require_signature
-    )
+    path = resolve(device.bundle)
+    if path == device.bundle != DEFAULT:
+        _expect_bundle(path)
+    return load_bundle(path, trusted_keys=device.trusted_keys, require_signature=device.require_signature)
+
+
+def _expect_bundle(path: str) -> None:
+    try:
+        os.lstat(os.path.join(path, MANIFEST_NAME))
+    except FileNotFoundError as error:
+        mend = "remoteclip bundle install makes slots there; or copy a whole bundle there"
+        raise BundleError(f"{path}: holds no bundle ({mend})") from error
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror} (name a bundle's folder)") from error
 
 
 def write_manifest(

@@ -181,7 +181,7 @@ def _place(
         return BundleSlots(slots), Terms(tuple(keys or ()), bool(keys)), None
     if device is None or keys:
         raise UsageError("remoteclip bundle: --key goes with --slots; a device file names its trusted_keys")
-    file = load_device(device)
+    file = load_device(device, bundle_must_exist=False)
     if file.bundle == DEFAULT_BUNDLE:
         problem = "bundle is the shipped one, not a folder of slots"
         raise ConfigError(str(device), 0, 0, problem, "bundle: /var/lib/remoteclip/bundles, for example")

@@ -29,11 +29,14 @@ DEFAULT_BUNDLE = "default"
 
 
 def _bundle(value: str, info: ValidationInfo) -> str:
-    if value == DEFAULT_BUNDLE:
-        return value
-    path = resolve_path(value, info)
-    if is_of_this_tree(value) and path.is_absolute() and not path.exists():
-        raise must("be default, or name a bundle that exists", f"looked for {path}")
+    return value if value == DEFAULT_BUNDLE else str(resolve_path(value, info))
+
+
+def _existing_bundle(value: str, info: ValidationInfo) -> str:
+    path = Path(_bundle(value, info))
+    if value != DEFAULT_BUNDLE and is_of_this_tree(value) and path.is_absolute() and not path.exists():
+        mend = f"looked for {path}; remoteclip bundle install makes slots there"
+        raise must("be default, or name a bundle that exists", mend)
     return str(path)
 
 
@@ -60,7 +63,7 @@ class DeviceFile(ConfigModel):
     version: Literal[1] = Field(1, description="Version of this format.")
     device: Identifier = Field(description="Name of the drone; it becomes part of every MQTT topic.")
     source: Source = Field(description="Where the frames come from.")
-    bundle: Annotated[str, AfterValidator(_bundle)] = Field(
+    bundle: Annotated[str, AfterValidator(_existing_bundle)] = Field(
         DEFAULT_BUNDLE,
         description="Model bundle: a folder, a folder of slots (remoteclip bundle install), or `default` for"
         " the one that ships with the package.",
@@ -106,6 +109,12 @@ class DeviceFile(ConfigModel):
         return self
 
 
-def load_device(path: str | Path) -> DeviceFile:
+class _BeforeInstall(DeviceFile):
+    """A device file whose `bundle` the first install makes."""
+
+    bundle: Annotated[str, AfterValidator(_bundle)] = DEFAULT_BUNDLE
+
+
+def load_device(path: str | Path, *, bundle_must_exist: bool = True) -> DeviceFile:
     """Read a device file. Raises ConfigErrors. Relative paths in it are taken from its own folder."""
-    return load_model(path, DeviceFile)
+    return load_model(path, DeviceFile if bundle_must_exist else _BeforeInstall)

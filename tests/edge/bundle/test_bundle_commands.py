@@ -15,8 +15,11 @@ from typer.testing import CliRunner
 from compile.sign import sign_bundle
 from compile.signing_keys import generate_key
 from edge.bundle.load import load_bundle, write_manifest
+from edge.bundle.preflight import bundle_problem
 from edge.cli import app
 from edge.prompts.shelf import PromptShelf, list_path
+from firmware_cfg.device import load_device
+from firmware_cfg.errors import ConfigErrors
 
 DEVICE = """\
 device: bird
@@ -127,6 +130,43 @@ def test_the_self_test_tries_the_list_in_force(device: Path, bundle_copy: Path, 
     done = remoteclip("install", bundle_copy, "--device", device)
     assert done.exit_code == 0
     assert "the bundle is not tried with the list in force" in done.stderr
+
+
+def test_an_active_bundle_that_lacks_the_signature_is_installed_with_it(
+    device: Path, bundle_copy: Path, tmp_path: Path
+) -> None:
+    slots, signature = tmp_path / "bundles", bundle_copy / "signature"
+    signed = signature.read_bytes()
+    signature.unlink()
+    assert remoteclip("install", bundle_copy, "--slots", slots, "--engine", "onnxruntime").exit_code == 0
+    assert remoteclip("activate", "--slots", slots).exit_code == 0
+    assert "unsigned, but a signature is required" in bundle_problem(device)
+
+    signature.write_bytes(signed)
+    done = remoteclip("install", bundle_copy, "--device", device)
+    assert done.exit_code == 0, done.output
+    assert f"{slots / 'b'}: installed, its self-test passed on onnxruntime" in done.stdout
+    assert remoteclip("activate", "--device", device).exit_code == 0
+    assert bundle_problem(device) == ""
+
+
+def test_the_slots_of_a_relative_path_need_not_exist_before_the_first_install(
+    device: Path, bundle_copy: Path, tmp_path: Path
+) -> None:
+    text = device.read_text()
+    assert f"bundle: {tmp_path / 'bundles'}" in text
+    device.write_text(text.replace(f"bundle: {tmp_path / 'bundles'}", "bundle: bundles"))
+    nowhere = f"{tmp_path / 'bundles'}: there is no such folder (remoteclip bundle install makes it)"
+    for command in ("show", "activate", "rollback"):
+        assert refusal(command, "--device", device) == nowhere
+    with pytest.raises(ConfigErrors, match=r"name a bundle that exists.*; remoteclip bundle install makes"):
+        load_device(device)
+    (tmp_path / "bundles").mkdir()
+    assert f"{tmp_path / 'bundles'}: holds no bundle (remoteclip bundle install" in bundle_problem(device)
+    (tmp_path / "bundles").rmdir()
+    assert remoteclip("install", bundle_copy, "--device", device).exit_code == 0
+    assert remoteclip("activate", "--device", device).exit_code == 0
+    assert bundle_problem(device) == ""
 
 
 def test_wrong_use_is_said(device: Path, bundle_copy: Path, tmp_path: Path) -> None:
