@@ -24,7 +24,7 @@ Range = tuple[int, int]
 
 @dataclass(slots=True)
 class _Found:
-    """What the outbox has of the wanted ranges, and what it has not."""
+    """What the outbox has of the wanted ranges, and what it has not: lost, or never written (yet)."""
 
     events: list[KeptEvent] = field(default_factory=list)
     missing: list[Range] = field(default_factory=list)
@@ -71,12 +71,7 @@ class ReplayRequests:
 
     def _find(self, request: ReplayRequest) -> _Found:
         found, room = _Found(), MAX_REPLAYED
-        # What this opening has yet to number is not missing.
-        newest = self._outbox.last_seq() if request.boot_id == self._outbox.boot_id else None
         for first, last in _merged(request.ranges):
-            last = last if newest is None else min(last, newest)
-            if last < first:
-                continue
             if room == 0:
                 found.left.append((first, last))
                 continue
