@@ -58,9 +58,8 @@ class Payload(MessagePart):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = _harmless(".".join(str(part) for part in first["loc"]))
-            raise ValueError(
-                f"not a {cls.__name__} message: {where + ': ' if where else ''}{first['msg']}"
-            ) from error
+            what = f"{'an' if cls.__name__[0] in 'AEIOU' else 'a'} {cls.__name__}"
+            raise ValueError(f"not {what} message: {where + ': ' if where else ''}{first['msg']}") from error
 
 
 class Message(Payload):

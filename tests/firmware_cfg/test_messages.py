@@ -131,7 +131,7 @@ def test_a_message_survives_the_wire(message: Message) -> None:
 @pytest.mark.parametrize("message", ALL_MESSAGES, ids=lambda message: type(message).__name__)
 def test_an_unknown_field_is_refused(message: Message) -> None:
     body = {**json.loads(message.to_payload()), "extra": 1}
-    with pytest.raises(ValueError, match=f"not a {type(message).__name__} message: extra: "):
+    with pytest.raises(ValueError, match=rf"not an? {type(message).__name__} message: extra: "):
         type(message).from_payload(json.dumps(body))
 
 
@@ -189,3 +189,9 @@ def test_any_payload_is_a_message_or_one_line(payload: bytes) -> None:
     with pytest.raises(ValueError, match="not a Status message") as caught:
         Status.from_payload(payload)
     assert "\n" not in str(caught.value)
+
+
+def test_a_slip_is_named_in_english() -> None:
+    for model, name in ((Event, "an Event"), (Status, "a Status")):
+        with pytest.raises(ValueError, match=f"^not {name} message: "):
+            model.from_payload(b"{}")
