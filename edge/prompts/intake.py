@@ -59,7 +59,10 @@ class Outcome:
 
 
 def refuse_giants(data: bytes, name: str) -> None:
-    """Raise ConfigErrors for what was sent and would keep the parser busy, before it sees it."""
+    """Raise ConfigErrors for what was sent and is nothing, or would keep the parser busy."""
+    if not data:
+        mend = "the message had no bytes: did the program that sent it read the file?"
+        raise ConfigErrors([ConfigError(name, 1, 1, "is empty", mend)])
     problem = ""
     if len(data) > MOST_SENT_BYTES:
         problem = f"is larger than {MOST_SENT_BYTES // 1024} KiB"

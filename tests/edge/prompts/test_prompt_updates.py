@@ -260,7 +260,7 @@ BOMB = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
 @pytest.mark.parametrize(
     ("data", "line"),
     [
-        (b"", "prompts/set:1:1: is empty"),
+        (b"", "prompts/set:1:1: is empty (the message had no bytes"),
         (b"\xff\xfe\x00", "prompts/set:1:1: byte 0xff is not UTF-8 (save the file as UTF-8)"),
         (b"prompts:\n  - {id: a, text: \xc3\x28}", "prompts/set:2:19: byte 0xc3 is not UTF-8"),
         (b"{" * 200, "prompts/set:1:201: not valid YAML: nested more than 24 levels deep"),
