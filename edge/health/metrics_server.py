@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import socket
@@ -36,9 +37,10 @@ class MetricsServer:
             self._server = _Server(address, port, registry)
         except OSError as error:
             problem = (error.strerror or str(error)).lower()
-            raise RemoteclipError(
-                f"metrics: {address} port {port}: {problem} (mend the device file's metrics section)"
-            ) from error
+            mend = "mend the device file's metrics section"
+            if error.errno == errno.EADDRINUSE:
+                mend = "give each daemon a port of its own in its device file, such as metrics: {port: 9465}"
+            raise RemoteclipError(f"metrics: {address} port {port}: {problem} ({mend})") from error
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True

@@ -197,7 +197,8 @@ def test_a_port_that_is_taken_is_one_line() -> None:
         with pytest.raises(RemoteclipError) as caught:
             MetricsServer("127.0.0.1", port, CollectorRegistry())
     assert str(caught.value) == (
-        f"metrics: 127.0.0.1 port {port}: address already in use (mend the device file's metrics section)"
+        f"metrics: 127.0.0.1 port {port}: address already in use"
+        " (give each daemon a port of its own in its device file, such as metrics: {port: 9465})"
     )
 
 
