@@ -45,6 +45,7 @@ class ShelfReport:
         in_force: None where the device has never flown.
         earlier: the latest first.
         device_list, device_list_sha256: the file that the device file names; None where it cannot be read.
+        device_list_problem: the first line of why it cannot be taken, as far as the file alone tells; or "".
     """
 
     flying: bool
@@ -52,6 +53,7 @@ class ShelfReport:
     earlier: tuple[ShownList, ...]
     device_list: str
     device_list_sha256: str | None
+    device_list_problem: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -72,7 +74,8 @@ class ShelfReport:
         if self.device_list_sha256 is None:
             lines.append(f"{self.device_list}: cannot be read")
         elif self.device_list_sha256 != shown.sha256:
-            lines.append(f"{self.device_list} holds another list, {self.device_list_sha256[:12]}")
+            refused = f"; it is refused: {self.device_list_problem}" if self.device_list_problem else ""
+            lines.append(f"{self.device_list} holds another list, {self.device_list_sha256[:12]}{refused}")
         return lines
 
 
@@ -87,16 +90,20 @@ def shelf_report(folder: Path, device_list: Path) -> ShelfReport:
         ShelfError: the shelf is damaged, or may not be read.
     """
     record = read_record(folder)
+    device_list_sha256, problem = None, ""
     try:
-        device_list_sha256 = hashlib.sha256(read_config_bytes(device_list)).hexdigest()
-    except ConfigErrors:
-        device_list_sha256 = None
+        data = read_config_bytes(device_list)
+        device_list_sha256 = hashlib.sha256(data).hexdigest()
+        load_prompt_bytes(data, str(device_list))
+    except ConfigErrors as error:
+        problem = str(error).splitlines()[0]
     return ShelfReport(
         flying=is_owned(folder),
         in_force=None if record is None else _shown(folder, record.in_force),
         earlier=() if record is None else tuple(_shown(folder, kept) for kept in record.earlier),
         device_list=str(device_list),
         device_list_sha256=device_list_sha256,
+        device_list_problem=problem,
     )
 
 

@@ -88,6 +88,16 @@ def test_what_is_in_force_is_shown_with_its_prompts(device: Path, shelf_folder: 
 
 
 @pytest.mark.usefixtures("flown")
+def test_a_saved_list_that_is_refused_is_shown_with_its_first_error(device: Path) -> None:
+    path = device.parent / "list.yaml"
+    path.write_bytes(RED.replace(b"0.5", b"3.5"))
+    last = run("show", device).splitlines()[-1]
+    assert last.startswith(f"{path} holds another list, ")
+    assert f"; it is refused: {path}:2:37: threshold must be between 0 and 1, got 3.5" in last
+    assert show(device)["device_list_problem"] in last
+
+
+@pytest.mark.usefixtures("flown")
 def test_a_damaged_list_is_shown_as_one(device: Path, shelf_folder: Path) -> None:
     list_path(shelf_folder, RED_HASH).write_bytes(b"prompts: [")
     assert "damaged: its bytes are not those that its name says" in run("show", device)
