@@ -25,6 +25,7 @@ class Dialer:
     plan: ConnectionPlan
     version: Version = field(init=False)
     _silent: int = field(default=0, init=False)
+    _name_told: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.version = self.settings.first_version
@@ -45,6 +46,7 @@ class Dialer:
                 self.version = other
         else:
             self._silent = 0
+        self._tell_name()
         return connection
 
     def try_login(self) -> None:
@@ -54,6 +56,17 @@ class Dialer:
         connection.open()
         connection.close()
         connection.release()
+
+    def _tell_name(self) -> None:
+        """One line where the broker knows a device by another name than its own. That may be as it should."""
+        name, device = self.settings.login_name(), self.plan.client_id.removeprefix("remoteclip-")
+        if self.plan.will is None or name in (None, device, self._name_told):  # without a will: no device
+            return
+        self._name_told = name
+        log.info(
+            "%s: logs in as %r, but the device is %r: where the acl goes by the id, it may not write",
+            *(self.settings.address, name, device),
+        )
 
     def _dial(self, version: Version) -> Connection:
         connection = Connection(self.settings, version, self.plan)

@@ -30,11 +30,7 @@ class VersionError(DialError):
 def unreachable(settings: BrokerSettings, error: OSError) -> DialError:
     """There is no network connection, or none with TLS."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        mend = (
-            "renew it at the broker, or mend this device's clock"
-            if "expired" in error.verify_message or "not yet valid" in error.verify_message
-            else "name the authority that signed it as tls.ca"
-        )
+        mend = _mend_of_trust(error.verify_message)
         problem = f"the broker's certificate is not trusted: {error.verify_message} ({mend})"
         return DialError(f"{settings.address}: {problem}")
     if isinstance(error, ssl.SSLError):
@@ -74,7 +70,8 @@ def refused(
         # Its alert may get lost where the broker resets the connection; our own certificate tells as well.
         if settings.certificate_ended() is not None:
             return certificate_refused(settings, "hangs up")
-        line = f"{address}: hangs up without an answer (is it an MQTT broker?)"
+        tls = "" if address.tls else " where it speaks TLS on this port, use mqtts://"
+        line = f"{address}: hangs up without an answer (is it an MQTT broker?{tls})"
         return VersionError(line)
     if reason == "Unsupported protocol version":
         return VersionError(f"{address}: the broker speaks neither MQTT 5 nor 3.1.1", lasting=True)
@@ -103,6 +100,14 @@ def lost(reason: str, *, flaps: bool) -> str:
     if flaps:  # some versions of mosquitto cut the first of two clients of one id without a word
         return "the connection is lost again and again (a bad link, or is the device id used twice?)"
     return "the connection was lost" if reason == "Unspecified error" else reason.lower()
+
+
+def _mend_of_trust(problem: str) -> str:
+    if "expired" in problem or "not yet valid" in problem:
+        return "renew it at the broker, or mend this device's clock"
+    if problem.startswith(("Hostname mismatch", "IP address mismatch")):
+        return "reach the broker by a name that is in its certificate"
+    return "name the authority that signed it as tls.ca"
 
 
 def _login(settings: BrokerSettings) -> str:

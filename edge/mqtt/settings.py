@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from firmware_cfg.broker_url import BrokerUrl, parse_broker_url
 from firmware_cfg.device import Mqtt
@@ -99,12 +100,29 @@ class BrokerSettings:
                 # Without a callback OpenSSL would ask the terminal for the password of an encrypted key.
                 context.load_cert_chain(self.certificate, self.key, password=lambda: "")
             except OSError as error:
-                problem = f"tls.cert {self.certificate}, tls.key {self.key}: {_reason(error)}"
-                raise BrokerError(
-                    f"{self.address}: {problem} (name PEM files, the key unencrypted)"
-                ) from error
+                files = f"tls.cert {self.certificate}, tls.key {self.key}"
+                raise BrokerError(f"{self.address}: {files}: {self._why_unfit(error)}") from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
+
+    def _why_unfit(self, error: OSError) -> str:
+        """What is wrong with certificate and key, which OpenSSL names by a number or not at all."""
+        if isinstance(error, ssl.SSLError) and error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+            return "tls.key does not belong to tls.cert (put the two there that were made together)"
+        if _holds(self.certificate, b"PRIVATE KEY-----") and _holds(self.key, b"-----BEGIN CERTIFICATE-----"):
+            return "tls.cert holds a key, tls.key a certificate (swap them)"
+        return f"{_reason(error)} (name PEM files, the key unencrypted)"
+
+    def login_name(self) -> str | None:
+        """The user name, or the common name of the certificate; None without either."""
+        if self.username is not None or self.certificate is None:
+            return self.username
+        try:
+            subject = x509.load_pem_x509_certificate(self.certificate.read_bytes()).subject
+        except (OSError, ValueError):  # `tls_context` is what says so
+            return None
+        names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return str(names[0].value) if names else None
 
     def certificate_ended(self) -> datetime | None:
         """When this client's certificate expired, by this machine's clock; None if it has not, or is none."""
@@ -115,6 +133,13 @@ class BrokerSettings:
         except (OSError, ValueError):  # `tls_context` is what says so
             return None
         return ends if ends < datetime.now(timezone.utc) else None
+
+
+def _holds(path: Path | None, line: bytes) -> bool:
+    try:
+        return path is not None and line in path.read_bytes()
+    except OSError:
+        return False
 
 
 def _reason(error: Exception) -> str:

@@ -95,7 +95,8 @@ def test_a_new_certificate_is_taken_in_flight_without_a_last_will(
     ("spoil", "line"),
     [
         ("garbage", "name PEM files"),
-        ("foreign key", "name PEM files"),
+        ("foreign key", "tls.key does not belong to tls.cert"),
+        ("swapped", "tls.cert holds a key, tls.key a certificate (swap them)"),
         ("foreign authority", "refused by the broker"),
         ("expired", "refused, it expired at"),
         ("gone", "No such file"),
@@ -121,6 +122,10 @@ def test_a_new_certificate_that_cannot_work_is_one_warning_and_the_old_connectio
         elif spoil == "foreign key":
             _, other_key = authority.for_client("swift-1", mosquitto.folder / "other.crt")
             key.write_bytes(other_key.read_bytes())
+        elif spoil == "swapped":
+            certificate_bytes, key_bytes = certificate.read_bytes(), key.read_bytes()
+            certificate.write_bytes(key_bytes)
+            key.write_bytes(certificate_bytes)
         elif spoil == "foreign authority":
             type(authority)().for_client("swift-1", certificate)
         elif spoil == "expired":
@@ -177,6 +182,25 @@ def test_a_broker_without_tls_on_that_port_is_named(mosquitto: Any, tmp_path: Pa
     with link_to(mosquitto.settings, outbox) as link:
         assert until(lambda: link.state == "offline")
         assert "TLS" in link.problem
+
+
+def test_a_port_with_tls_is_suspected_where_the_address_has_none(
+    mosquitto: Any, swift: BrokerSettings, outbox: Outbox
+) -> None:
+    mosquitto.start()
+    settings = replace(swift, address=parse_broker_url(f"mqtt://127.0.0.1:{mosquitto.port}"))
+    with link_to(settings, outbox) as link:
+        assert until(lambda: "use mqtts://" in link.problem)
+
+
+def test_a_login_has_the_user_name_or_the_name_in_the_certificate(tmp_path: Path, authority: Any) -> None:
+    address = parse_broker_url("mqtts://broker.example")
+    certificate, _ = authority.for_client("kestrel-1", tmp_path / "kestrel.crt")
+    assert BrokerSettings(address).login_name() is None
+    assert BrokerSettings(address, certificate=certificate).login_name() == "kestrel-1"
+    assert BrokerSettings(address, username="viewer", certificate=certificate).login_name() == "viewer"
+    certificate.write_text("no certificate")
+    assert BrokerSettings(address, certificate=certificate).login_name() is None
 
 
 def test_a_new_password_is_taken_in_flight(

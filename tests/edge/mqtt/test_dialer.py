@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from edge.mqtt.connection import Connection, ConnectionPlan
 from edge.mqtt.dialer import Dialer
+from edge.mqtt.messages import OutgoingMessage
 from edge.mqtt.refusals import VersionError
 from edge.mqtt.settings import BrokerSettings
 
@@ -29,6 +32,28 @@ def spoken(monkeypatch: pytest.MonkeyPatch, answers: list[VersionError | None]) 
     plan = ConnectionPlan("drone", lambda *_: None)
     dialer = Dialer(BrokerSettings.from_url("mqtt://broker.example"), plan)
     return [dialer.dial().version for _ in answers]
+
+
+@pytest.mark.parametrize(
+    ("username", "will", "told"),
+    [("viewer", True, 1), ("kestrel-2", True, 0), (None, True, 0), ("viewer", False, 0)],
+)
+def test_a_device_that_logs_in_under_another_name_is_told_so_once(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    username: str | None,
+    will: bool,
+    told: int,
+) -> None:
+    monkeypatch.setattr(Connection, "open", lambda self: None)
+    caplog.set_level(logging.INFO)
+    last_will = (lambda: OutgoingMessage("status", b"")) if will else None
+    plan = ConnectionPlan("remoteclip-kestrel-2", lambda *_: None, last_will)
+    dialer = Dialer(replace(BrokerSettings.from_url("mqtt://broker.example"), username=username), plan)
+    for _ in range(2):
+        dialer.dial()
+    line = "logs in as 'viewer', but the device is 'kestrel-2': where the acl goes by the id"
+    assert [line in record.getMessage() for record in caplog.records] == [True] * told
 
 
 def test_one_answer_that_came_late_does_not_cost_mqtt_5(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,16 @@ def untrusted(message: str) -> ssl.SSLCertVerificationError:
             "(renew it at the broker, or mend this device's clock)",
         ),
         (TLS, untrusted("self-signed certificate"), "self-signed certificate (name the authority"),
+        (
+            TLS,
+            untrusted("IP address mismatch, certificate is not valid for '127.0.0.1'"),
+            "for '127.0.0.1' (reach the broker by a name that is in its certificate)",
+        ),
+        (
+            TLS,
+            untrusted("Hostname mismatch, certificate is not valid for 'b'"),
+            "for 'b' (reach the broker by",
+        ),
     ],
 )
 def test_each_failure_of_the_network_or_of_trust_names_its_mend(
@@ -70,6 +80,8 @@ def test_silence_and_a_hang_up_are_tried_in_the_other_version() -> None:
     assert refusal.lasting
     assert not silence.lasting
     assert not hang_up.lasting
+    assert "use mqtts://" in str(hang_up)
+    assert "mqtts://)" not in str(reason(TLS))
 
 
 def test_a_login_that_is_refused_is_named_by_what_it_consists_of() -> None:
