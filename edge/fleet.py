@@ -30,7 +30,12 @@ _MODELS: dict[str, type[Message]] = {
 
 @dataclass(slots=True)
 class DeviceState:
-    """One device. `last_seen` is when its latest live message came; None while only retained ones did."""
+    """One device.
+
+    Attributes:
+        last_seen: when its latest live message came, a last will aside; None while only retained ones did.
+        last_sent: when, by its own clock, it wrote the latest message that is known.
+    """
 
     status: Status | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -38,15 +43,33 @@ class DeviceState:
     health: Health | None = None
     prompts: PromptsState | None = None
     last_seen: datetime | None = None
+    last_sent: datetime | None = None
+
+    @property
+    def last_heard(self) -> datetime | None:
+        """The latest sign of life that is known of."""
+        return self.last_seen or self.last_sent
+
+    @property
+    def away(self) -> bool:
+        """Whether it is known to be lost or stopped: what else is known of it was so, and may not be now."""
+        return self.status is not None and self.status.state != "online"
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message that is what it says it is; `message` is None where an alert's topic was emptied."""
+    """A message that is what it says it is; `message` is None where an alert's topic was emptied.
+
+    `lost` tells a last will: the broker sent it, and its `sent_at` is that of the connection.
+    """
 
     topic: ParsedTopic
     message: Message | None
     retained: bool
+
+    @property
+    def lost(self) -> bool:
+        return isinstance(self.message, Status) and self.message.state == "offline"
 
 
 def decode(topic: str, payload: bytes, retained: bool) -> Received | None:
@@ -114,8 +137,13 @@ class FleetState:
             self.rejected += 1
             self.problem = f"{topic}: {error}"
             return None
-        if not retained:
-            self.devices[received.topic.device].last_seen = at
+        device = self.devices[received.topic.device]
+        if not received.lost:
+            if not retained:
+                device.last_seen = at
+            if received.message is not None:
+                sent = received.message.sent_at
+                device.last_sent = sent if device.last_sent is None else max(device.last_sent, sent)
         return received
 
     def _take(self, received: Received) -> bool:

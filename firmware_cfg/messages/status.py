@@ -12,6 +12,10 @@ from firmware_cfg.messages.base import Message, Name, UtcTime
 class Status(Message):
     """Whether a drone is there. An `offline` counts only for the session that it names."""
 
+    sent_at: UtcTime = Field(
+        description="When the message was written, UTC. An `offline` was written when the connection was made"
+        " that it ends: when the drone was lost is when the message comes."
+    )
     state: Literal["online", "stopped", "offline"] = Field(
         description="online: running; stopped: ended on purpose; offline: lost, by last will."
     )

@@ -6,10 +6,11 @@ import io
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from edge.fleet import FleetState
-from edge.watch import plain, render
+from edge.fleet_view import event_line, plain, render, status_line
 from firmware_cfg.messages import Alert, Counts, Event, Health, Status
 from firmware_cfg.topics import Topics
 
@@ -18,14 +19,14 @@ HEAD: dict[str, Any] = {"device": "kestrel-1", "sent_at": NOW}
 TOPICS = Topics("kestrel-1")
 
 
-def shown(state: FleetState, problem: str = "") -> str:
+def shown(state: FleetState, problem: str = "", now: datetime = NOW + timedelta(minutes=3)) -> str:
     console = Console(file=io.StringIO(), width=140, color_system=None)
-    console.print(render(state, now=NOW + timedelta(minutes=3), problem=problem))
+    console.print(render(state, now=now, problem=problem))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def fill(state: FleetState, *, reason: str = "count >= 5") -> None:
+def fill(state: FleetState, *, reason: str = "count >= 5", retained: bool = False) -> None:
     status = Status(
         **HEAD, state="online", session_id="s1", session_started_at=NOW, boot_id="b1", reason=reason
     )
@@ -77,7 +78,7 @@ def fill(state: FleetState, *, reason: str = "count >= 5") -> None:
         (TOPICS.events, event.to_payload()),
         (TOPICS.alert("a1"), Alert.from_event(event, NOW).to_payload()),
     ]:
-        assert state.apply(topic, payload, False, at=NOW) is not None
+        assert state.apply(topic, payload, retained, at=NOW) is not None
 
 
 def test_devices_counts_alerts_and_events_are_shown() -> None:
@@ -89,14 +90,72 @@ def test_devices_counts_alerts_and_events_are_shown() -> None:
     assert "Active alerts: 1" in screen
     (alert,) = [line for line in screen.splitlines() if "possible" in line]
     assert all(words in alert for words in ["critical", "boat", "5 count", "count >= 5"])
-    assert "12:00:00 kestrel-1 raise critical boat 5 count" in screen
+    assert "12:00:00 kestrel-1 raise critical boat 5 (count >= 5)" in screen
+
+
+def told(**changes: Any) -> Event:
+    state = FleetState()
+    fill(state)
+    return state.recent[0].model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        (
+            {"count": 3.0, "count_kind": "count_in", "reason": "count in gate >= 3"},
+            "boat 3 (count in gate >= 3)",
+        ),
+        ({"count": 0.00250641, "count_kind": "score", "reason": "restart"}, "boat 0.0025 (restart)"),
+        ({"reason": ""}, "boat 5 (count)"),
+        ({"historical": True}, "boat 5 (count >= 5) (late)"),
+    ],
+)
+def test_an_event_is_told_with_its_number_and_why(changes: dict[str, Any], end: str) -> None:
+    assert event_line(told(**changes)).plain.endswith(f" critical {end}")
+
+
+def test_a_lost_drone_shows_when_it_was_heard_and_its_alerts_as_stale() -> None:
+    """Its last will, an hour later, is no sign of life, and gives no frames a second."""
+    state = FleetState()
+    fill(state)
+    will = Status(**HEAD, state="offline", session_id="s1", session_started_at=NOW, boot_id="b1")
+    hour = NOW + timedelta(hours=1)
+    assert state.apply(TOPICS.status, will.to_payload(), False, at=hour) is not None
+    screen = shown(state, now=hour + timedelta(minutes=1))
+    (device,) = [line for line in screen.splitlines() if "offline" in line]
+    assert "1 h 1 min" in device
+    assert "12.3" not in screen
+    (alert,) = [line for line in screen.splitlines() if "possible" in line]
+    assert "0 s, stale" in alert
+
+
+def test_a_lost_drone_of_which_only_retained_messages_came_was_heard_when_it_wrote_them() -> None:
+    state = FleetState()
+    fill(state, retained=True)
+    will = Status(**HEAD, state="offline", session_id="s1", session_started_at=NOW, boot_id="b1")
+    state.apply(TOPICS.status, will.to_payload(), True, at=NOW)
+    (device,) = [line for line in shown(state).splitlines() if "offline" in line]
+    assert "3 min" in device
+
+
+def test_the_line_of_a_last_will_has_the_time_of_now() -> None:
+    """What the will says itself is when the connection was made."""
+    facts: dict[str, Any] = {**HEAD, "session_id": "s1", "session_started_at": NOW, "boot_id": "b1"}
+    later = NOW + timedelta(hours=1)
+    assert status_line(Status(**facts, state="offline"), later).startswith("13:00:00 kestrel-1 is offline")
+    assert status_line(Status(**facts, state="stopped"), later).startswith("12:00:00 kestrel-1 is stopped")
 
 
 def test_an_empty_fleet_and_a_missing_broker_say_so() -> None:
     screen = shown(FleetState(), problem="mqtt://127.0.0.1:1883: connection refused; trying again")
     assert "connection refused; trying again" in screen
     assert "waiting for a device" in screen
-    assert "No active alerts" in screen
+    assert "Active alerts: unknown, not connected" in screen
+    assert "No active alerts" in shown(FleetState())
+    state = FleetState()
+    fill(state)
+    assert "Active alerts: 1 when last connected" in shown(state, problem="the connection was lost")
 
 
 def test_hostile_texts_are_shown_as_text() -> None:

@@ -22,6 +22,7 @@ from edge.mqtt.subscriber import Subscriber
 from edge.outbox.outbox import Outbox
 from edge.watch import watch
 from firmware_cfg.broker_url import parse_broker_url
+from firmware_cfg.errors import BrokerError
 from firmware_cfg.messages import Alert, Counts, Status
 from firmware_cfg.topics import Topics
 
@@ -237,5 +238,7 @@ def test_watch_without_a_broker_says_so_and_ends_in_time(mosquitto: Any) -> None
     finish = run_watch(mosquitto.settings, console)
     assert until(lambda: "connection refused" in screen.getvalue())
     assert finish().devices == {}
-    state = watch(mosquitto.settings, console=Console(file=io.StringIO()), seconds=0.1)
-    assert state.devices == {}
+    assert "unknown, not connected" in screen.getvalue()
+    assert "No active alerts" not in screen.getvalue()
+    with pytest.raises(BrokerError, match=r"^never connected: "):
+        watch(mosquitto.settings, console=Console(file=io.StringIO()), seconds=0.1)
