@@ -12,7 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from edge.cli import app
 from firmware_cfg.bundles import default_bundle_path
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -120,8 +122,23 @@ def test_a_missing_file_and_wrong_use_differ_in_their_exit_codes(remoteclip: Com
     )
     assert remoteclip("check").returncode == 2
     assert remoteclip("watch", "--password-env", "SECRET").returncode == 2
-    url = remoteclip("watch", "--broker", "http://user:secret@example")
-    assert (url.returncode, "secret" in one_line(url.stderr)) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--broker", "http://user:secret@example"), "--broker: the broker's URL must "),
+        (("--broker", "localhost:8883"), "--broker: the broker's URL must be mqtt://HOST:PORT"),
+        (("--username", "v", "--password-file", "secret"), "--password-file must name a file that exists"),
+        (("--username", "v", "--password-env", "secret"), "--password-env must name an environment variable"),
+        (("--ca", "nowhere.crt"), "--ca nowhere.crt: there is no such file"),
+    ],
+)
+def test_watch_is_used_wrongly_where_waiting_cannot_help(arguments: tuple[str, ...], message: str) -> None:
+    """The seconds end it, with another code, where it is taken for a broker that is away."""
+    result = CliRunner().invoke(app, ["watch", "--seconds", "1", *arguments])
+    assert (result.exit_code, "secret" in result.stderr) == (2, False)
+    assert message in one_line(result.stderr)
 
 
 def test_check_reports_every_file_and_in_json_too(
