@@ -375,7 +375,7 @@ def test_a_variant_that_failed_its_gate_flies_with_one_warning(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bundle": "/nowhere/bundle"}, r"/nowhere/bundle: there is no such folder"),
+        ({"bundle": "/nowhere/bundle"}, r"/nowhere/bundle: holds no bundle"),
         ({"source": Source(uri="/nowhere/flight.mp4")}, r"/nowhere/flight\.mp4.*no such file"),
         ({"state_dir": Path("/proc/state")}, r"/proc/state.*make state_dir a folder that can be written"),
     ],

@@ -236,5 +236,5 @@ def test_a_demo_that_cannot_start_leaves_nothing_behind(remoteclip: Command, tmp
     arguments = ("--source", "image.png", "--prompts", "list.yaml", "--bundle", "nowhere")
     done = remoteclip("demo", "--headless", *arguments)
     assert done.returncode == 1
-    assert one_line(done.stderr).startswith("nowhere: there is no such folder")
+    assert one_line(done.stderr).startswith("nowhere: holds no bundle (remoteclip bundle install")
     assert list((tmp_path / "runs").iterdir()) == []
