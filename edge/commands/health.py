@@ -20,7 +20,7 @@ def health(
     ] = "60s",
     as_json: JsonOption = False,
 ) -> None:
-    """Tell how a daemon on this machine is doing. Exit code 1 when it is stopped, killed, hung or gets no frames."""
+    """Tell how a daemon here is doing. Exit code 1 when it is stopped, killed, hung or gets no frames."""
     import json
 
     from edge.health.file import judge
