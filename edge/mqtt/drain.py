@@ -17,9 +17,8 @@ from edge.outbox.outbox import QueuedMessage
 log = logging.getLogger(__name__)
 
 THINNEST = 500.0  # bytes a second of the thinnest link that is still waited for
-_BULK_IN_FLIGHT = (
-    64 * 1024
-)  # bytes in flight beyond which no more pictures follow: an alert waits behind them
+# Bytes in flight beyond which no more pictures follow: an alert would wait behind them.
+_BULK_IN_FLIGHT = 64 * 1024
 _LOOKS = 1000  # messages passed over before the link looks after its connection again
 
 
