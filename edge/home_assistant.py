@@ -17,6 +17,8 @@ from edge.files import write_atomically
 from firmware_cfg.prompt_list import Prompt, PromptList
 from firmware_cfg.topics import Topics
 
+log = logging.getLogger(__name__)
+
 MOST_PROMPTS = 100
 """Prompts of a longer list beyond these are left out: three entities each are enough for one device."""
 MOST_GONE = 3 * MOST_PROMPTS
@@ -36,9 +38,6 @@ _EVENT = (
     " 'reason': value_json.reason, 'alert_id': value_json.alert_id} | tojson }}"
     "{% endif %}"
 )
-
-
-log = logging.getLogger(__name__)
 
 
 class Announcer:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import resource
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -288,19 +287,8 @@ def test_a_signed_copy_leaves_the_original_alone(bundle: Path, owner: SigningKey
     assert left == {"bundle", "copy", "copy.tar", "again.tar", "owner.key", "owner.pub"}
 
 
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """No file can grow beyond `limit` bytes: the kernel refuses to write, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_leaves_no_half_key_signature_or_copy(
-    bundle: Path, owner: SigningKey, tmp_path: Path
+    bundle: Path, owner: SigningKey, tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     sign_bundle(bundle, owner, now=NOW)
     before = (bundle / "signature").read_bytes()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import resource
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -199,18 +198,9 @@ def test_a_place_that_is_taken_or_missing_is_named(tiny_bundle: Bundle, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """No file can grow beyond `limit` bytes: the kernel refuses to write, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_full_disk_leaves_nothing_half_unpacked_or_half_packed(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing_half_unpacked_or_half_packed(
+    tiny_bundle: Bundle, tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
     pack(tiny_bundle, tmp_path / "tiny.tar")
     with full_disk(6000):
         with pytest.raises(BundleError, match=r"tiny\.tar: cannot be unpacked to .*out: File too large$"):
