@@ -138,7 +138,7 @@ def begin_flight(device: DeviceFile) -> BundleFlight:
         return BundleFlight(load_device_bundle(device))
     for key in device.trusted_keys:  # no bundle is to blame for these
         read_public_key(key)
-    terms = Terms(tuple(device.trusted_keys), device.require_signature)
+    terms = Terms.of(device)
     with ExitStack() as lock:
         # Until this process holds its slot: two daemons that start at once must see each other.
         lock.enter_context(locked(folder))

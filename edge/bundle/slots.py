@@ -24,6 +24,7 @@ from edge.bundle.slot_files import (
 from edge.bundle.slot_state import SLOTS, Installed, Slot, SlotState, utc_now
 from edge.files import sync_folder
 from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256, default_bundle_path
+from firmware_cfg.device import DeviceFile
 from firmware_cfg.errors import BundleError, EngineError
 
 INSTALL_LOCK = "install.lock"
@@ -38,6 +39,11 @@ class Terms:
 
     trusted_keys: tuple[Path, ...] = ()
     require_signature: bool = False
+
+    @classmethod
+    def of(cls, device: DeviceFile) -> Terms:
+        """What this device file demands."""
+        return cls(tuple(device.trusted_keys), device.require_signature)
 
     def load(self, folder: Path, manifest_sha256: str | None = None) -> Bundle:
         """The bundle in this folder, judged by these terms. Raises what `load_bundle` raises."""

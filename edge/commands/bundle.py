@@ -185,7 +185,7 @@ def _place(
     if file.bundle == DEFAULT_BUNDLE:
         problem = "bundle is the shipped one, not a folder of slots"
         raise ConfigError(str(device), 0, 0, problem, "bundle: /var/lib/remoteclip/bundles, for example")
-    return BundleSlots(Path(file.bundle)), Terms(tuple(file.trusted_keys), file.require_signature), file
+    return BundleSlots(Path(file.bundle)), Terms.of(file), file
 
 
 def _lists_that_fly(file: DeviceFile) -> list[LoadedPromptList]:

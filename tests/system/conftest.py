@@ -26,8 +26,7 @@ from edge.broker import BrokerProcess, find_mosquitto, free_port
 from edge.mqtt.settings import BrokerSettings
 from edge.mqtt.subscriber import Subscriber
 from firmware_cfg.broker import Login, broker_files
-
-WAIT = 120.0  # seconds; patience with a busy machine before a test fails, not an expectation
+from tests.system.waiting import WAIT
 
 
 @dataclass

@@ -34,8 +34,8 @@ from edge.outbox.outbox import Outbox
 from edge.requests.desk import RequestDesk
 from firmware_cfg.bundles import default_bundle_path
 from firmware_cfg.topics import Topics
+from tests.system.waiting import WAIT
 
-WAIT = 120.0  # seconds; patience with a busy machine, not an expectation
 TOPICS = Topics("osprey-1")
 PROMPTS = """
 prompts:

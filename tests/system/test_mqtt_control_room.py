@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,10 @@ from edge.outbox.outbox import Outbox
 from firmware_cfg.broker import FOLDER
 from firmware_cfg.broker_url import parse_broker_url
 from firmware_cfg.topics import Topics
+from tests.system.waiting import WAIT, until
 
-WAIT = 120.0  # seconds; patience with a busy machine, not an expectation
 HERON, KITE = Topics("heron-1"), Topics("kite-2")
 USERS = ("heron-1", "kite-2", "control-room", "viewer", "home-assistant", "stranger")
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + WAIT
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
 
 
 class Client:

@@ -8,7 +8,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,10 +22,10 @@ from edge.mqtt.reconnect import Backoff
 from edge.mqtt.settings import BrokerSettings
 from edge.outbox.outbox import Outbox, QueuedMessage
 from firmware_cfg.topics import Topics
+from tests.system.waiting import WAIT, until
 
 DEVICE = "kestrel-1"
 TOPICS = Topics(DEVICE)
-WAIT = 120.0  # seconds; patience with a busy machine, not an expectation
 SECRET = "tangerine-gearbox"
 
 
@@ -65,14 +65,6 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
         yield box
 
 
-def wait_until(condition: Callable[[], bool]) -> bool:
-    """Polls; the caller asserts the result, so a condition that never holds fails the test."""
-    deadline = time.monotonic() + WAIT
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
-
-
 def test_messages_put_before_the_broker_is_up_arrive_after_the_birth_and_oldest_first(
     mosquitto: Any, subscribe: Any, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -80,13 +72,13 @@ def test_messages_put_before_the_broker_is_up_arrive_after_the_birth_and_oldest_
         outbox.put(TOPICS.events, str(number), kind="alert")
     gate = Gate()
     with link_to(mosquitto.settings, outbox, backoff=gate.backoff) as link:
-        assert wait_until(lambda: link.state == "offline")
+        assert until(lambda: link.state == "offline")
         assert outbox.counts().alert == 100
         mosquitto.start()
         inbox = subscribe(mosquitto.settings)
         gate.open()
         received = inbox.wait_payload(TOPICS.events, b"99")
-        assert wait_until(lambda: outbox.counts().queued == 0)
+        assert until(lambda: outbox.counts().queued == 0)
     assert [payload for _, payload, _ in received] == [
         STATUS["online"],
         *(str(number).encode() for number in range(100)),
@@ -106,7 +98,7 @@ def test_the_birth_comes_before_the_backlog_and_nothing_is_sent_twice(
         outbox.put(TOPICS.events, str(number), kind="alert")
     with link_to(mosquitto.settings, outbox):
         inbox.wait_payload(TOPICS.events, b"249")
-        assert wait_until(lambda: outbox.counts().queued == 0)
+        assert until(lambda: outbox.counts().queued == 0)
         outbox.put(TOPICS.events, "live", kind="alert")
         inbox.wait_payload(TOPICS.events, b"live")
     received = inbox.wait_payload(TOPICS.status, STATUS["stopped"])
@@ -141,13 +133,13 @@ def test_a_message_leaves_the_outbox_only_with_its_puback(
         assert link.wait_online(WAIT)
         mosquitto.pause()
         first = outbox.put(TOPICS.events, "held", kind="alert")
-        assert wait_until(lambda: "acknowledges nothing" in link.problem)
+        assert until(lambda: "acknowledges nothing" in link.problem)
         assert [message.id for message in outbox.pending()] == [first]
         mosquitto.resume()
         inbox = subscribe(mosquitto.settings)
         outbox.put(TOPICS.events, "after", kind="alert")
         inbox.wait_payload(TOPICS.events, b"after")
-        assert wait_until(lambda: outbox.counts().queued == 0)
+        assert until(lambda: outbox.counts().queued == 0)
 
 
 def test_a_broker_that_restarts_gets_what_it_missed_and_the_status_again(
@@ -158,7 +150,7 @@ def test_a_broker_that_restarts_gets_what_it_missed_and_the_status_again(
     with link_to(mosquitto.settings, outbox, backoff=gate.backoff) as link:
         assert link.wait_online(WAIT)
         mosquitto.stop()
-        assert wait_until(lambda: link.state == "offline")
+        assert until(lambda: link.state == "offline")
         outbox.put(TOPICS.events, "meanwhile", kind="alert")
         mosquitto.start()
         inbox = subscribe(mosquitto.settings)
@@ -179,14 +171,14 @@ def test_a_wrong_password_is_one_clear_line_and_is_tried_until_it_is_right(
     settings = BrokerSettings(mosquitto.settings.address, username=DEVICE, password_file=password_file)
     outbox.put(TOPICS.events, "kept", kind="alert")
     with link_to(settings, outbox) as link:
-        assert wait_until(lambda: "refused the password or the user name 'kestrel-1'" in link.problem)
-        assert wait_until(lambda: mosquitto.log.count("not authorised") >= 3)  # it goes on trying
+        assert until(lambda: "refused the password or the user name 'kestrel-1'" in link.problem)
+        assert until(lambda: mosquitto.log.count("not authorised") >= 3)  # it goes on trying
         warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(warnings) == 1
         assert outbox.counts().alert == 1
         password_file.write_text(SECRET + "\n")
         inbox = subscribe(replace(settings, username="viewer"))
-        assert wait_until(lambda: outbox.counts().queued == 0)
+        assert until(lambda: outbox.counts().queued == 0)
         inbox.wait_payload(TOPICS.status, STATUS["online"])
     assert SECRET not in caplog.text
     assert SECRET not in repr(settings) + repr(vars(link))
@@ -204,7 +196,7 @@ def test_a_refused_topic_is_kept_named_and_does_not_hold_up_the_rest(
     outbox.put(TOPICS.events, "allowed", kind="alert")
     with link_to(mosquitto.settings, outbox):
         inbox.wait_payload(TOPICS.events, b"allowed")
-        assert wait_until(lambda: outbox.counts().alert == 0)
+        assert until(lambda: outbox.counts().alert == 0)
     assert [message.id for message in outbox.pending()] == [refused]
     assert f"{TOPICS.health}: refused: Not authorized" in caplog.text
 
@@ -219,7 +211,7 @@ def test_no_more_is_in_flight_than_the_broker_asks_for(
         outbox.put(TOPICS.events, str(number), kind="alert")
     with link_to(mosquitto.settings, outbox):
         inbox.wait_payload(TOPICS.events, b"49")
-        assert wait_until(lambda: outbox.counts().queued == 0)
+        assert until(lambda: outbox.counts().queued == 0)
     assert len(inbox.messages) == 50
 
 
@@ -233,7 +225,7 @@ def test_a_message_that_is_too_large_for_the_broker_does_not_cut_the_connection(
     outbox.put(TOPICS.events, bytes(1500), kind="alert")
     with link_to(mosquitto.settings, outbox):
         inbox.wait_payload(TOPICS.events, bytes(1500))
-        assert wait_until(lambda: outbox.counts().queued == 1)
+        assert until(lambda: outbox.counts().queued == 1)
     assert [message.id for message in outbox.pending()] == [large]
     assert "more than the 2000 that the broker takes" in caplog.text
     statuses = [payload for topic, payload, _ in inbox.messages if topic == TOPICS.status]
@@ -256,8 +248,8 @@ def test_an_answer_that_its_askers_topic_refuses_is_dropped_and_all_else_is_kept
     for topic in ("forbidden/to/us", "no+topic#"):
         outbox.put(topic, "an answer", kind="update", correlation=b"7")
     with link_to(mosquitto.settings, outbox):
-        assert wait_until(lambda: outbox.counts().queued == 3)
-        assert wait_until(lambda: "kept in the outbox" in caplog.text)
+        assert until(lambda: outbox.counts().queued == 3)
+        assert until(lambda: "kept in the outbox" in caplog.text)
     assert [message.id for message in outbox.pending()] == kept
     assert "forbidden/to/us: refused: Not authorized; an answer, dropped" in caplog.text
     assert "no+topic#: refused: Publish topic cannot contain wildcards" in caplog.text
@@ -353,7 +345,7 @@ def test_stopping_without_a_broker_keeps_everything(mosquitto: Any, outbox: Outb
     outbox.put(TOPICS.events, "kept", kind="alert")
     link = link_to(mosquitto.settings, outbox)
     link.start()
-    assert wait_until(lambda: link.state == "offline")
+    assert until(lambda: link.state == "offline")
     assert link.stop() == 1
 
 
@@ -364,7 +356,7 @@ def test_a_second_drone_of_the_same_name_is_named_as_the_trouble(
     with link_to(mosquitto.settings, outbox) as first, Outbox(tmp_path / "second.sqlite3") as other:
         assert first.wait_online(WAIT)
         with link_to(mosquitto.settings, other):
-            assert wait_until(lambda: "device id used twice" in first.problem)
+            assert until(lambda: "device id used twice" in first.problem)
 
 
 KILLED = """
@@ -416,7 +408,7 @@ def test_after_sigkill_the_last_will_is_sent_and_what_was_not_acknowledged_survi
         left = [message.payload for message in outbox.pending()]
         assert left == [b"event 5", b"event 6", b"event 7"]
         with link_to(mosquitto.settings, outbox):
-            assert wait_until(lambda: outbox.counts().queued == 0)
+            assert until(lambda: outbox.counts().queued == 0)
     received = inbox.wait_payload(TOPICS.status, STATUS["stopped"])
     events = [payload for topic, payload, _ in received if topic == TOPICS.events]
     # What the paused broker had taken came twice, which consumers tell by the event_id; nothing is missing.
@@ -434,7 +426,7 @@ def test_a_broker_that_speaks_only_mqtt_3_1_1_is_understood(
         outbox.put(TOPICS.events, "raise", kind="alert")
         with link_to(settings, outbox):
             inbox.wait_payload(TOPICS.events, b"raise")
-            assert wait_until(lambda: outbox.counts().queued == 0)
+            assert until(lambda: outbox.counts().queued == 0)
         received = inbox.wait_payload(TOPICS.status, STATUS["stopped"])
         assert [payload for _, payload, _ in received] == [STATUS["online"], b"raise", STATUS["stopped"]]
     assert "no MQTT 5 there, speaking MQTT 3.1.1" in caplog.text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +24,9 @@ from edge.mqtt.reconnect import Backoff
 from edge.mqtt.settings import BrokerSettings
 from edge.outbox.outbox import Outbox
 from firmware_cfg.topics import Topics
+from tests.system.waiting import WAIT, until
 
 TOPICS = Topics("osprey-1")
-WAIT = 120.0  # seconds; patience with a busy machine, not an expectation
 VERSIONS = pytest.mark.parametrize("version", ["5", "3.1.1"])
 
 
@@ -117,13 +116,6 @@ def link_to(settings: BrokerSettings, outbox: Outbox, desk: Desk, **options: Any
         backoff=Backoff(first=0.05, longest=0.2),
         **options,
     )
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + WAIT
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
 
 
 def forbid_subscriptions(mosquitto: Any) -> None:

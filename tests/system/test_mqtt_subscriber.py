@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,16 +24,9 @@ from firmware_cfg.broker_url import parse_broker_url
 from firmware_cfg.errors import BrokerError
 from firmware_cfg.messages import Alert, Counts, Status
 from firmware_cfg.topics import Topics
+from tests.system.waiting import WAIT, until
 
-PATIENCE = 120.0  # seconds; with a busy machine, not an expectation
 HERON = Topics("heron-1")
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
 
 
 def swift() -> Backoff:
@@ -99,7 +91,7 @@ def test_a_subscriber_that_waits_for_its_broker_resubscribes_after_a_restart(
         assert until(lambda: subscriber.state == "offline")
         for text in (b"first", b"second"):
             mosquitto.start()
-            assert subscriber.wait_online(PATIENCE)
+            assert subscriber.wait_online(WAIT)
             with MqttLink(mosquitto.settings, outbox, device="heron-1", status=heron_status):
                 outbox.put(HERON.events, text, kind="alert")
                 assert until(lambda wanted=text: wanted in got)  # type: ignore[misc]
@@ -119,14 +111,14 @@ def test_a_subscriber_with_a_fixed_id_gets_what_it_missed(mosquitto: Any, tmp_pa
         )
 
     with desk() as first:
-        assert first.wait_online(PATIENCE)
+        assert first.wait_online(WAIT)
     with Outbox(tmp_path / "box.sqlite3") as outbox:
         outbox.put(HERON.events, "missed", kind="alert")
         with MqttLink(mosquitto.settings, outbox, device="heron-1", status=heron_status):
             assert until(lambda: outbox.counts().queued == 0)
         assert got == []
         with desk() as second:
-            assert second.wait_online(PATIENCE)
+            assert second.wait_online(WAIT)
             assert until(lambda: got == [b"missed"])
 
 
@@ -142,7 +134,7 @@ def test_a_handler_that_fails_is_logged_and_the_next_message_still_comes(
         got.append(payload)
 
     with Subscriber(mosquitto.settings, [HERON.events], handler) as subscriber:
-        assert subscriber.wait_online(PATIENCE)
+        assert subscriber.wait_online(WAIT)
         with Outbox(tmp_path / "box.sqlite3") as outbox:
             for text in ("bad", "good"):
                 outbox.put(HERON.events, text, kind="alert")
@@ -173,7 +165,7 @@ def test_tls_carries_messages_and_refuses_a_broker_that_no_authority_vouches_for
         assert outbox.counts().alert == 1
         trusted = BrokerSettings(address, ca=certificates / "ca.crt")
         with MqttLink(trusted, outbox, device="heron-1", status=heron_status) as link:
-            assert link.wait_online(PATIENCE)
+            assert link.wait_online(WAIT)
             assert until(lambda: outbox.counts().queued == 0)
 
 
@@ -187,7 +179,7 @@ def run_watch(broker: BrokerSettings, console: Console, **options: Any) -> Calla
 
     def finish() -> Any:
         stop.set()
-        thread.join(PATIENCE)
+        thread.join(WAIT)
         assert not thread.is_alive()
         return results[0]
 

@@ -7,8 +7,7 @@ import logging
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -23,18 +22,11 @@ from edge.mqtt.settings import BrokerSettings
 from edge.outbox.outbox import Outbox
 from firmware_cfg.broker_url import parse_broker_url
 from firmware_cfg.topics import Topics
+from tests.system.waiting import WAIT, until
 
-WAIT = 120.0  # seconds; patience with a busy machine, not an expectation
 SWIFT = Topics("swift-1")
 BIRTH = (SWIFT.status, b"online", False)
 EXPIRED = timedelta(days=-1)
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + WAIT
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,10 @@ from edge.mqtt.settings import BrokerSettings
 from edge.outbox.file import OutboxDamagedError
 from edge.outbox.outbox import Outbox
 from firmware_cfg.topics import Topics
+from tests.system.waiting import WAIT, until
 
 TOPICS = Topics("plover-1")
 PICTURE = TOPICS.evidence("a" * 64)
-WAIT = 120.0  # seconds; patience with a busy machine, not an expectation
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + WAIT
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
 
 
 @pytest.fixture
