@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from edge.telemetry.pose import Pose
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Standard: TypeAlias = Literal["bt601", "bt709"]
@@ -120,6 +123,7 @@ class Frame:
     captured_at  capture time, aware UTC: what the recording says, else when the source was opened, + time_s
     mono_ns      time.monotonic_ns() when the frame came out of the source, to measure latency by
     name         the file's name (video or image), or what the source calls itself
+    pose         where the camera was and how it looked; None without credible telemetry of that moment
     """
 
     image: Image
@@ -128,6 +132,7 @@ class Frame:
     captured_at: datetime
     mono_ns: int
     name: str
+    pose: Pose | None = None
 
     @property
     def width(self) -> int:

@@ -54,12 +54,18 @@ class FrameScores:
         places: the places, best score first.
         embedding: (D,) float32 unit embedding of the whole frame, a view; None where a test has none.
         scene_raw: the cosine behind each scene score (-1 to 1), by id.
+        faint: places not far below their prompt's threshold, best first: no finds of their own, but enough
+            for the tracker to keep hold of a thing it knows.
+        best: highest score (0 to 1) of every object prompt in the frame, by id, threshold or not; 0 without
+            a peak.
     """
 
     scene: Mapping[str, float]
     places: tuple[Place, ...]
     embedding: F32 | None = field(default=None, compare=False, repr=False)
     scene_raw: Mapping[str, float] = field(default_factory=dict)
+    faint: tuple[Place, ...] = ()
+    best: Mapping[str, float] = field(default_factory=dict)
 
 
 def lookup(

@@ -101,6 +101,18 @@ class Prompt(ConfigModel):
     review_below: Fraction | None = Field(
         None, description="Below this score an alert's certainty is `possible`: a person should look."
     )
+    bias: float = Field(
+        0.0,
+        ge=-20,
+        le=20,
+        description="Added to the log-odds of this prompt's scores; `prompts tune` finds it from marks.",
+    )
+    temperature: float = Field(
+        1.0,
+        ge=0.05,
+        le=20,
+        description="Divides the log-odds of its scores, bias included: above 1 they are less extreme.",
+    )
     alerts: tuple[AlertRule, ...] = Field((), description="When to raise alerts on this prompt.")
 
     @property
