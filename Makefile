@@ -17,7 +17,7 @@ ARGS ?=
 PACKAGING = pyproject.toml CMakeLists.txt constraints.txt constraints-edge.txt $(wildcard edge/native/*.cpp edge/native/*.hpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint package accuracy bench faults soak swap constraints mosquitto faketime clean
+.PHONY: help demo test lint package accuracy bench faults soak swap constraints mosquitto faketime chromium rtsp-server clean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ help:  ## Show the targets.
 demo: .venv/installed  ## Fly the demo: make demo ARGS="--headless --seconds 20 --json"
 	@$(DEMO)/remoteclip demo $(ARGS)
 
-test: .venv-dev/installed mosquitto lint  ## Lint, then run every test.
+test: .venv-dev/installed mosquitto chromium rtsp-server lint  ## Lint, then run every test.
 	$(DEV)/python -m pytest $(ARGS)
 
 lint: .venv-dev/installed  ## Check style, types and the import ladder.
@@ -68,22 +68,34 @@ swap: .venv-dev/installed  ## Save prompt lists while a clip plays: from the sav
 	$(DEV)/python $(PIP_INSTALL) --no-deps '$(DEEPFOREST)'
 	@touch $@
 
-# $(call need,PROGRAM,DEBIAN PACKAGE,WHAT FOR): install a program with Debian's tools where we may.
+# $(call need,CHECK,DEBIAN PACKAGES,WHAT FOR[,0]): where CHECK fails, install the packages with Debian's tools, if we
+# may. With 0 it is no error that we may not: the tests that need them say so and are skipped.
 define need
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; \
-	if command -v $(1) >/dev/null; then exit 0; fi; \
+	if $(1) >/dev/null 2>&1; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2); \
 	else \
-	    echo "$(3) needs $(1): install it first, e.g. sudo apt-get install $(2)" >&2; exit 1; \
+	    echo "$(3) is missing: install it, e.g. sudo apt-get install $(2)" >&2; exit $(or $(4),1); \
 	fi
 endef
 
 mosquitto:
-	$(call need,mosquitto,mosquitto,a test with a real broker)
+	$(call need,command -v mosquitto,mosquitto,mosquitto for tests with a real broker)
 
 faketime:
-	$(call need,faketime,faketime,a test that sets the clock)
+	$(call need,command -v faketime,faketime,faketime for tests that set the clock)
+
+chromium:
+	$(call need,command -v chromium,chromium,chromium for tests of the pages that commands write,0)
+
+# A camera to test with: GStreamer's RTSP server, which Debian's own Python runs.
+RTSP_PACKAGES = python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-plugins-base \
+	gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp
+RTSP_CHECK = /usr/bin/python3 -c "import gi; gi.require_version('GstRtspServer', '1.0')" && gst-inspect-1.0 x264enc
+
+rtsp-server:
+	$(call need,$(RTSP_CHECK),$(RTSP_PACKAGES),GStreamer's RTSP server for tests with a real camera stream,0)
 
 # One resolution for all supported Python versions; the drone's file keeps to the versions of the other.
 RESOLVE = .venv-constraints/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header --upgrade
