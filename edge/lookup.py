@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.candidates import Candidates, find_candidates
 from edge.engines.base import F32, EngineOutput
 from firmware_cfg.errors import EngineError
 
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from edge.letterbox import Letterbox
     from edge.prompts.bank import PromptBank, RowLayout
 
-# Two places are one thing when their centres are nearer than this many cells, which joins neighbouring cells
-# claimed by different prompts but never two peaks of one map, or when their boxes overlap more than this.
-MERGE_CELLS = 1.5
-MERGE_IOU = 0.5
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -32,8 +28,8 @@ class Place:
 
     Attributes:
         prompt: id of the object prompt it belongs to.
-        score: calibrated score, 0 to 1; at least the prompt's threshold.
-        raw: the margin over the background that was calibrated (natural-log units).
+        score: calibrated score, 0 to 1; at least the prompt's threshold, unless the place is faint.
+        raw: its margin over the background (natural-log units), before the prompt's bias and temperature.
         box: x1, y1, x2, y2 in pixels of the source frame, clipped to it.
         embedding: (D + E,) float32 embedding of its cell, a view; None where a test or a replay has none.
     """
@@ -56,8 +52,8 @@ class FrameScores:
         scene_raw: the cosine behind each scene score (-1 to 1), by id.
         faint: places not far below their prompt's threshold, best first: no finds of their own, but enough
             for the tracker to keep hold of a thing it knows.
-        best: highest score (0 to 1) of every object prompt in the frame, by id, threshold or not; 0 without
-            a peak.
+        best: highest score (0 to 1) of the places that belong to each object prompt, by id, threshold or
+            not; 0 where none does.
     """
 
     scene: Mapping[str, float]
@@ -79,8 +75,9 @@ def lookup(
 ) -> FrameScores:
     """Score image `index` of an engine's output.
 
-    A place goes to the object prompt with the largest margin over the background, and is kept if its score
-    reaches that prompt's threshold; then places that show the same thing are merged, the best one stays.
+    A place goes to the object prompt with the largest margin over the background (moved by the prompt's bias
+    and temperature), and is kept if its score reaches that prompt's threshold; then places that show the same
+    thing are merged, the best one stays. What falls short by little is merged in after them, as faint.
 
     Args:
         output: what the engine returned for `bank.rows` and `bank.bias`.
@@ -93,20 +90,61 @@ def lookup(
     Raises:
         EngineError: the output does not fit the bank, or holds numbers that are not numbers.
     """
+    margins = place_margins(output, index, bank)
+    return frame_scores(
+        find_candidates(margins, output.place_box[index], bank, calibration, letterbox, stride),
+        output.place_embedding[index],
+        output,
+        index,
+        bank,
+        calibration,
+    )
+
+
+def place_margins(output: EngineOutput, index: int, bank: PromptBank) -> F32:
+    """(M, number of object prompts) float32 margins of one image's places over the background.
+
+    Raises:
+        EngineError: the output does not fit the bank.
+    """
     if output.scene.shape[1] != len(bank.rows) or output.place_logit.shape[2] != len(bank.rows):
         raise EngineError(
             f"the engine's output has {output.place_logit.shape[2]} rows but the prompt bank {len(bank.rows)}"
         )
+    if not bank.layout.object_ids:
+        return np.zeros((output.place_logit.shape[1], 0), np.float32)
+    return object_margins(output.place_logit[index] - bank.bias, bank.layout)
+
+
+def frame_scores(
+    found: Candidates,
+    embeddings: F32,
+    output: EngineOutput,
+    index: int,
+    bank: PromptBank,
+    calibration: Calibration,
+) -> FrameScores:
+    """What `found` and the whole frame, image `index` of the output, come to.
+
+    Args:
+        embeddings: (..., D + E) float32, the place embeddings that `found.cell` counts in.
+
+    Raises:
+        EngineError: the scene similarities are not numbers.
+    """
     layout = bank.layout
     cosines = scene_cosines(output.scene[index], layout)
-    scene_scores = calibration.scene_score(cosines)
+    scene_scores = calibration.scene_score(bank.scene_correction.apply(cosines))
     if np.isnan(scene_scores).any():
         raise EngineError("the engine gave scene similarities that are not numbers")
+    places = _places(found, embeddings, layout.object_ids)
     return FrameScores(
         scene=dict(zip(layout.scene_ids, scene_scores.tolist(), strict=True)),
-        places=_places(output, index, bank, calibration, letterbox, stride) if layout.object_ids else (),
+        places=places[: found.firm],
         embedding=output.embedding[index],
         scene_raw=dict(zip(layout.scene_ids, cosines.tolist(), strict=True)),
+        faint=places[found.firm :],
+        best=dict(zip(layout.object_ids, found.best.tolist(), strict=True)),
     )
 
 
@@ -137,64 +175,15 @@ def scene_cosines(cosines: F32, layout: RowLayout) -> F32:
     return _best_row(rows, layout.scene_starts - layout.scene_begin)
 
 
-def merge_places(boxes: F32, radius: float, iou: float) -> NDArray[np.intp]:
-    """Greedy merge of places that show one thing.
-
-    Args:
-        boxes: (N, 4) float32 x1 y1 x2 y2, best place first.
-        radius: a place goes if its centre is nearer than this to a kept one's.
-        iou: or if its box overlaps a kept one's by more than this intersection over union.
-
-    Returns:
-        Indices of the places that stay, ascending.
-    """
-    x1, y1, x2, y2 = boxes.T
-    cx, cy, area = (x1 + x2) * 0.5, (y1 + y2) * 0.5, (x2 - x1) * (y2 - y1)
-    near = (cx[:, None] - cx) ** 2 + (cy[:, None] - cy) ** 2 < radius * radius
-    width = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
-    height = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
-    overlap = np.maximum(width, 0) * np.maximum(height, 0)
-    clash = near | (overlap * (1 + iou) > iou * (area[:, None] + area))  # iou > t, without dividing by zero
-    np.fill_diagonal(clash, False)
-    stays = np.ones(len(boxes), np.bool_)
-    for best in np.flatnonzero(clash.any(axis=1)):
-        if stays[best]:
-            stays[best + 1 :] &= ~clash[best, best + 1 :]
-    return np.flatnonzero(stays)
-
-
-def _places(
-    output: EngineOutput,
-    index: int,
-    bank: PromptBank,
-    calibration: Calibration,
-    letterbox: Letterbox,
-    stride: int,
-) -> tuple[Place, ...]:
-    margins = object_margins(output.place_logit[index] - bank.bias, bank.layout)
-    owner = margins.argmax(axis=1)
-    raw = np.take_along_axis(margins, owner[:, None], axis=1)[:, 0]
-    if np.isnan(raw).any():
-        raise EngineError("the engine gave place logits that are not numbers")
-    score = calibration.object_score(raw)
-    boxes = output.place_box[index]
-    wanted = np.flatnonzero(
-        (score >= bank.object_thresholds[owner])
-        & (score > 0)  # a threshold of 0 lets every peak through, and still nothing that is none
-        & letterbox.holds(boxes)
-    )
-    # By margin: scores near 1 are equal in float32 long before their margins are.
-    wanted = wanted[np.argsort(-raw[wanted], kind="stable")]
-    wanted = wanted[merge_places(boxes[wanted], MERGE_CELLS * stride, MERGE_IOU)]
-    ids = bank.layout.object_ids
+def _places(found: Candidates, embeddings: F32, ids: tuple[str, ...]) -> tuple[Place, ...]:
     return tuple(
-        Place(ids[prompt], place_score, margin, (x1, y1, x2, y2), output.place_embedding[index, cell])
-        for prompt, place_score, margin, (x1, y1, x2, y2), cell in zip(
-            owner[wanted].tolist(),
-            score[wanted].tolist(),
-            raw[wanted].tolist(),
-            letterbox.to_frame(boxes[wanted]).tolist(),
-            wanted.tolist(),
+        Place(ids[prompt], score, raw, (x1, y1, x2, y2), embeddings[cell])
+        for prompt, score, raw, (x1, y1, x2, y2), cell in zip(
+            found.owner.tolist(),
+            found.score.tolist(),
+            found.raw.tolist(),
+            found.box.tolist(),
+            found.cell.tolist(),
             strict=True,
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.engines.base import F32
 from firmware_cfg.messages.prompts import PromptSource
-from firmware_cfg.prompt_list import PromptList
+from firmware_cfg.prompt_list import Prompt, PromptList
 
 # Rows that must create no place of their own: far below any logit, far above the smallest float16.
 BACKGROUND_BIAS = -1000.0
@@ -37,6 +37,42 @@ class RowLayout:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Correction:
+    """What a list says of its prompts' scores: a straight line each, applied before the bundle's Platt fit.
+
+    The fit (a, c) with a prompt's `bias` b and `temperature` T gives the log-odds (a * x + c + b) / T. Here x
+    is moved so that sigmoid(a * x' + c) has those odds; b = 0 and T = 1 leave x as it is, to the bit.
+
+    Attributes:
+        slope, shift: (n,) float32, one a prompt, slope above 0.
+    """
+
+    slope: F32
+    shift: F32
+
+    @classmethod
+    def of(cls, prompts: Sequence[Prompt], platt: tuple[float, float]) -> Correction:
+        """The prompts' own, for the Platt fit (a, c) that their kind is scored by."""
+        a, c = platt
+        temperature = np.array([prompt.temperature for prompt in prompts], np.float64)
+        bias = np.array([prompt.bias for prompt in prompts], np.float64)
+        slope = (1 / temperature).astype(np.float32)
+        shift = (((c + bias) / temperature - c) / a).astype(np.float32)
+        slope.setflags(write=False)
+        shift.setflags(write=False)
+        return cls(slope, shift)
+
+    def apply(self, raw: F32) -> F32:
+        """Raw numbers (margins or cosines) of shape (..., n), moved; NaN and -inf stay what they are."""
+        moved: F32 = raw * self.slope + self.shift
+        return moved
+
+
+UNCORRECTED = Correction(np.ones(1, np.float32), np.zeros(1, np.float32))
+"""Of any number of prompts that a list says nothing of."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PromptBank:
     """A prompt list as the graph takes it. Immutable, arrays too: a frame sees one list from start to end.
 
@@ -51,6 +87,7 @@ class PromptBank:
         object_thresholds: (n,) float64, the thresholds in the order of `layout.object_ids`.
         layout: where the rows lie.
         source: where the list came from.
+        object_correction, scene_correction: the prompts' bias and temperature, in the order of `layout`.
     """
 
     prompt_list: PromptList
@@ -63,6 +100,8 @@ class PromptBank:
     object_thresholds: NDArray[np.float64]
     layout: RowLayout
     source: PromptSource = "file"
+    object_correction: Correction = UNCORRECTED
+    scene_correction: Correction = UNCORRECTED
 
 
 class PromptStore:

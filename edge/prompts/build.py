@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge.engines.base import F32
 from edge.lookup import object_margins, scene_cosines
-from edge.prompts.bank import BACKGROUND_BIAS, BACKGROUND_OWNER, PromptBank, RowLayout
+from edge.prompts.bank import BACKGROUND_BIAS, BACKGROUND_OWNER, Correction, PromptBank, RowLayout
 from edge.prompts.text_encoder import SentenceEncoder, TextTooLong, too_long_problem
 from firmware_cfg.errors import ConfigError, ConfigErrors
 from firmware_cfg.located_yaml import LocatedYaml, parse_located_yaml, read_config_bytes
@@ -98,9 +98,7 @@ def build_prompt_bank(
         background_begin=row,
         end=count,
     )
-    return _bank(
-        loaded, rows, row_owner, layout, _thresholds(loaded.model, rows, layout, facts, calibration), source
-    )
+    return _bank(loaded, rows, row_owner, layout, facts, calibration, source)
 
 
 def _refuse_giant_tiles(loaded: LoadedPromptList, data: bytes | None, facts: ModelFacts) -> None:
@@ -127,10 +125,20 @@ def _bank(
     rows: F32,
     row_owner: NDArray[np.int64],
     layout: RowLayout,
-    thresholds: dict[str, float],
+    facts: ModelFacts,
+    calibration: Calibration,
     source: PromptSource,
 ) -> PromptBank:
     """All of it together; nothing in it can be changed any more."""
+    prompts = loaded.model.prompts
+    objects = Correction.of(
+        [prompt for prompt in prompts if prompt.kind == "object"], calibration.platt_object
+    )
+    scenes = Correction.of([prompt for prompt in prompts if prompt.kind == "scene"], calibration.platt_scene)
+    defaults = _default_thresholds(rows, layout, objects, scenes, facts, calibration)
+    thresholds = {
+        prompt.id: defaults[prompt.id] if prompt.threshold is None else prompt.threshold for prompt in prompts
+    }
     bias = np.zeros(layout.end, np.float32)
     bias[layout.scene_begin :] = BACKGROUND_BIAS
     object_thresholds = np.array([thresholds[name] for name in layout.object_ids], np.float64)
@@ -143,10 +151,12 @@ def _bank(
         bias=bias,
         row_owner=row_owner,
         thresholds=MappingProxyType(thresholds),
-        review_below=MappingProxyType({prompt.id: prompt.review_below for prompt in loaded.model.prompts}),
+        review_below=MappingProxyType({prompt.id: prompt.review_below for prompt in prompts}),
         object_thresholds=object_thresholds,
         layout=layout,
         source=source,
+        object_correction=objects,
+        scene_correction=scenes,
     )
 
 
@@ -161,21 +171,15 @@ def _unit_mean(block: F32, loaded: LoadedPromptList, data: bytes | None, number:
     return unit
 
 
-def _thresholds(
-    prompt_list: PromptList, rows: F32, layout: RowLayout, facts: ModelFacts, calibration: Calibration
-) -> dict[str, float]:
-    """What the list says, and the model where it says nothing, in the order of the list."""
-    defaults = _default_thresholds(rows, layout, facts, calibration)
-    return {
-        prompt.id: defaults[prompt.id] if prompt.threshold is None else prompt.threshold
-        for prompt in prompt_list.prompts
-    }
-
-
 def _default_thresholds(
-    rows: F32, layout: RowLayout, facts: ModelFacts, calibration: Calibration
+    rows: F32,
+    layout: RowLayout,
+    objects: Correction,
+    scenes: Correction,
+    facts: ModelFacts,
+    calibration: Calibration,
 ) -> dict[str, float]:
-    """What the null bank's embeddings score, at the quantile that the stated share of them reaches.
+    """What the null bank scores by these corrections, at the quantile that the stated share of it reaches.
 
     An object's is at least LOWEST_DEFAULT.
     """
@@ -184,12 +188,12 @@ def _default_thresholds(
         logits = calibration.null_cells @ rows.T
         logits *= np.float32(facts.logit_scale)
         logits += np.float32(facts.logit_bias)
-        scores = calibration.object_score(object_margins(logits, layout))
+        scores = calibration.object_score(objects.apply(object_margins(logits, layout)))
         quantiles = np.quantile(scores, 1 - calibration.false_alarm_rate_object, axis=0)
         thresholds |= zip(layout.object_ids, np.clip(quantiles, LOWEST_DEFAULT, 1).tolist(), strict=True)
     if layout.scene_ids:
         cosines = calibration.null_scenes @ rows[:, : facts.embedding_width].T
-        scores = calibration.scene_score(scene_cosines(cosines, layout))
+        scores = calibration.scene_score(scenes.apply(scene_cosines(cosines, layout)))
         quantiles = np.quantile(scores, 1 - calibration.false_alarm_rate_scene, axis=0)
         thresholds |= zip(layout.scene_ids, np.clip(quantiles, 0, 1).tolist(), strict=True)
     return thresholds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edge.bundle.calibration import Calibration
+from edge.candidates import FAINT_ODDS, faint_thresholds, merge_places
 from edge.engines import EngineOutput
 from edge.letterbox import Letterbox
-from edge.lookup import lookup, merge_places, object_margins, scene_cosines
-from edge.prompts.bank import BACKGROUND_BIAS, PromptBank, RowLayout
+from edge.lookup import lookup, object_margins, scene_cosines
+from edge.prompts.bank import BACKGROUND_BIAS, Correction, PromptBank, RowLayout
 from firmware_cfg.errors import EngineError
-from firmware_cfg.prompt_list import PromptList
+from firmware_cfg.prompt_list import Prompt, PromptList
 
 CALIBRATION = Calibration(
     null_cells=np.zeros((1, 8), np.float32),
@@ -214,6 +216,84 @@ def test_scene_cosines_take_the_best_row_of_each_scene() -> None:
     layout = make_bank({"a": 1}, {"s": 2, "t": 1}, 1).layout
     cosines = np.array([0.9, 0.1, 0.3, 0.2, 0.8], np.float32)
     np.testing.assert_array_equal(scene_cosines(cosines, layout), np.array([0.3, 0.2], np.float32))
+
+
+def corrected(bank: PromptBank, **of: dict[str, float]) -> PromptBank:
+    """The bank with the bias and temperature of some object prompts."""
+    prompts = [Prompt(id=name, text=name, **of.get(name, {})) for name in bank.layout.object_ids]
+    return replace(bank, object_correction=Correction.of(prompts, CALIBRATION.platt_object))
+
+
+def test_a_prompt_s_bias_and_temperature_move_the_log_odds_of_its_scores() -> None:
+    bank = corrected(make_bank({"car": 1}, threshold=0.01), car={"bias": -1.5, "temperature": 2})
+    (place,) = lookup(make_output(bank, [(20, 20)], [[3]]), 0, bank, CALIBRATION, WHOLE_TILE).places
+    assert place.score == pytest.approx(1 / (1 + math.exp(-(3 - 1.5) / 2)), abs=1e-6)
+    assert place.raw == 3
+
+
+def test_a_place_goes_to_the_prompt_that_its_bias_makes_the_strongest() -> None:
+    bank = make_bank({"car": 1, "truck": 1})
+    output = make_output(bank, [(20, 20)], [[2, 1]])
+    assert find(bank, output) == [("car", 0.88)]
+    assert find(corrected(bank, truck={"bias": 1.5}), output) == [("truck", 0.92)]
+
+
+def test_a_scene_s_bias_and_temperature_move_its_score_and_not_its_cosine() -> None:
+    bank = make_bank({}, {"fire": 1})
+    fire = Prompt(id="fire", text="fire", kind="scene", bias=1, temperature=0.5)
+    bank = replace(bank, scene_correction=Correction.of([fire], CALIBRATION.platt_scene))
+    output = make_output(bank, [(20, 20)], [[0]], scene=np.array([[0.4]], np.float32))
+    scores = lookup(output, 0, bank, CALIBRATION, WHOLE_TILE)
+    assert scores.scene["fire"] == pytest.approx(0.5, abs=1e-6)
+    assert scores.scene_raw["fire"] == pytest.approx(0.4)
+
+
+@given(
+    arrays(np.float32, (5, 3), elements=st.floats(-1000, 1000, width=32) | st.just(-math.inf)),
+    st.tuples(st.floats(0.01, 50), st.floats(-50, 50)),
+)
+def test_without_bias_and_temperature_every_bit_stays(raw: np.ndarray, platt: tuple[float, float]) -> None:
+    correction = Correction.of([Prompt(id=name, text=name) for name in "abc"], platt)
+    np.testing.assert_array_equal(correction.apply(raw), raw)
+
+
+@given(st.floats(-20, 20), st.floats(0.05, 20), st.floats(0.1, 10), st.floats(-10, 10))
+def test_correction_is_the_log_odds_that_the_list_states(bias: float, temperature: float, a: float, c: float):
+    correction = Correction.of([Prompt(id="a", text="a", bias=bias, temperature=temperature)], (a, c))
+    raw = np.linspace(-20, 20, 9, dtype=np.float32)[:, None]
+    stated = (a * raw.astype(np.float64) + c + bias) / temperature
+    np.testing.assert_allclose(a * correction.apply(raw).astype(np.float64) + c, stated, rtol=1e-5, atol=1e-3)
+
+
+def test_faint_places_fall_short_of_the_threshold_by_little_and_hide_nothing() -> None:
+    bank = make_bank({"car": 1, "van": 1}, threshold=0.5)
+    bank.object_thresholds[1] = 0.9
+    # A car; a van whose odds of 7 reach a quarter of 9 to 1; the same beside the car; one far too weak.
+    logits = [[0.1, -9], [-9, math.log(7)], [-9, math.log(7)], [-2, -9]]
+    output = make_output(bank, [(20, 20), (90, 20), (24, 20), (60, 50)], logits)
+    scores = lookup(output, 0, bank, CALIBRATION, WHOLE_TILE)
+    assert [(place.prompt, round(place.score, 3)) for place in scores.places] == [("car", 0.525)]
+    assert [(place.prompt, round(place.score, 3)) for place in scores.faint] == [("van", 0.875)]
+    assert scores.faint[0].box == (85, 15, 95, 25)
+    np.testing.assert_array_equal(scores.faint[0].embedding, output.place_embedding[0, 1])
+
+
+def test_a_faint_place_has_a_share_of_the_threshold_s_odds() -> None:
+    thresholds = np.array([0, 0.3, 0.5, 0.9, 1])
+    faint = faint_thresholds(thresholds)
+    assert (faint[0], faint[-1]) == (0, 1)
+    odds, stated = faint[1:-1] / (1 - faint[1:-1]), thresholds[1:-1] / (1 - thresholds[1:-1])
+    np.testing.assert_allclose(odds, FAINT_ODDS * stated)
+
+
+def test_the_best_score_of_every_prompt_is_told_threshold_or_not() -> None:
+    fit = Letterbox.fit(64, 64, 128, 64)
+    bank = make_bank({"car": 1, "van": 1, "bus": 1})
+    # Two cars, a weak van, and a strong one in the padding; the bus owns nothing.
+    logits = [[1, 0, -1], [2, 0, -1], [-5, -4, -9], [-9, 9, -9]]
+    output = make_output(bank, [(50, 20), (80, 20), (60, 50), (20, 20)], logits)
+    best = lookup(output, 0, bank, CALIBRATION, fit).best
+    assert best == pytest.approx({"car": 1 / (1 + math.exp(-2)), "van": 1 / (1 + math.exp(4)), "bus": 0})
 
 
 def merge_one_by_one(boxes: np.ndarray, radius: float, iou: float) -> list[int]:

@@ -92,6 +92,7 @@ class Observer:
         """Whether even the weakest place that the graph gave counts, so that there may be more things."""
         bank = self._pipeline.bank
         margins = object_margins(sighting.output.place_logit[0] - bank.bias, bank.layout)
+        margins = bank.object_correction.apply(margins)
         scores = self._ear.calibration.object_score(margins.max(axis=1))
         return bool((scores >= bank.object_thresholds[margins.argmax(axis=1)]).all())
 

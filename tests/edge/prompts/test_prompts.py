@@ -93,6 +93,18 @@ def test_a_scene_s_threshold_comes_from_the_null_scenes(build: Any, tiny_bundle:
     assert bank.object_thresholds.shape == (0,)
 
 
+def test_bias_and_temperature_leave_the_false_alarm_rate_of_an_unset_threshold(build: Any) -> None:
+    # Far above LOWEST_DEFAULT, so that the quantile itself is compared.
+    text = b"prompts: [{id: warm, text: grey, BIAS}, {id: haze, kind: scene, text: grey, BIAS}]"
+    plain = build(load_prompt_bytes(text.replace(b", BIAS", b""), "a.yaml"))
+    stated = build(load_prompt_bytes(text.replace(b"BIAS", b"bias: 0, temperature: 1"), "b.yaml"))
+    moved = build(load_prompt_bytes(text.replace(b"BIAS", b"bias: -2, temperature: 3"), "c.yaml"))
+    assert stated.thresholds == plain.thresholds
+    for name in ("warm", "haze"):
+        odds = np.log(plain.thresholds[name] / (1 - plain.thresholds[name]))
+        assert moved.thresholds[name] == pytest.approx(1 / (1 + np.exp(-(odds - 2) / 3)), abs=1e-5)
+
+
 def test_more_background_lowers_an_unset_threshold(build: Any) -> None:
     alone = build(load_prompt_bytes(b"prompts: [{id: warm, text: red}]", "a.yaml"))
     rival = build(load_prompt_bytes(b"prompts: [{id: warm, text: red}]\nbackground: [grey]", "b.yaml"))
