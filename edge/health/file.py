@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat
 
+from edge.drift import drift_line
 from edge.files import write_atomically
 from edge.kernel_boot import kernel_boot_id
 from edge.prompts.owner import OWNER_NAME, ShelfError, is_owned
@@ -154,6 +155,8 @@ def _summary(record: HealthRecord, age_s: float) -> str:
     waiting = health.queued.alert + health.queued.update + health.queued.telemetry
     link = record.link_problem or record.link
     parts.append(f"broker {link or 'unknown'}, {waiting} message{' waits' if waiting == 1 else 's wait'}")
+    if health.drift is not None:
+        parts.append(drift_line(health.drift))
     if health.temperature_c is not None:
         parts.append(f"{health.temperature_c:g} C" + (", throttled" if health.throttled else ""))
     if health.power_w is not None:

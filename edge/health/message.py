@@ -34,6 +34,7 @@ def health(
     alerts_active: int = 0,
     unwritten: int = 0,
     sensors: SensorReading | None = None,
+    drift: float | None = None,
 ) -> Health:
     """The health message of this moment.
 
@@ -42,6 +43,7 @@ def health(
         alerts_active: alerts that are raised and not cleared.
         unwritten: steps of alerts that the outbox could not take yet.
         sensors: of the device, see `read_sensors`.
+        drift: the gauge's value, see `edge.drift`.
     """
     sensors = sensors or SensorReading()
     return Health(
@@ -54,6 +56,7 @@ def health(
         frame_age_s=None if latest is None else frame_age_s(latest),
         dropped=dropped,
         skipped=dict(skipped),
+        drift=None if drift is None else round(drift, 3),
         alerts_active=alerts_active,
         queued=Queued(
             alert=queued.alert,

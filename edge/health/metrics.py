@@ -42,6 +42,7 @@ class MetricSources:
     unwritten      steps of alerts that the outbox could not take yet
     prompt_lists   how many prompt lists came in flight, by what became of them
     evidence       None where no pictures are kept
+    drift          the gauge's value, 0 to 1; None where it is not known
     """
 
     session: Session
@@ -54,6 +55,7 @@ class MetricSources:
     unwritten: Callable[[], int]
     prompt_lists: Callable[[], Mapping[str, int]]
     evidence: EvidenceStore | None = None
+    drift: Callable[[], float | None] = lambda: None
     sensors: Callable[[], SensorReading] = read_sensors
 
 
@@ -84,6 +86,8 @@ class _Daemon(Collector):
         if sources.evidence is not None:
             yield _gauge("evidence_bytes", "Disk that kept pictures take.", sources.evidence.kept_bytes)
             yield _gauge("evidence_pictures", "Pictures of alerts that are kept.", sources.evidence.count)
+        if (drift := sources.drift()) is not None:
+            yield _gauge("drift_ratio", "How far from what the model was validated on; alarm at 0.95.", drift)
         yield from _sensors(sources.sensors())
         yield _gauge("clock_synced", "Whether the device's clock is known to be right.", clock_is_synced())
         yield _about(sources.session, totals)

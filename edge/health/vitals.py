@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge.alerts.machine import AlertMachine
 from edge.capture import Capture
+from edge.drift import DriftGauge
 from edge.health.message import health
 from edge.health.meter import FrameMeter
 from edge.health.sensors import read_sensors
@@ -37,6 +38,7 @@ class Vitals:
     capture: Capture
     machine: AlertMachine
     link: MqttLink
+    drift: DriftGauge | None = None  # whoever has the frames feeds it
     reporter: Reporter | None = None  # it asks for health itself, so it is made later
     _queued: OutboxCounts = field(default=OutboxCounts(0, 0, 0, 0, 0, 0), init=False)
     _readable: bool = field(default=True, init=False)
@@ -59,6 +61,7 @@ class Vitals:
             alerts_active=len(self.machine.active),
             unwritten=self._unwritten(),
             sensors=read_sensors(),
+            drift=self._drift(),
         )
         self.on_board.health_file.write(
             "running", health=now, link=self.link.state, link_problem=self.link.problem
@@ -83,6 +86,7 @@ class Vitals:
             unwritten=self._unwritten,
             prompt_lists=lambda: {"applied": updater.applied, "refused": updater.refused},
             evidence=self.on_board.evidence,
+            drift=self._drift,
         )
 
     def _count_queued(self) -> OutboxCounts:
@@ -97,6 +101,9 @@ class Vitals:
         else:
             self._readable = True
         return self._queued
+
+    def _drift(self) -> float | None:
+        return None if self.drift is None else self.drift.value
 
     def _unwritten(self) -> int:
         return 0 if self.reporter is None else self.reporter.waiting

@@ -40,6 +40,13 @@ class Health(Message):
     )
     dropped: NonNegativeInt = Field(0, description="Frames left out because the model was too slow.")
     skipped: dict[str, NonNegativeInt] = Field({}, description="Frames that could not be read, by cause.")
+    drift: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="How far the pictures are from what the model was validated on: 0.5 is home ground, from"
+        " 0.95 on it is out of its terrain. None where that is not known.",
+    )
     alerts_active: NonNegativeInt = Field(0, description="Alerts that are raised and not cleared.")
     queued: Queued = Field(Queued(), description="The outbox.")
     engine: str = Field(description="Inference engine, such as openvino.")

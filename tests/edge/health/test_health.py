@@ -46,9 +46,11 @@ def test_health_carries_what_the_sensors_and_the_alerts_tell() -> None:
         now=NOON + timedelta(days=365),  # the clock was set meanwhile
         alerts_active=4,
         unwritten=7,
+        drift=0.41249,
         sensors=SensorReading({"cpu": 40.0, "gpu": 50.5}, {"VDD_IN": 7.5, "VDD_SOC": 2.0}, throttled=True),
     )
     assert (message.temperature_c, message.power_w, message.throttled) == (50.5, 7.5, True)
     assert (message.alerts_active, message.queued.unwritten, message.queued.shed) == (4, 7, 11)
+    assert message.drift == 0.412
     assert (message.frame_age_s, message.uptime_s) == (None, 12.5)
     assert Health.from_payload(message.to_payload()) == message

@@ -80,6 +80,16 @@ def test_what_the_broker_ails_is_told_but_is_no_fault_of_the_daemon(tmp_path: Pa
     )
 
 
+@pytest.mark.parametrize(
+    ("drift", "told"), [(0.5, "; drift 0.50; "), (0.96, "; drift 0.96: out of the model's terrain, ")]
+)
+def test_the_drift_is_told(tmp_path: Path, drift: float, told: str) -> None:
+    HealthFile(tmp_path).write("running", health=make_health(drift=drift), link="online")
+    verdict = judge(tmp_path)
+    assert verdict.ok
+    assert told in verdict.line
+
+
 def test_one_alert_and_one_message_are_told_as_one(tmp_path: Path) -> None:
     HealthFile(tmp_path).write("running", health=make_health(alerts_active=1, queued=Queued(alert=1)))
     assert "; 1 alert active; broker unknown, 1 message waits; " in judge(tmp_path).line

@@ -69,6 +69,7 @@ class Parts:
         bank = self.pipeline.bank
         self.machine = AlertMachine(bank.prompt_list, thresholds=bank.thresholds)
         self.skipped = {"damaged": 2}
+        self.drift: float | None = None
         self.sources = MetricSources(
             session=Session("drone-7", "s", NOON, "b", "a" * 64, "1.2.3"),
             meter=self.meter,
@@ -80,6 +81,7 @@ class Parts:
             unwritten=lambda: 0,
             prompt_lists=lambda: {"applied": 2, "refused": 1},
             evidence=self.evidence,
+            drift=lambda: self.drift,
             sensors=lambda: SENSORS,
         )
         self._number = 0
@@ -119,6 +121,13 @@ def test_before_the_first_frame_there_are_ages_and_zeros(measure: Callable[..., 
     assert measure("frame_age_seconds") >= 0
     assert measure("frame_latency_seconds_count") == 0
     assert measure("info", device="drone-7", software="1.2.3", bundle_sha256="a" * 64) == 1
+
+
+def test_the_drift_is_told_once_it_is_known(parts: Parts, measure: Callable[..., float]) -> None:
+    with pytest.raises(KeyError):
+        measure("drift_ratio")
+    parts.drift = 0.75
+    assert measure("drift_ratio") == 0.75
 
 
 def test_frames_stages_and_prompts_are_told(parts: Parts, measure: Callable[..., float]) -> None:
