@@ -7,13 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PoseAccuracy:
-    """One standard deviation of each part of a pose."""
+    """One standard deviation of each part of a pose, what the clocks' disagreement adds included.
+
+    horizontal_m  of the position to the north, and of that to the east
+    height_m      of the height above ground
+    heading_deg   of the attitude about the vertical
+    tilt_deg      of the attitude about each horizontal axis
+    """
 
     horizontal_m: float
     height_m: float
     heading_deg: float
     tilt_deg: float
-    """Of pitch and roll."""
 
 
 @dataclass(frozen=True, slots=True)

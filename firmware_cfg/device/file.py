@@ -17,11 +17,13 @@ from firmware_cfg.base import (
     is_of_this_tree,
     resolve_path,
 )
+from firmware_cfg.device.camera import Camera
 from firmware_cfg.device.engine import Engine
 from firmware_cfg.device.mqtt import Mqtt
 from firmware_cfg.device.records import Evidence, Outbox
 from firmware_cfg.device.reporting import HomeAssistant, Metrics
 from firmware_cfg.device.source import Source
+from firmware_cfg.device.telemetry import Telemetry
 from firmware_cfg.located_yaml import load_model
 from firmware_cfg.problems import Finding, must, raise_findings, stated
 
@@ -63,6 +65,10 @@ class DeviceFile(ConfigModel):
     version: Literal[1] = Field(1, description="Version of this format.")
     device: Identifier = Field(description="Name of the drone; it becomes part of every MQTT topic.")
     source: Source = Field(description="Where the frames come from.")
+    camera: Camera | None = Field(None, description="The lens and its mount; positions need it.")
+    telemetry: Telemetry | None = Field(
+        None, description="Where the drone is and how it hangs in the air; without it no position is told."
+    )
     bundle: Annotated[str, AfterValidator(_existing_bundle)] = Field(
         DEFAULT_BUNDLE,
         description="Model bundle: a folder, a folder of slots (remoteclip bundle install), or `default` for"
@@ -101,6 +107,9 @@ class DeviceFile(ConfigModel):
                 "the default bundle is not signed", "sign it with your key and name its folder here"
             )
             found.append(Finding(("bundle",), error))
+        if self.telemetry is not None and self.camera is None:
+            error = stated("telemetry needs a camera section beside it", "camera: {hfov_deg: 69}")
+            found.append(Finding(("telemetry",), error))
         if not 0.1 <= self.counts_interval <= 3600:
             found.append(
                 Finding(("counts_interval",), stated("counts_interval must be between 100ms and 1h"))
