@@ -50,6 +50,19 @@ class Candidates:
     firm: int
     best: F32
 
+    def take(self, which: NDArray[np.intp], *, firm: int) -> Candidates:
+        """Some of them, in this order, of which the first `firm` reach their threshold."""
+        return Candidates(
+            self.owner[which],
+            self.score[which],
+            self.strength[which],
+            self.raw[which],
+            self.box[which],
+            self.cell[which],
+            firm,
+            self.best,
+        )
+
 
 def find_candidates(
     margins: F32,
@@ -117,18 +130,40 @@ def merge_places(boxes: F32, radius: float, iou: float) -> NDArray[np.intp]:
     Returns:
         Indices of the places that stay, ascending.
     """
+    apart, overlap, area = pair_geometry(boxes)
+    clash = (apart < radius * radius) | alike(overlap, area, iou)
+    np.fill_diagonal(clash, False)
+    return first_of_each(clash)
+
+
+def pair_geometry(boxes: F32) -> tuple[F32, F32, F32]:
+    """Squared distances of centres (N, N), common areas (N, N) and areas (N,) of boxes (N, 4), pixels."""
     x1, y1, x2, y2 = boxes.T
-    cx, cy, area = (x1 + x2) * 0.5, (y1 + y2) * 0.5, (x2 - x1) * (y2 - y1)
-    near = (cx[:, None] - cx) ** 2 + (cy[:, None] - cy) ** 2 < radius * radius
+    cx, cy = (x1 + x2) * 0.5, (y1 + y2) * 0.5
     width = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
     height = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
-    overlap = np.maximum(width, 0) * np.maximum(height, 0)
-    clash = near | (overlap * (1 + iou) > iou * (area[:, None] + area))  # iou > t, without dividing by zero
-    np.fill_diagonal(clash, False)
-    stays = np.ones(len(boxes), np.bool_)
-    for best in np.flatnonzero(clash.any(axis=1)):
+    apart = (cx[:, None] - cx) ** 2 + (cy[:, None] - cy) ** 2
+    return apart, np.maximum(width, 0) * np.maximum(height, 0), (x2 - x1) * (y2 - y1)
+
+
+def alike(overlap: F32, area: F32, iou: float) -> NDArray[np.bool_]:
+    """(N, N) whether the intersection over union exceeds `iou`, without dividing by zero."""
+    return np.asarray(overlap * (1 + iou) > iou * (area[:, None] + area), np.bool_)
+
+
+def first_of_each(same: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Greedy choice: who shows the same thing as an earlier one that stays, goes.
+
+    Args:
+        same: (N, N) whether column shows the thing of row, nobody's own; read where the column comes later.
+
+    Returns:
+        Indices of those that stay, ascending.
+    """
+    stays = np.ones(len(same), np.bool_)
+    for best in np.flatnonzero(same.any(axis=1)):
         if stays[best]:
-            stays[best + 1 :] &= ~clash[best, best + 1 :]
+            stays[best + 1 :] &= ~same[best, best + 1 :]
     return np.flatnonzero(stays)
 
 

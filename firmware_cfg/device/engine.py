@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from firmware_cfg.base import ConfigModel, ImageSize, between
-from firmware_cfg.problems import Finding, raise_findings, stated
+from firmware_cfg.problems import Finding, must, raise_findings, stated
+
+MOST_TILES = 8
+"""Columns, and rows, of windows: 64 and the whole frame are seconds of a CPU for each frame."""
+
+
+def _tiles(value: Any) -> Any:
+    if value in ("none", "auto"):
+        return value
+    pair = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(pair) != 2 or not all(type(n) is int and 1 <= n <= MOST_TILES for n in pair):
+        raise must(f"be none, auto or [columns, rows], each from 1 to {MOST_TILES}")
+    return pair
+
+
+Tiles = Annotated[Literal["none", "auto"] | tuple[int, int], BeforeValidator(_tiles)]
 
 
 class Engine(ConfigModel):
@@ -33,6 +48,12 @@ class Engine(ConfigModel):
     image_size: ImageSize | None = Field(
         None,
         description="Model input [width, height]; default: the prompt list's, else the bundle's best.",
+    )
+    tiles: Tiles = Field(
+        "none",
+        description="Windows of a large frame that are looked at beside the whole of it, for small things:"
+        " none, [columns, rows], or auto: as many as it takes, at most 12. Each costs as much time as a frame"
+        " without any.",
     )
     workspace_mib: Annotated[int, between(16, 1 << 20)] | None = Field(
         None,

@@ -141,6 +141,11 @@ def test_a_broker_with_certificates_and_a_password(device_path: Path) -> None:
             ":3:41: workspace_mib must be between 16 and",
         ),
         (SMALLEST_DEVICE + "engine: {workspace: 4}", ":3:10: unknown key workspace (use workspace_mib: 1024"),
+        (
+            SMALLEST_DEVICE + "engine: {tiles: [2, 9]}",
+            ":3:17: tiles must be none, auto or [columns, rows], each from 1 to 8",
+        ),
+        (SMALLEST_DEVICE + "engine: {tiles: 2x2}", ":3:17: tiles must be none, auto or [columns, rows]"),
         (SMALLEST_DEVICE + "engine: {threads: 0}", ":3:19: threads must be between 1 and 256, got 0"),
         (SMALLEST_DEVICE + "engine: {image_size: 640}", ":3:22: image_size must be a list, got 640"),
         (
