@@ -53,7 +53,7 @@ class Locator:
     def to_pixels(
         self, latitude: Floats, longitude: Floats, pose: Pose, frame_size: tuple[int, int]
     ) -> Floats:
-        """(N, 2) pixels of places on the ground, which may lie outside of the frame; NaN behind the camera."""
+        """(N, 2) pixels of places on the ground, maybe outside of the frame; NaN behind the camera."""
         level = _plane(pose).from_degrees(latitude, longitude).reshape(-1, 2)
         down = np.full((len(level), 1), pose.height_m)
         return self.camera.pixels(np.concatenate([level, down], axis=1) @ _rotation(pose), frame_size)
@@ -123,14 +123,14 @@ def ground_homography(
     For flat ground; lens distortion is left out, and so are pixels above the horizon. None where the ground
     is edge-on to a camera, so that no such matrix exists.
     """
-    inner = np.linalg.inv(camera.matrix(frame_size))
+    inner = np.asarray(np.linalg.inv(camera.matrix(frame_size)), dtype=np.float64)
     shift = np.eye(3)
     shift[:2, 2] = _plane(now).from_degrees(before.latitude, before.longitude)
     earlier, later = (_to_ground(inner, pose) for pose in (before, now))
     if abs(np.linalg.det(later)) < 1e-12:
         return None
-    matrix: Floats = np.linalg.solve(later, shift @ earlier)
-    return matrix / matrix[2, 2] if abs(matrix[2, 2]) > 1e-12 else None
+    matrix = np.linalg.solve(later, shift @ earlier)
+    return np.asarray(matrix / matrix[2, 2], dtype=np.float64) if abs(matrix[2, 2]) > 1e-12 else None
 
 
 def _to_ground(inner: Floats, pose: Pose) -> Floats:

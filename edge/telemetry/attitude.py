@@ -19,8 +19,13 @@ _NEARLY_VERTICAL = 1.0 - 1e-10  # |sin(pitch)|: beyond it yaw and roll turn abou
 
 
 def from_angles(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Quaternion:
-    """The attitude with these angles."""
-    yaw, pitch, roll = (math.radians(angle) / 2 for angle in (yaw_deg, pitch_deg, roll_deg))
+    """The attitude with these angles in degrees."""
+    return from_radians(*(math.radians(angle) for angle in (yaw_deg, pitch_deg, roll_deg)))
+
+
+def from_radians(yaw: float, pitch: float, roll: float) -> Quaternion:
+    """The attitude with these angles in radians. NaN in, NaN out."""
+    yaw, pitch, roll = yaw / 2, pitch / 2, roll / 2
     cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
     cr, sr = math.cos(roll), math.sin(roll)
     return (

@@ -58,7 +58,9 @@ class Telemetry(ConfigModel):
         " recording: .tlog, ArduPilot .bin, DJI .srt, AU-AIR .json."
     )
     clock_offset_s: Annotated[float, between(-86400, 86400)] = Field(
-        0.0, description="Seconds that the telemetry's clock is ahead of the frames'."
+        0.0,
+        description="Seconds that the telemetry's clock is ahead of the frames'; live: minus the camera's"
+        " delay, such as -0.1.",
     )
     system_id: Annotated[int, between(1, 255)] | None = Field(
         None, description="MAVLink system of this drone; default: the first that tells a position."
