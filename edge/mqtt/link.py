@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+from edge.backoff import Backoff
 from edge.mqtt.connection import Connection, ConnectionPlan
 from edge.mqtt.credentials import CHECK_INTERVAL, Credentials
 from edge.mqtt.dialer import Dialer
@@ -14,7 +15,7 @@ from edge.mqtt.drain import Drain
 from edge.mqtt.drain_plan import BACKLOG_RATE, DrainPlan
 from edge.mqtt.mailbox import Mailbox
 from edge.mqtt.messages import Acknowledged, Closed, IncomingMessage, OutgoingMessage
-from edge.mqtt.reconnect import Backoff, KeptConnection, unharmed
+from edge.mqtt.reconnect import KeptConnection, unharmed
 from edge.mqtt.refusals import lost
 from edge.mqtt.refused import RETRY_TIME
 from edge.mqtt.settings import BrokerSettings

@@ -7,10 +7,11 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 
+from edge.backoff import Backoff
 from edge.mqtt.connection import Connection, ConnectionPlan
 from edge.mqtt.dialer import Dialer
 from edge.mqtt.messages import Closed, ConnectionEvent
-from edge.mqtt.reconnect import Backoff, KeptConnection
+from edge.mqtt.reconnect import KeptConnection
 from edge.mqtt.settings import BrokerSettings
 
 

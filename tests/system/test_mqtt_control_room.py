@@ -13,9 +13,9 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from edge.backoff import Backoff
 from edge.broker import BrokerProcess, free_port
 from edge.mqtt.link import MqttLink
-from edge.mqtt.reconnect import Backoff
 from edge.mqtt.settings import BrokerSettings
 from edge.mqtt.subscriber import Subscriber
 from edge.outbox.outbox import Outbox

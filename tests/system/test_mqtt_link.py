@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from edge.backoff import Backoff
 from edge.broker import start_demo_broker
 from edge.mqtt.link import MqttLink
-from edge.mqtt.reconnect import Backoff
 from edge.mqtt.settings import BrokerSettings
 from edge.outbox.outbox import Outbox, QueuedMessage
 from firmware_cfg.topics import Topics

@@ -17,10 +17,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge.backoff import Backoff
 from edge.mqtt.connection import MAX_INCOMING
 from edge.mqtt.link import MqttLink
 from edge.mqtt.messages import IncomingMessage
-from edge.mqtt.reconnect import Backoff
 from edge.mqtt.settings import BrokerSettings
 from edge.outbox.outbox import Outbox
 from firmware_cfg.topics import Topics

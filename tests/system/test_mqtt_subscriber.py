@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from edge.backoff import Backoff
 from edge.mqtt.link import MqttLink
-from edge.mqtt.reconnect import Backoff
 from edge.mqtt.settings import BrokerSettings
 from edge.mqtt.subscriber import Subscriber
 from edge.outbox.outbox import Outbox

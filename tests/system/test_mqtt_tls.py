@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from edge.backoff import Backoff
 from edge.mqtt.credentials import Credentials
 from edge.mqtt.link import MqttLink
-from edge.mqtt.reconnect import Backoff
 from edge.mqtt.settings import BrokerSettings
 from edge.outbox.outbox import Outbox
 from firmware_cfg.broker_url import parse_broker_url

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from benchmarks.faults.proxy import Proxy
+from edge.backoff import Backoff
 from edge.mqtt import reconnect
 from edge.mqtt.link import MqttLink
-from edge.mqtt.reconnect import Backoff
 from edge.mqtt.settings import BrokerSettings
 from edge.outbox.file import OutboxDamagedError
 from edge.outbox.outbox import Outbox

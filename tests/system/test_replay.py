@@ -21,9 +21,9 @@ from paho.mqtt.properties import Properties
 from edge import events
 from edge.alerts.state import Transition
 from edge.alerts.writer import AlertWriter
+from edge.backoff import Backoff
 from edge.events import FrameFacts, Session
 from edge.mqtt.link import MqttLink
-from edge.mqtt.reconnect import Backoff
 from edge.outbox.outbox import Outbox
 from edge.requests.desk import RequestDesk
 from edge.requests.orphans import OrphanSweeper

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.mqtt.reconnect import Backoff
+from edge.backoff import Backoff
 
 
 @given(first=st.floats(0.01, 5), longest=st.floats(5, 600), tries=st.integers(1, 100), share=st.floats(0, 1))
