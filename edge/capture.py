@@ -21,11 +21,11 @@ class Capture:
 
     Args:
         source: read from the first iteration on; not closed here.
-        realtime: hand frames out no faster than they were captured.
-        drop_oldest: when the queue is full, forget its oldest frame (live sources) instead of holding the
-            source up (files). `dropped` counts those frames.
-        on_early: called again and again, in the iterating thread, while the next frame is there and not yet
-            due. Must not wait.
+        realtime: hand the frames of a recording out no faster than they were captured.
+        drop_oldest: when the queue is full, forget its oldest frame instead of holding the source up.
+            `dropped` counts those frames. None: only if the source is live.
+        on_early: called again and again, in the iterating thread, while there is no frame and nothing is
+            wrong with that: the next one is not yet due, or a camera is waited for. Must not wait.
         clock: seconds that pass, for the pacing.
 
     What the source raises, the iteration raises, after the frames that came before.
@@ -36,14 +36,14 @@ class Capture:
         source: FrameSource,
         *,
         realtime: bool = False,
-        drop_oldest: bool = False,
+        drop_oldest: bool | None = None,
         on_early: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.dropped = 0
         self._source = source
-        self._realtime = realtime
-        self._drop_oldest = drop_oldest
+        self._realtime = realtime and not source.live
+        self._drop_oldest = source.live if drop_oldest is None else drop_oldest
         self._on_early = on_early
         self._clock = clock
         self._early = False
@@ -64,6 +64,7 @@ class Capture:
     def stop(self) -> None:
         """End the iteration; frames that wait are forgotten. From any thread, also in a signal handler."""
         self._stopping = True  # without the lock: a signal may arrive while its own thread holds it
+        self._source.stop()
         if self._changed.acquire(blocking=False):
             self._changed.notify_all()
             self._changed.release()
@@ -78,7 +79,7 @@ class Capture:
         with self._changed:
             while not self._frames and not self._ended and not self._stopping:
                 self._changed.wait(WAKE_S)
-                if self._early:
+                if self._early or self._source.waits:
                     self._on_early()
             if self._stopping or not self._frames:
                 return None

@@ -8,29 +8,49 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from edge.sources.base import FrameSource, check_readable
+from edge.sources.camera import CameraOptions, public_name
+from edge.sources.gstreamer import GStreamerSource
 from edge.sources.images import ImageFiles
+from edge.sources.live import LiveSource
+from edge.sources.rtsp import RtspSource
+from edge.sources.v4l2 import V4l2Source
 from edge.sources.video import VideoFile
 from firmware_cfg.errors import SourceError
 
-__all__ = ["FrameSource", "ImageFiles", "VideoFile", "open_source"]
+__all__ = [
+    "CameraOptions",
+    "FrameSource",
+    "GStreamerSource",
+    "ImageFiles",
+    "LiveSource",
+    "RtspSource",
+    "V4l2Source",
+    "VideoFile",
+    "open_source",
+]
 
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+(?=://)", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+(?=://)|gstreamer(?=:)", re.IGNORECASE)
 
 
-def open_source(uri: str | os.PathLike[str], *, sequence: bool = False) -> FrameSource:
+def open_source(
+    uri: str | os.PathLike[str], *, sequence: bool = False, camera: CameraOptions | None = None
+) -> FrameSource:
     """Opens a video file, an image, a folder of images, or what a registered scheme names.
 
-    `uri` is a path, a `file://` URL, a registered word such as `demo`, or `scheme://...`. `sequence` says
-    that the images of a folder follow one another, so that things may be tracked through them.
+    `uri` is a path, a `file://` URL, a registered word such as `demo`, `scheme://...` or `gstreamer:...`.
+    `sequence` says that the images of a folder follow one another, so that things may be tracked through
+    them. `camera` says how a live source is to be read; whether it is there is found out by iterating.
     Raises SourceError, one line, when it is missing, unreadable, empty, damaged or of no known kind.
     """
     text = os.fspath(uri)
     scheme = match.group().lower() if (match := _SCHEME.match(text)) else text.lower()
     if (by_scheme := FrameSource.by_scheme.get(scheme)) is not None:
+        if issubclass(by_scheme, LiveSource):
+            return by_scheme.from_options(text, camera or CameraOptions())
         return by_scheme.from_uri(text, sequence=sequence)
     if match is not None and scheme != "file":
         known = ", ".join(sorted({"file", *FrameSource.by_scheme}))
-        raise SourceError(f"{_without_password(text)}: no source for {scheme}:// (known: {known})")
+        raise SourceError(f"{public_name(text)}: no source for {scheme}:// (known: {known})")
     path = Path(unquote(urlsplit(text).path) if scheme == "file" else text).expanduser()
     if not text or "\0" in text or not os.path.lexists(path):
         raise SourceError(f"{text!r}: no such file or folder (check the path of the source)")
@@ -42,8 +62,3 @@ def open_source(uri: str | os.PathLike[str], *, sequence: bool = False) -> Frame
         known = " ".join(sorted(FrameSource.by_suffix))
         raise SourceError(f"{path}: not a kind of file that frames can be read from (known: {known})")
     return by_suffix.from_uri(str(path), sequence=sequence)
-
-
-def _without_password(uri: str) -> str:
-    """The URI with user and password left out: errors end up in logs and bug reports."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri)

@@ -42,6 +42,12 @@ class FrameSource(ABC):
     """Frames that the source says it has, damaged ones included; None where it cannot tell."""
     independent: bool = False
     """True when the frames are unrelated pictures, so that nothing may be tracked from one to the next."""
+    live: bool = False
+    """True for a camera: it has no end, and a frame that is not taken now is lost."""
+    problem: str = ""
+    """Why a live source has no frames just now, one line; empty while it has."""
+    outages: int = 0
+    """How often a live source was lost, or not there when it was first looked for."""
 
     def __init_subclass__(cls, *, schemes: Iterable[str] = (), suffixes: Iterable[str] = ()) -> None:
         for table, keys in ((cls.by_scheme, schemes), (cls.by_suffix, suffixes)):
@@ -61,6 +67,14 @@ class FrameSource(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
+
+    @property
+    def waits(self) -> bool:
+        """Whether the source is alive although it has no frame; a thread stuck in a decoder is not."""
+        return False
+
+    def stop(self) -> None:  # noqa: B027 - recordings never make anybody wait
+        """Ends the iteration soon. From any thread, also in a signal handler; takes no lock, cannot fail."""
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing open
         """Gives back what the source holds; may be called more than once."""

@@ -30,7 +30,7 @@ def test_a_path_may_be_written_in_several_ways(make_video, monkeypatch):
         ("", "no such file or folder"),
         ("file:///nowhere/clip.mp4", "no such file or folder"),
         ("a\0b.mp4", "no such file or folder"),
-        ("rtsp://camera/stream", "no source for rtsp://"),
+        ("rtmp://camera/stream", "no source for rtmp://"),
     ],
 )
 def test_a_source_that_is_not_there_is_one_clear_line(uri, problem):
@@ -41,7 +41,7 @@ def test_a_source_that_is_not_there_is_one_clear_line(uri, problem):
 
 def test_a_password_in_a_uri_is_not_repeated():
     with pytest.raises(SourceError) as caught:
-        open_source("rtsp://pilot:hunter2@camera/stream")
+        open_source("rtmp://pilot:hunter2@camera/stream")
     assert "hunter2" not in str(caught.value)
 
 
