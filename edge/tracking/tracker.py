@@ -1,0 +1,245 @@
+"""The tracker: Kalman filter, camera motion, and two rounds of association.
+
+First every track takes the place that fits it best; then the confirmed ones that went without look among the
+places too faint to count by themselves (Zhang et al., "ByteTrack", ECCV 2022). All of it happens in a picture
+from which the camera's motion was taken, so a thing that stands still stands still, whatever the drone does;
+while that motion is measured, things that left the frame are remembered where they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.motion import CameraMotion
+from edge.tracking.association import match
+from edge.tracking.drift import Drift
+from edge.tracking.state import (
+    TRACK,
+    Floats,
+    Ints,
+    Records,
+    begin,
+    breadth,
+    completed,
+    correct,
+    predict,
+    warp,
+)
+
+if TYPE_CHECKING:
+    from edge.lookup import Place
+
+_MAX_TRACKS = 1024
+"""Keeps the worst frame (hundreds of new false places every time) at a bounded cost."""
+_EDGE_PX = 1.5
+"""A box that comes this near to the edge of the frame goes on beyond it."""
+_STANDS = 0.5
+"""What moves at less than this, in breadths per second, stands."""
+_FAR = 2.0
+"""A thing outside of the frame is forgotten beyond this many frame sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedPlace:
+    """A place with the track it belongs to.
+
+    age        seconds of capture time since the track was first seen
+    confirmed  seen often enough to count as a thing of its own; stays true for the rest of the track's life
+    """
+
+    place: Place
+    track_id: int
+    age: float
+    confirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSettings:
+    """How patient the tracker is. A gap is bridged while it is within the seconds or within the updates.
+
+    confirm_hits 1 suits unrelated images, where every place is a thing of its own. While the camera's motion
+    is measured, things that stand wait longer: `standing_gap_s`, and `outside_gap_s` where it does not look.
+    """
+
+    confirm_hits: int = 3
+    max_gap_s: float = 2.0
+    max_gap_updates: int = 3
+    tentative_gap_s: float = 0.5
+    tentative_gap_updates: int = 2
+    standing_gap_s: float = 10.0
+    outside_gap_s: float = 30.0
+
+
+class Tracker:
+    """Follows places from frame to frame, each prompt's on their own. Not thread-safe.
+
+    Ids count up from `first_id` and are never used again, not after `reset` either.
+    """
+
+    def __init__(self, settings: TrackerSettings | None = None, *, first_id: int = 1) -> None:
+        self._settings = settings if settings is not None else TrackerSettings()
+        self._next_id = first_id
+        self._prompts: dict[str, int] = {}
+        self._frame_size: tuple[int, int] | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets every track, as between unrelated images. Ids go on counting."""
+        self._tracks: Records = np.zeros(0, dtype=TRACK)
+        self._time_s: float | None = None
+        self._drift = Drift()
+        self._motion: CameraMotion | None = None
+
+    @property
+    def motion(self) -> CameraMotion | None:
+        """The camera's motion as the last update took it, measured or guessed; None at a first frame."""
+        return self._motion
+
+    def update(
+        self,
+        places: Sequence[Place],
+        time_s: float,
+        *,
+        faint: Sequence[Place] = (),
+        motion: CameraMotion | None = None,
+        frame_size: tuple[int, int] | None = None,
+    ) -> tuple[TrackedPlace, ...]:
+        """Takes the places of the frame captured at `time_s`; returns them with their tracks.
+
+        Time that runs backwards and a frame of another size mean another recording: every track is forgotten
+        first.
+
+        Args:
+            places: what counts by itself.
+            time_s: seconds since the source began.
+            faint: what counts only where it goes on with a confirmed track.
+            motion: the camera's since the last update; None makes the tracker guess a shift.
+            frame_size: width and height in pixels; without it nothing is remembered outside of the frame.
+
+        Returns:
+            All `places` in their order, then those of the `faint` that a track took.
+        """
+        if (self._time_s is not None and time_s < self._time_s) or frame_size != self._frame_size:
+            self.reset()
+        self._frame_size = frame_size
+        first, elapsed_s = self._time_s is None, time_s - (time_s if self._time_s is None else self._time_s)
+        self._time_s = time_s
+        seen, weak = self._sightings(places, time_s), self._sightings(faint, time_s)
+        tracks = self._tracks
+        predict(tracks, elapsed_s, blind=motion is None)
+        if motion is not None:
+            warp(tracks, motion)
+            self._drift.measured(motion, self._middle(), elapsed_s)
+        if first:
+            self._motion = None
+        else:
+            self._motion = motion if motion is not None else self._drift.apply(tracks, seen, elapsed_s)
+        tracks["missed"] += 1
+        of_track, of_seen = self._associate(seen, self._in_frame())
+        taken = np.ones(len(tracks), np.bool_)
+        taken[of_track] = False
+        _, of_weak = self._associate(weak, self._in_frame() & taken & tracks["confirmed"])
+        just_seen = tracks[of_track]
+        if motion is None:
+            self._drift.settle(tracks, just_seen, elapsed_s)
+        self._forget(measured=motion is not None)
+        fresh = np.setdiff1d(np.arange(len(seen)), of_seen)
+        self._start(seen, fresh, elapsed_s)
+        went_on = np.sort(of_weak)
+        return (
+            *_tracked(places, seen, time_s),
+            *_tracked([faint[i] for i in went_on.tolist()], weak[went_on], time_s),
+        )
+
+    def _sightings(self, places: Sequence[Place], time_s: float) -> Records:
+        seen: Records = np.zeros(len(places), dtype=TRACK)
+        if len(places):
+            boxes = np.array([place.box for place in places], dtype=np.float64)
+            seen["prompt"] = [self._prompts.setdefault(p.prompt, len(self._prompts)) for p in places]
+            seen["centre"] = (boxes[:, :2] + boxes[:, 2:]) / 2
+            seen["size"] = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
+            if self._frame_size is not None:
+                seen["cut_low"] = boxes[:, :2] <= _EDGE_PX
+                seen["cut_high"] = boxes[:, 2:] >= np.array(self._frame_size) - _EDGE_PX
+        seen["hits"] = 1
+        seen["first_s"] = seen["seen_s"] = time_s
+        seen["confirmed"] = self._settings.confirm_hits <= 1
+        return seen
+
+    def _middle(self) -> Floats:
+        return np.array(self._frame_size or (0, 0), np.float64) / 2
+
+    def _in_frame(self) -> NDArray[np.bool_]:
+        """Tracks whose box may show in the frame: (T,) bool; all of them where its size is not known."""
+        tracks = self._tracks
+        if self._frame_size is None:
+            return np.ones(len(tracks), np.bool_)
+        near_low = tracks["centre"] > -tracks["size"]
+        inside: NDArray[np.bool_] = near_low.all(axis=1) & (
+            tracks["centre"] < np.array(self._frame_size) + tracks["size"]
+        ).all(axis=1)
+        return inside
+
+    def _associate(self, seen: Records, open_to: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+        """Gives places to the tracks that are open to them; both learn of each other."""
+        tracks, offered = self._tracks, np.flatnonzero(open_to)
+        index, of_seen = match(tracks[offered], seen)
+        of_track: Ints = offered[index]
+        follow = correct(tracks[of_track], completed(tracks[of_track], seen[of_seen]))
+        follow["seen_s"] = seen["seen_s"][of_seen]
+        follow["confirmed"] |= follow["hits"] >= self._settings.confirm_hits
+        tracks[of_track] = follow
+        for name in ("id", "first_s", "confirmed"):
+            seen[name][of_seen] = follow[name]
+        return of_track, of_seen
+
+    def _forget(self, *, measured: bool) -> None:
+        """Drops what was missed for too long. `measured`: what is out of the frame is where it should be."""
+        settings, tracks = self._settings, self._tracks
+        gap_s = (self._time_s or 0.0) - tracks["seen_s"]
+        patience_s = np.where(tracks["confirmed"], settings.max_gap_s, settings.tentative_gap_s)
+        patience = np.where(tracks["confirmed"], settings.max_gap_updates, settings.tentative_gap_updates)
+        kept = (gap_s <= patience_s) | (tracks["missed"] <= patience)
+        if measured:
+            kept |= self._stands_by(gap_s)
+        self._tracks = tracks[kept]
+
+    def _stands_by(self, gap_s: Floats) -> NDArray[np.bool_]:
+        """Confirmed things that stand where they were seen, as far as the camera's motion can be trusted."""
+        settings, tracks = self._settings, self._tracks
+        stands = np.linalg.norm(tracks["velocity"], axis=1) < _STANDS * breadth(tracks)
+        waits: NDArray[np.bool_] = stands & tracks["confirmed"] & (tracks["missed"] > 0)
+        patience_s = np.full(len(tracks), settings.standing_gap_s)
+        if self._frame_size is not None:
+            low, high = tracks["centre"] - tracks["size"] / 2, tracks["centre"] + tracks["size"] / 2
+            outside = ((low < 0) | (high > self._frame_size)).any(axis=1)
+            off = abs(tracks["centre"] - self._middle()).max(axis=1)
+            patience_s[outside] = settings.outside_gap_s
+            patience_s[off > _FAR * max(self._frame_size)] = 0.0
+        tracks["velocity"][waits] = 0.0
+        return waits & (gap_s <= patience_s)
+
+    def _start(self, seen: Records, fresh: Ints, elapsed_s: float) -> None:
+        """Starts a track for every place that none took."""
+        seen["id"][fresh] = np.arange(self._next_id, self._next_id + len(fresh))
+        self._next_id += len(fresh)
+        started = seen[fresh]
+        begin(started, blind_s=None if self._drift.known else elapsed_s or 0.1)
+        kept = np.concatenate([self._tracks, started])
+        if len(kept) > _MAX_TRACKS:
+            kept = kept[np.lexsort((kept["seen_s"], kept["confirmed"]))[-_MAX_TRACKS:]]
+        self._tracks = kept
+
+
+def _tracked(places: Sequence[Place], seen: Records, time_s: float) -> list[TrackedPlace]:
+    return [
+        TrackedPlace(place, track_id, time_s - first_s, confirmed)
+        for place, track_id, first_s, confirmed in zip(
+            places, seen["id"].tolist(), seen["first_s"].tolist(), seen["confirmed"].tolist(), strict=True
+        )
+    ]
