@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from edge.geo.messages import told_point, told_pose
 from firmware_cfg.messages import Alert, Counts, Event, PromptInUse, PromptsState, Status
 from firmware_cfg.messages.base import Box
 from firmware_cfg.messages.counts import Crossings
+from firmware_cfg.messages.events import GeoPoint
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from edge.outbox.outbox import QueuedMessage
     from edge.pipeline import FrameResult
     from edge.prompts.bank import PromptBank
+    from edge.telemetry.pose import Pose as CameraPose
 
 HISTORICAL_AFTER_S = 2.0
 """A message that waited longer than this for a connection is no news of the moment any more."""
@@ -46,13 +49,16 @@ class FrameFacts:
     size: tuple[int, int]
     precision: str
     bank: PromptBank
+    pose: CameraPose | None = None
 
     @classmethod
     def of(cls, result: FrameResult) -> FrameFacts:
         """The facts of the frame that `result` is about."""
         frame = result.frame
         size = (frame.width, frame.height)
-        return cls(frame.number, frame.captured_at, frame.mono_ns, size, result.precision, result.bank)
+        return cls(
+            frame.number, frame.captured_at, frame.mono_ns, size, result.precision, result.bank, frame.pose
+        )
 
 
 def status(
@@ -86,6 +92,8 @@ def event(
     bank = frame.bank
     prompt = bank.prompt_list.prompt(transition.prompt_id)
     threshold = bank.thresholds[prompt.id] if transition.threshold is None else transition.threshold
+    points = tuple(map(told_point, transition.points))
+    best = next((point for point in points if point is not None), None)
     return Event(
         device=session.device,
         sent_at=now,
@@ -114,6 +122,10 @@ def event(
         frame_size=frame.size,
         boxes=tuple(_fractions(box, frame.size) for box in transition.boxes),
         track_ids=transition.track_ids,
+        position=None if best is None else GeoPoint(coordinates=best[:2]),
+        h_acc_m=None if best is None else best[2],
+        points=points,
+        pose=None if frame.pose is None else told_pose(frame.pose),
         evidence_sha256=evidence,
         reason=transition.reason,
     )

@@ -7,10 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edge.alerts.state import ActiveAlert, Box, Certainty, Kind, Transition, rule_identity
+from edge.alerts.state import (
+    ActiveAlert,
+    Box,
+    Certainty,
+    Kind,
+    Point,
+    Transition,
+    certainty_of,
+    rule_identity,
+)
 
 if TYPE_CHECKING:
     from edge.counting import FrameCounts
+    from edge.geo.ground import GroundPoints
     from edge.tracking import TrackedPlace
     from firmware_cfg.prompt_list import AlertRule, Prompt, PromptList
     from firmware_cfg.rules import Rule, Term
@@ -75,6 +85,7 @@ class AlertMachine:
         self._watches = _watches(prompt_list)
         self._now_s = 0.0
         self._time_s: float | None = None
+        self._points: dict[int, Point | None] = {}
         for alert in resume:
             for watch in self._watches:
                 # By the prompt first: what a rule is takes longer to write down.
@@ -92,11 +103,21 @@ class AlertMachine:
         # Read once: another thread may ask, while the frame loop ends the alert.
         return tuple(active.latest for watch in self._watches if (active := watch.active) is not None)
 
-    def update(self, counts: FrameCounts, tracked: Sequence[TrackedPlace], time_s: float) -> list[Transition]:
-        """What changes with the frame captured at `time_s`, in the order of the prompt list."""
+    def update(
+        self,
+        counts: FrameCounts,
+        tracked: Sequence[TrackedPlace],
+        time_s: float,
+        ground: GroundPoints | None = None,
+    ) -> list[Transition]:
+        """What changes with the frame captured at `time_s`, in the order of the prompt list.
+
+        `ground` tells where the tracked places are on the ground, in their order.
+        """
         if self._time_s is not None:
             self._now_s += max(0.0, time_s - self._time_s)
         self._time_s = time_s
+        self._points = {} if ground is None else dict(zip((t.track_id for t in tracked), ground, strict=True))
         found = (self._step(watch, counts, tracked) for watch in self._watches)
         return [transition for transition in found if transition is not None]
 
@@ -216,10 +237,11 @@ class AlertMachine:
             score=score,
             raw=raw,
             threshold=self._thresholds.get(prompt.id, prompt.threshold),
-            certainty=_certainty(prompt, score, concerned),
+            certainty=certainty_of(prompt, score, concerned),
             boxes=tuple(t.place.box for t in concerned),
             track_ids=tuple(t.track_id for t in concerned),
             reason=str(rule.clear_rule if kind == "clear" else rule.when_rule),
+            points=tuple(self._points[t.track_id] for t in concerned) if self._points else (),
         )
 
 
@@ -234,10 +256,3 @@ def _watches(prompt_list: PromptList) -> list[_Watch]:
 def _leading_term(rule: Rule, read: Callable[[Term], float]) -> Term:
     """The first term of the first clause that holds: the one whose value is reported."""
     return next(clause[0].term for clause in rule.any_of if all(c.holds(read(c.term)) for c in clause))
-
-
-def _certainty(prompt: Prompt, score: float, concerned: Sequence[TrackedPlace]) -> Certainty:
-    evidence = prompt.kind == "scene" or bool(concerned)  # `count < 1` raises on the lack of any
-    if evidence and prompt.review_below is not None and score < prompt.review_below:
-        return "possible"
-    return "observed" if concerned and concerned[0].confirmed else "likely"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -16,6 +16,7 @@ from firmware_cfg.messages.base import MessagePart
 from firmware_cfg.rules import Term
 
 if TYPE_CHECKING:
+    from edge.tracking import TrackedPlace
     from firmware_cfg.prompt_list import AlertRule, Prompt
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ Severity: TypeAlias = Literal["info", "warning", "critical"]
 Certainty: TypeAlias = Literal["observed", "likely", "possible"]
 CountKind: TypeAlias = Literal["count", "unique", "score", "count_in", "crossing"]
 Box: TypeAlias = tuple[float, float, float, float]
+Point: TypeAlias = tuple[float, float, float]
+"""Longitude and latitude in degrees, WGS 84, and the radius in metres that holds the true place with 95%."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Transition:
     boxes       x1, y1, x2, y2 in pixels of the frame, best first, at most MAX_BOXES
     track_ids   in the order of the boxes
     reason      the rule that held, or why the alert was closed
+    points      where on the ground, in the order of the boxes; None for a box that shows none; empty without
+                telemetry
     """
 
     kind: Kind
@@ -57,6 +62,7 @@ class Transition:
     boxes: tuple[Box, ...]
     track_ids: tuple[int, ...]
     reason: str
+    points: tuple[Point | None, ...] = ()
 
     @property
     def count_kind(self) -> CountKind:
@@ -83,6 +89,14 @@ def rule_identity(prompt: Prompt, rule: AlertRule) -> str:
             *(rule.for_, rule.cooldown, rule.severity, rule.zones),
         ]
     )
+
+
+def certainty_of(prompt: Prompt, score: float, concerned: Sequence[TrackedPlace]) -> Certainty:
+    """What `Transition.certainty` says of these places, best first."""
+    evidence = prompt.kind == "scene" or bool(concerned)  # `count < 1` raises on the lack of any
+    if evidence and prompt.review_below is not None and score < prompt.review_below:
+        return "possible"
+    return "observed" if concerned and concerned[0].confirmed else "likely"
 
 
 class KeptAlert(MessagePart):
@@ -147,4 +161,5 @@ def _transition(alert: Alert, term: Term) -> Transition:
         boxes=tuple((x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in alert.boxes),
         track_ids=alert.track_ids,
         reason=alert.reason,
+        points=alert.points,
     )

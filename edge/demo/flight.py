@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.demo.orthophoto import Orthophoto
+from edge.geo.camera import CameraModel
+from edge.geo.earth import LocalPlane
+from edge.telemetry.pose import Pose, PoseAccuracy
 from firmware_cfg.errors import SourceError
+
+HFOV_DEG = 73.7
+"""Of the virtual camera: 24 mm in 35 mm terms, as most small drones have. Its height follows from the plan."""
+ACCURACY = PoseAccuracy(horizontal_m=1.5, height_m=2.0, heading_deg=3.0, tilt_deg=1.0)
+"""What is said of the virtual flight's poses: that of a common drone. In truth they are exact."""
 
 OPTIONS: dict[str, Callable[[str], float]] = {
     "gsd": float,
@@ -91,6 +99,9 @@ class Flight:
         self._legs = [float(np.hypot(*np.subtract(b, a))) for a, b in pairwise(self._corners)]
         centres = (self.ground.boxes[:, :2] + self.ground.boxes[:, 2:]) / 2
         self._centres: NDArray[np.float64] = centres
+        self.camera = CameraModel.from_hfov(HFOV_DEG)
+        self._height_m = plan.metres_per_pixel * plan.width * self.camera.focal_x
+        self._plane = LocalPlane(*self.ground.south_west)
 
     @property
     def length(self) -> int:
@@ -120,6 +131,18 @@ class Flight:
         rows = slice(view.top, view.top + self.plan.height)
         columns = slice(view.left, view.left + self.plan.width)
         return np.ascontiguousarray(self.ground.pixels[rows, columns])
+
+    def pose(self, view: View) -> Pose:
+        """Where the virtual camera is: straight above the frame's middle, upper edge to the north."""
+        middle = np.array([[view.left + self.plan.width / 2, view.top + self.plan.height / 2]])
+        latitude, longitude = (float(degrees[0]) for degrees in self.on_earth(middle))
+        return Pose(latitude, longitude, self._height_m, 0.0, -90.0, 0.0, ACCURACY)
+
+    def on_earth(self, places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Latitude and longitude of (N, 2) pixels of the resampled ground."""
+        east_south = places * self.plan.metres_per_pixel
+        north = self.ground.pixels.shape[0] * self.plan.metres_per_pixel - east_south[:, 1]
+        return self._plane.to_degrees(np.stack([north, east_south[:, 0]], axis=1))
 
     def visible(self, view: View) -> NDArray[np.bool_]:
         """(N,) whether each true object's centre lies inside the frame."""

@@ -21,6 +21,9 @@ INSTALL = "pip install --no-deps deepforest==2.1.0"
 PHOTO = "data/2019_YELL_2_528000_4978000_image_crop2.png"
 GROUND_SAMPLE_DISTANCE_M = 0.1
 """Metres on the ground per pixel of the orthophoto, as the airborne survey states it."""
+SOUTH_WEST = (44.954885, -110.645017)
+"""Latitude and longitude of the survey's tile, by its name (UTM zone 12, 528000 E, 4978000 N). Where in that
+square kilometre the picture was cut out is not recorded: it is laid into the south-west corner, north up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +31,14 @@ class Orthophoto:
     """A north-up image of the ground.
 
     pixels: (H, W, 3) uint8 RGB; boxes: (N, 4) float64 x1 y1 x2 y2 in its pixels, one per true object;
-    metres_per_pixel: its ground sample distance.
+    metres_per_pixel: its ground sample distance; south_west: latitude and longitude of its lower left corner.
     """
 
     name: str
     pixels: NDArray[np.uint8]
     boxes: NDArray[np.float64]
     metres_per_pixel: float
+    south_west: tuple[float, float] = SOUTH_WEST
 
     def resampled(self, metres_per_pixel: float) -> Orthophoto:
         """The same ground at another distance: averaged over areas when coarser, cubic when finer."""
@@ -48,7 +52,7 @@ class Orthophoto:
         interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         pixels = np.asarray(cv2.resize(self.pixels, size, interpolation=interpolation), dtype=np.uint8)
         scale = np.array([size[0] / width, size[1] / height] * 2)
-        return Orthophoto(self.name, pixels, self.boxes * scale, metres_per_pixel)
+        return Orthophoto(self.name, pixels, self.boxes * scale, metres_per_pixel, self.south_west)
 
 
 def load_orthophoto() -> Orthophoto:

@@ -22,6 +22,7 @@ class DemoSource(FrameSource, schemes=(SCHEME,)):
         self.flight = Flight(photo, plan)
         self.fps = plan.fps
         self.length = self.flight.length
+        self.camera = self.flight.camera
 
     @classmethod
     def from_uri(cls, uri: str, *, sequence: bool) -> DemoSource:
@@ -38,4 +39,5 @@ class DemoSource(FrameSource, schemes=(SCHEME,)):
         for view in self.flight:
             image = RgbImage(self.flight.pixels(view))
             time_s, captured_at = clock.tick(view.time_s)
-            yield Frame(image, view.number, time_s, captured_at, time.monotonic_ns(), self.name)
+            pose = self.flight.pose(view)
+            yield Frame(image, view.number, time_s, captured_at, time.monotonic_ns(), self.name, pose)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,3 +24,8 @@ class GroundPoints:
     latitude: _Floats
     longitude: _Floats
     h_acc_m: _Floats
+
+    def __iter__(self) -> Iterator[tuple[float, float, float] | None]:
+        """Longitude, latitude and h_acc_m of each place, as messages have them; None where there is none."""
+        rows = zip(self.longitude.tolist(), self.latitude.tolist(), self.h_acc_m.tolist(), strict=True)
+        return (None if any(map(math.isnan, row)) else row for row in rows)

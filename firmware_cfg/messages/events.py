@@ -11,6 +11,8 @@ from firmware_cfg.messages.base import Box, Message, MessagePart, Name, Sha256, 
 CountKind = Literal["count", "unique", "score", "count_in", "crossing"]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
+Metres = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Point = tuple[Longitude, Latitude, Metres]
 
 
 class GeoPoint(MessagePart):
@@ -21,7 +23,7 @@ class GeoPoint(MessagePart):
 
 
 class Pose(MessagePart):
-    """The platform at the moment of capture."""
+    """The camera at the moment of capture."""
 
     latitude: Latitude = Field(description="Degrees, WGS 84.")
     longitude: Longitude = Field(description="Degrees, WGS 84.")
@@ -66,9 +68,18 @@ class AlertFacts(Message):
     frame_size: tuple[PositiveInt, PositiveInt] = Field(description="Width and height, pixels.")
     boxes: tuple[Box, ...] = Field((), description="x1, y1, x2, y2 as fractions of the frame.")
     track_ids: tuple[NonNegativeInt, ...] = Field((), description="Tracks of the boxes, in the same order.")
-    position: GeoPoint | None = Field(None, description="Where on the ground, when telemetry tells.")
-    h_acc_m: NonNegativeFloat | None = Field(None, description="Horizontal accuracy of `position`, metres.")
-    pose: Pose | None = Field(None, description="The platform, when telemetry tells.")
+    position: GeoPoint | None = Field(
+        None, description="Where on the ground the best-scored box stands of those that telemetry can place."
+    )
+    h_acc_m: Metres | None = Field(
+        None, description="Radius around `position` that holds the true place with 95% probability, metres."
+    )
+    points: tuple[Point | None, ...] = Field(
+        (),
+        description="Longitude, latitude and h_acc_m of every box, in the same order; null where a box shows"
+        " no ground that is known well enough. Empty without telemetry.",
+    )
+    pose: Pose | None = Field(None, description="The camera, when telemetry tells.")
     evidence_sha256: Sha256 | None = Field(None, description="Of the image crop that can be asked for.")
     reason: str = Field("", description="The rule that held, or why the alert was closed, such as `restart`.")
 
