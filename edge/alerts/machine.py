@@ -7,16 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edge.alerts.state import (
-    ActiveAlert,
-    Box,
-    Certainty,
-    Kind,
-    Point,
-    Transition,
-    certainty_of,
-    rule_identity,
-)
+from edge.alerts.state import ActiveAlert, Box, Kind, Point, Transition, certainty_of, rule_identity
 
 if TYPE_CHECKING:
     from edge.counting import FrameCounts

@@ -18,7 +18,7 @@ from edge.telemetry.pose import Pose, PoseAccuracy
 from firmware_cfg.errors import SourceError
 
 HFOV_DEG = 73.7
-"""Of the virtual camera: 24 mm in 35 mm terms, as most small drones have. Its height follows from the plan."""
+"""Of the virtual camera: 24 mm in 35 mm terms, as on most small drones; its height follows."""
 ACCURACY = PoseAccuracy(horizontal_m=1.5, height_m=2.0, heading_deg=3.0, tilt_deg=1.0)
 """What is said of the virtual flight's poses: that of a common drone. In truth they are exact."""
 
