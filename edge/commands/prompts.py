@@ -1,4 +1,4 @@
-"""`remoteclip prompts`: which prompt list a device flies, and the way back to an earlier one."""
+"""`remoteclip prompts`: lists tried on a clip, the one a device flies, and the way back to an earlier one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from edge.commands import prompts_tune
 from edge.commands.options import JsonOption
 
-app = typer.Typer(name="prompts", no_args_is_help=True, help="Show and roll back a device's prompt lists.")
+app = typer.Typer(
+    name="prompts", no_args_is_help=True, help="Tune, compare, show and roll back prompt lists."
+)
+app.command("tune")(prompts_tune.tune)
 
 DeviceArgument = Annotated[
     Path, typer.Argument(metavar="DEVICE.yaml", help="Device file; a daemon may be flying with it.")
@@ -18,7 +22,7 @@ DeviceArgument = Annotated[
 
 @app.callback()
 def prompts() -> None:
-    """Show and roll back a device's prompt lists."""
+    """Tune, compare, show and roll back prompt lists."""
 
 
 @app.command("show")

@@ -1,0 +1,119 @@
+"""`remoteclip prompts tune` and `compare`: what a list sees in a clip, and what an edit changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge.commands.options import (
+    BundleOption,
+    EngineName,
+    EngineOption,
+    JsonOption,
+    Precision,
+    PrecisionOption,
+    SizeOption,
+    ThreadsOption,
+    parse_size,
+)
+
+if TYPE_CHECKING:
+    from edge.frames import Frame
+
+OnOption = Annotated[
+    str, typer.Option("--on", metavar="VIDEO_OR_FOLDER", help="A video, an image or a folder of images.")
+]
+SequenceOption = Annotated[bool, typer.Option("--sequence", help="Images of a folder follow one another.")]
+
+
+def tune(
+    prompts: Annotated[Path, typer.Argument(metavar="LIST", help="Prompt list (YAML).")],
+    on: OnOption,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="PAGE.html", help="The page to write.")
+    ] = Path("tune.html"),
+    positive: Annotated[
+        str, typer.Option("--positive", metavar="3,7", help="Numbers of crops that are right.")
+    ] = "",
+    negative: Annotated[
+        str, typer.Option("--negative", metavar="12", help="Numbers of crops that are wrong.")
+    ] = "",
+    marks: Annotated[
+        Path | None,
+        typer.Option("--marks", metavar="FILE", help="File of marks, such as PAGE.marks.yaml."),
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the change into the list; without it the change is shown.")
+    ] = False,
+    every: Annotated[int, typer.Option("--every", min=1, help="Look at every so many-th frame.")] = 1,
+    sequence: SequenceOption = False,
+    as_json: JsonOption = False,
+    bundle: BundleOption = "default",
+    engine: EngineOption = EngineName.openvino,
+    precision: PrecisionOption = Precision.auto,
+    image_size: SizeOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Show on one page what a list sees in a clip; marks on its crops calibrate the list.
+
+    Writes PAGE.html, and beside it PAGE.sightings.npz, so that the next run needs no model, and with marks
+    PAGE.marks.yaml.
+    """
+    import json
+
+    from edge.bundle.load import load_bundle
+    from edge.pipeline import Pipeline
+    from edge.runtime import BundleRuntime
+    from edge.sources import FrameSource, open_source
+    from edge.tune.marks import read_marks
+    from edge.tune.session import Plan, run
+    from edge.tune.summary import as_dict, lines
+    from edge.tune.write_back import write_back
+    from firmware_cfg.errors import UsageError
+    from firmware_cfg.prompt_list import LoadedPromptList, load_prompt_list
+
+    size = parse_size(image_size)
+    given = read_marks(marks, positive, negative)
+    if write and not (given.positive or given.negative or given.places):
+        raise UsageError("--write needs marks (--positive, --negative or --marks)")
+    loaded = load_prompt_list(prompts)
+    model = load_bundle(bundle)
+    runtime = BundleRuntime(model, engine.value, precision.value, threads)
+
+    def source() -> FrameSource:
+        return open_source(on, sequence=sequence)
+
+    def pipeline(opened: LoadedPromptList) -> Pipeline:
+        return Pipeline(runtime, opened, image_size=size, independent=True)
+
+    settings = (model.manifest_sha256, engine.value, precision.value, size, sequence)
+    with progress() as seen:
+        outcome = run(Plan(loaded, on, output, settings, every), runtime, source, pipeline, given, seen=seen)
+    written = write and outcome.changed is not None
+    if write and outcome.changed is not None:
+        write_back(loaded, outcome.changed)
+    if as_json:
+        typer.echo(
+            json.dumps({**as_dict(outcome), "page": str(output), "written": written}, ensure_ascii=False)
+        )
+    else:
+        typer.echo("\n".join(lines(outcome, output, loaded.path, written)))
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[Iterable[Frame]], Iterable[Frame]]]:
+    """Wraps a source's frames in a progress bar on stderr that leaves nothing behind."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
+
+        def seen(frames: Iterable[Frame]) -> Iterable[Frame]:
+            return bar.track(frames, total=getattr(frames, "length", None))
+
+        yield seen

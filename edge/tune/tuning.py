@@ -1,0 +1,170 @@
+"""Marks of every prompt -> what to change in the list, and what each change is good for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.tune.background import Suggested, suggest
+from edge.tune.calibrate import Bools, Judgement, Line, best_threshold, fit, judge, leave_one_out
+from edge.tune.scoring import Ints, base_odds, reaches, with_background
+
+if TYPE_CHECKING:
+    from edge.prompts.text_encoder import SentenceEncoder
+    from edge.tune.marks import Mark
+    from edge.tune.scoring import Scored, Scorer
+    from edge.tune.sightings import Sightings
+    from firmware_cfg.prompt_list import Prompt, PromptList
+
+WORTH = 0.98
+"""A line is taken where it brings the loss on marks left out below this share of what it is without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """One prompt after its marks.
+
+    Attributes:
+        prompt: its id.
+        positive, negative: how many marks of each kind.
+        before: how the scores in force judge the marks.
+        left_out: how the new ones do, each mark by what the others give; None where nothing was found better.
+        line: bias and temperature to use: the old ones where new ones do not help.
+        threshold: to use; None where the clip shows nothing to set one by.
+        background: a sentence to add, or None.
+        missed, passed: marked right and now below the threshold; marked wrong and still above it.
+    """
+
+    prompt: str
+    positive: int
+    negative: int
+    before: Judgement
+    left_out: Judgement | None
+    line: Line
+    threshold: float | None
+    background: str | None
+    missed: int
+    passed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What the marks came to: prompt by prompt, and the list that follows."""
+
+    prompts: tuple[Tuned, ...]
+    model: PromptList
+    notes: tuple[str, ...]
+
+
+def tune(
+    scorer: Scorer,
+    sightings: Sightings,
+    scored: Scored,
+    marks: Sequence[Mark],
+    encoder: SentenceEncoder,
+) -> Tuning:
+    """The list that the marks ask for; prompts without marks stay as they are.
+
+    Raises:
+        EngineError, MissingExtra: the text tower failed.
+    """
+    model = scored.bank.prompt_list
+    by_prompt: dict[str, list[Mark]] = {}
+    for mark in marks:
+        by_prompt.setdefault(mark.prompt, []).append(mark)
+    found: list[tuple[Prompt, _Marked, Suggested | None]] = []
+    for prompt in model.prompts:
+        if prompt.id in by_prompt:
+            marked = _Marked.of(prompt, by_prompt[prompt.id])
+            sentence = None
+            if prompt.kind == "object":
+                sentence = suggest(
+                    scorer, sightings, scored, prompt, marked.index, marked.right, marked.prior, encoder
+                )
+            found.append((prompt, marked, sentence))
+    after = scored
+    rows = {item.sentence: item.row for *_, item in found if item is not None}
+    if rows:
+        after = scorer.score(sightings, with_background(scored.bank, np.concatenate(list(rows.values()))))
+    tuned = tuple(_tuned(scored, after, prompt, marked, item) for prompt, marked, item in found)
+    return _tuning(model, tuned, tuple(rows))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Marked:
+    """A prompt's marks as numbers: sightings, right or wrong, and the line in force."""
+
+    index: Ints
+    right: Bools
+    prior: Line
+
+    @classmethod
+    def of(cls, prompt: Prompt, marks: Sequence[Mark]) -> _Marked:
+        index = np.array([mark.index for mark in marks], np.int64)
+        right = np.array([mark.right for mark in marks], np.bool_)
+        return cls(index, right, Line.of(prompt.bias, prompt.temperature))
+
+
+def _tuned(
+    before: Scored, after: Scored, prompt: Prompt, marked: _Marked, sentence: Suggested | None
+) -> Tuned:
+    right, prior = marked.right, marked.prior
+    in_force = before.bank.thresholds[prompt.id]
+    every = base_odds(after, prompt)
+    u = every[marked.index]
+    left_out = leave_one_out(u, right, prior)
+    helps = judge(left_out, right).loss < WORTH * judge(prior(u), right).loss
+    line = fit(u, right, prior) if helps else prior
+    mine, _ = after.of(prompt.id)
+    threshold = best_threshold(line(every[mine]))
+    used = in_force if threshold is None else threshold
+    above = reaches(line(u), used)
+    return Tuned(
+        prompt=prompt.id,
+        positive=int(right.sum()),
+        negative=int((~right).sum()),
+        before=judge(prior(base_odds(before, prompt)[marked.index]), right, in_force),
+        left_out=judge(left_out, right, used) if helps else None,
+        line=line,
+        threshold=threshold,
+        background=None if sentence is None else sentence.sentence,
+        missed=int((right & ~above).sum()),
+        passed=int((~right & above).sum()),
+    )
+
+
+def _tuning(model: PromptList, tuned: Sequence[Tuned], sentences: tuple[str, ...]) -> Tuning:
+    by_id = {item.prompt: item for item in tuned}
+    prompts, notes = [], list[str]()
+    for prompt in model.prompts:
+        item = by_id.get(prompt.id)
+        if item is not None:
+            update, said = _changes(prompt, item)
+            prompt = prompt.model_copy(update=update)
+            notes += said
+        prompts.append(prompt)
+    background = (*model.background, *sentences)
+    changed = model.model_copy(update={"prompts": tuple(prompts), "background": background})
+    return Tuning(tuple(tuned), changed, tuple(notes))
+
+
+def _changes(prompt: Prompt, item: Tuned) -> tuple[dict[str, float], list[str]]:
+    update: dict[str, float] = {}
+    notes = []
+    bias, temperature = round(item.line.bias, 2), round(item.line.temperature, 2)
+    if (bias, temperature) != (round(prompt.bias, 2), round(prompt.temperature, 2)):
+        update |= {"bias": bias, "temperature": temperature}
+    threshold = item.threshold
+    if threshold is not None and threshold != prompt.threshold:
+        update["threshold"] = threshold
+        if prompt.review_below is not None and prompt.review_below < threshold:
+            update["review_below"] = threshold
+            notes.append(f"{prompt.id}: review_below follows the threshold to {threshold:g}")
+    if "bias" in update and any(
+        term.kind == "score" for alert in prompt.alerts for *_, term, _ in alert.located_terms()
+    ):
+        notes.append(f"{prompt.id}: its alerts ask for a score, and scores have changed: read them again")
+    return update, notes
