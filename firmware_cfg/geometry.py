@@ -1,8 +1,9 @@
-"""Checks of zones and lines, in fractions of the frame."""
+"""Checks of zones and lines, in fractions of the frame or in degrees on the ground."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 Point = tuple[float, float]
@@ -10,10 +11,15 @@ Point = tuple[float, float]
 #: Less than a pixel of an 8K frame; anything smaller is a mistake.
 SMALLEST_AREA = 1e-8
 SMALLEST_LENGTH = 1e-4
+#: On the ground: no position is good enough for less, and what is wider than this no drone surveys.
+SMALLEST_GROUND_M = 1.0
+LARGEST_GROUND_M = 100_000.0
+
+_METRES_PER_DEGREE = 111_195.0  # of a great circle
 
 
 def polygon_area(points: Sequence[Point]) -> float:
-    """Area of a simple polygon as a fraction of the frame, whatever its direction."""
+    """Area of a simple polygon in the square of its points' unit, whatever its direction."""
     return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in _edges(points))) / 2
 
 
@@ -29,9 +35,26 @@ def crosses_itself(points: Sequence[Point]) -> bool:
 
 
 def line_length(points: Sequence[Point]) -> float:
-    """Distance between the two points of a line, in fractions of the frame's sides."""
+    """Distance between the two points of a line, in their unit."""
     (x1, y1), (x2, y2) = points
     return float(((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5)
+
+
+def metres(places: Sequence[Point]) -> tuple[Point, ...]:
+    """Latitudes and longitudes in degrees -> metres (east, north) of the first, right to a percent or so."""
+    (latitude, longitude), narrow = places[0], math.cos(math.radians(places[0][0]))
+    return tuple(
+        (
+            ((lon - longitude + 180) % 360 - 180) * narrow * _METRES_PER_DEGREE,  # across the date line, too
+            (lat - latitude) * _METRES_PER_DEGREE,
+        )
+        for lat, lon in places
+    )
+
+
+def width(points: Sequence[Point]) -> float:
+    """The larger side of the rectangle around the points, in their unit."""
+    return max(max(x) - min(x) for x in ([p[0] for p in points], [p[1] for p in points]))
 
 
 def _edges(points: Sequence[Point]) -> zip[tuple[Point, Point]]:

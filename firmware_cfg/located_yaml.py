@@ -74,9 +74,10 @@ def _located_error(located: LocatedYaml, model: type[BaseModel], detail: ErrorDe
     loc: KeyPath = detail["loc"]
     kind, context = detail["type"], detail.get("ctx", {})
     about_key = kind == "extra_forbidden" or loc[-1:] == ("[key]",)
-    path = loc
-    while not located.has(path):
-        path = path[:-1]
+    path: KeyPath = ()
+    for part in loc:  # some parts are not in the file: the branch of a union, a key that is missing
+        if located.has((*path, part)):
+            path = (*path, part)
     if about_key:
         place = located.key_place(path)
     else:
@@ -97,7 +98,7 @@ def _sentence(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> tu
     if kind == "missing":
         return f"{detail['loc'][-1]} is missing", ""
     if kind == "extra_forbidden":
-        return f"unknown key {subject}", _key_mend(detail["loc"], model)
+        return f"unknown key {subject}", _key_mend(path, model)
     if kind == "literal_error":
         wanted = context["expected"].replace("'", "")
         hint = suggest(value, wanted.replace(" or ", ", ").split(", ")) if isinstance(value, str) else ""

@@ -17,7 +17,7 @@ from firmware_cfg.base import ConfigModel, Duration, Fraction, Identifier, Image
 from firmware_cfg.located_yaml import load_model_text, read_config_bytes
 from firmware_cfg.names import suggest
 from firmware_cfg.problems import Finding, must, raise_findings, stated
-from firmware_cfg.prompt_fields import AreaName, LineXY, Polygon, RuleText, Sentence, Texts
+from firmware_cfg.prompt_fields import LINES, ZONES, AreaName, Line, RuleText, Sentence, Texts, Zone
 from firmware_cfg.rules import Rule, Term, parse_located, parse_rule
 
 MAX_ROWS = 256
@@ -160,12 +160,8 @@ class PromptList(ConfigModel):
         description="Model input [width, height] that suits how large these things are in the frame: small "
         "for what fills much of it, large for what is tiny; default: the bundle's best.",
     )
-    zones: dict[AreaName, Polygon] = Field(
-        {}, description="Polygons in fractions of the frame, x right, y down."
-    )
-    lines: dict[AreaName, LineXY] = Field(
-        {}, description="Directed lines; `in` crosses from their left to right."
-    )
+    zones: dict[AreaName, Zone] = Field({}, description=ZONES)
+    lines: dict[AreaName, Line] = Field({}, description=LINES)
 
     def prompt(self, prompt_id: str) -> Prompt:
         """The prompt of that id. Raises KeyError."""
