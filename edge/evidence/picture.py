@@ -44,11 +44,11 @@ def picture(image: Image, boxes: Sequence[Box], max_bytes: int) -> bytes:
 
     area = _around(boxes, image.width, image.height)
     comment = _comment(area, image.width, image.height)
-    shown = _cut(image, area)
+    shown = cut(image, area)
     room = max_bytes - len(comment)
     scale = min(1.0, MAX_SIDE / max(shown.width, shown.height))
     while True:
-        pixels = cv2.cvtColor(_shrunk(shown, scale).rgb(), cv2.COLOR_RGB2BGR)
+        pixels = cv2.cvtColor(shrunk(shown, scale).rgb(), cv2.COLOR_RGB2BGR)
         for quality in _QUALITIES:
             done, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
             if not done:
@@ -81,7 +81,8 @@ def _span(low: float, high: float, length: int) -> tuple[int, int]:
     return even, min(length, max(even + 1, math.ceil(begin + wanted)))
 
 
-def _cut(image: Image, area: tuple[int, int, int, int]) -> Image:
+def cut(image: Image, area: tuple[int, int, int, int]) -> Image:
+    """The part x1, y1, x2, y2 of a picture, in its pixels, not copied; x1 and y1 must be even."""
     left, top, right, bottom = area
     if isinstance(image, RgbImage):
         return RgbImage(image.pixels[top:bottom, left:right])
@@ -90,8 +91,8 @@ def _cut(image: Image, area: tuple[int, int, int, int]) -> Image:
     return I420Image(y, u, v, image.standard, image.full_range)
 
 
-def _shrunk(image: Image, scale: float) -> Image:
-    """Shrinks the planes as they are: a large frame is never turned to RGB as a whole."""
+def shrunk(image: Image, scale: float) -> Image:
+    """The picture at `scale` (at most 1), plane by plane: a large frame is never turned to RGB as a whole."""
     import cv2
 
     width, height = max(1, round(scale * image.width)), max(1, round(scale * image.height))

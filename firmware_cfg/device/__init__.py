@@ -9,6 +9,7 @@ from firmware_cfg.device.camera import Camera, CameraMatrix
 from firmware_cfg.device.engine import Engine
 from firmware_cfg.device.file import DEFAULT_BUNDLE, DeviceFile, load_device
 from firmware_cfg.device.mqtt import Mqtt, Tls
+from firmware_cfg.device.record import Record
 from firmware_cfg.device.records import Evidence, Outbox
 from firmware_cfg.device.reporting import HomeAssistant, Metrics
 from firmware_cfg.device.source import DEMO_SOURCE, Source
@@ -27,6 +28,7 @@ __all__ = [
     "Metrics",
     "Mqtt",
     "Outbox",
+    "Record",
     "Source",
     "Telemetry",
     "Tls",

@@ -20,6 +20,7 @@ from firmware_cfg.base import (
 from firmware_cfg.device.camera import Camera
 from firmware_cfg.device.engine import Engine
 from firmware_cfg.device.mqtt import Mqtt
+from firmware_cfg.device.record import Record
 from firmware_cfg.device.records import Evidence, Outbox
 from firmware_cfg.device.reporting import HomeAssistant, Metrics
 from firmware_cfg.device.source import Source
@@ -79,6 +80,9 @@ class DeviceFile(ConfigModel):
     mqtt: Mqtt = Field(Mqtt(), description="The broker.")
     outbox: Outbox = Field(Outbox(), description="What waits for the broker.")
     evidence: Evidence = Field(Evidence(), description="Pictures of what raised an alert.")
+    record: Record | None = Field(
+        None, description="Keep each flight for search and changes; without it none is."
+    )
     metrics: Metrics | None = Field(None, description="Endpoint for Prometheus; without it there is none.")
     home_assistant: HomeAssistant | None = Field(
         None, description="Announce the drone to Home Assistant; without it nothing is."
