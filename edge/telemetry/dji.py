@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,8 @@ def read_srt(path: Path, record: FlightRecord) -> None:
 
 
 def _cues(text: str) -> Iterator[tuple[float, str]]:
-    starts = list(_TIMES.finditer(text))
-    for start, following in zip(starts, [*starts[1:], None], strict=True):
+    for start, following in pairwise([*_TIMES.finditer(text), None]):
+        assert start is not None  # only the last is
         hours, minutes, seconds, fraction = start.groups()
         time_s = int(hours) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction.ljust(3, "0")) / 1000
         yield time_s, text[start.end() : following.start() if following else len(text)]

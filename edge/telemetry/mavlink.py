@@ -53,7 +53,7 @@ class MavlinkMessages:
         reader = _READERS.get(kind)
         if reader is None:
             return
-        if self._system_id is None and kind == "GLOBAL_POSITION_INT":
+        if self._system_id is None and kind in ("GPS_RAW_INT", "GLOBAL_POSITION_INT"):
             self._system_id = message.get_srcSystem()
         if message.get_srcSystem() == self._system_id:
             reader(self, message, arrived_s)
