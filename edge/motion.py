@@ -153,8 +153,9 @@ def _follow(before: Pixels, now: Pixels, points: _Points) -> tuple[_Points, NDAr
     """Where the points (N, 1, 2) of one small picture are in another, and which were found (N,)."""
     import cv2
 
-    start = np.empty((0, 1, 2), np.float32)  # the typed bindings do not know that None will do
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, now, points, start, winSize=_WINDOW, maxLevel=_LEVELS)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(
+        before, now, points, np.empty_like(points), winSize=_WINDOW, maxLevel=_LEVELS
+    )
     return np.asarray(there, np.float32), np.asarray(found)[:, 0] == 1
 
 
