@@ -14,9 +14,10 @@ from edge.alerts.machine import AlertMachine, Transition
 from edge.alerts.state import resumable
 from edge.bundle.load import Bundle
 from edge.capture import Capture
+from edge.drift import DriftGauge
 from edge.flight import Flight, OnFrame
 from edge.health.meter import FrameMeter
-from edge.health.systemd import Notifier, Watchdog, more_time
+from edge.health.systemd import Notifier, Start, Watchdog, more_time
 from edge.health.vitals import Vitals
 from edge.mqtt.link import MqttLink
 from edge.onboard import OnBoard, open_on_board
@@ -99,15 +100,12 @@ class Daemon:
                 self._device, self._source, stack, self._close, lambda: self._stop_reason
             )
             self._updater = stack.enter_context(on_board.updater)
-            crew = self._assemble(on_board, Watchdog(notifier))
+            flying = "flying, a new bundle is on trial" if on_board.flown.on_trial else "flying"
+            start = Start(notifier, starting, flying)
+            crew = self._assemble(on_board, Watchdog(notifier), start)
             stack.enter_context(crew.room)
-
-            def ready() -> None:
-                notifier.ready("flying, a new bundle is on trial" if on_board.flown.on_trial else "flying")
-                starting.close()
-
             try:
-                summary = self._fly(on_board, crew, ready)
+                summary = self._fly(on_board, crew, start)
             except BaseException as error:
                 self._stop_reason = self._stop_reason or type(error).__name__
                 raise
@@ -117,15 +115,20 @@ class Daemon:
                     unsent = crew.link.stop()
             return replace(summary, unsent=unsent)
 
-    def _assemble(self, on_board: OnBoard, watchdog: Watchdog) -> _Crew:
+    def _assemble(self, on_board: OnBoard, watchdog: Watchdog, start: Start) -> _Crew:
         """Make what works while it flies; nothing runs yet."""
         device, outbox = self._device, on_board.outbox
-        # No source of this version is live, so `auto` never drops.
+
+        def no_frame_yet() -> None:
+            watchdog.frame_done()
+            if on_board.source.waits:
+                start.waits()
+
         capture = self._capture = Capture(
             on_board.source,
             realtime=device.source.realtime,
-            drop_oldest=device.source.drop == "oldest",
-            on_early=watchdog.frame_done,
+            drop_oldest={"auto": None, "oldest": True, "never": False}[device.source.drop],
+            on_early=no_frame_yet,
         )
         bank = on_board.pipeline.bank
         left = resumable(outbox.kept_alerts(), device=device.device)
@@ -140,7 +143,8 @@ class Daemon:
 
         room = ControlRoom(on_board, on_failure=fail)
         link = self._link(on_board, room, tell_again, fail)
-        vitals = Vitals(on_board, device.engine, meter, capture, machine, link)
+        drift = DriftGauge(on_board.flown.bundle.calibration)
+        vitals = Vitals(on_board, device.engine, meter, capture, machine, link, drift)
         reporter = vitals.reporter = Reporter(
             outbox,
             on_board.session,
@@ -149,7 +153,7 @@ class Daemon:
             evidence=on_board.evidence,
             discovery_prefix=device.home_assistant.prefix if device.home_assistant is not None else None,
         )
-        return _Crew(capture, machine, meter, vitals, reporter, room, link, watchdog)
+        return _Crew(capture, machine, meter, drift, vitals, reporter, room, link, watchdog)
 
     def _link(
         self,
@@ -177,15 +181,16 @@ class Daemon:
             backlog_rate=self._device.mqtt.backlog_rate,
         )
 
-    def _fly(self, on_board: OnBoard, crew: _Crew, ready: Callable[[], None]) -> RunSummary:
-        """From the first frame to the last; `ready` is called after the first."""
+    def _fly(self, on_board: OnBoard, crew: _Crew, start: Start) -> RunSummary:
+        """From the first frame to the last."""
         metrics, machine, reporter = self._device.metrics, crew.machine, crew.reporter
         told: set[str] = set()  # precisions: what auto stands for may differ between sizes of frames
 
         def on_frame(result: FrameResult, transitions: Sequence[Transition]) -> None:
             crew.meter.take(result, transitions)
-            if crew.meter.frames == 1:
-                ready()
+            start.flies()
+            if result.scores.embedding is not None:
+                crew.drift.take(result.scores.embedding)
             if not reporter.hangs:  # frames alone are no flight: what they find has to get to the disk
                 crew.watchdog.frame_done()
             on_board.flown.frame_done()
@@ -198,6 +203,7 @@ class Daemon:
         flight = Flight(
             crew.capture,
             on_board.source,
+            on_board.whereabouts,
             on_board.pipeline,
             machine,
             reporter,
@@ -230,6 +236,7 @@ class _Crew:
     capture: Capture
     machine: AlertMachine
     meter: FrameMeter
+    drift: DriftGauge
     vitals: Vitals
     reporter: Reporter
     room: ControlRoom

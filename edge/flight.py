@@ -13,6 +13,7 @@ from edge.pipeline import FrameResult, Pipeline
 from edge.reporter import Reporter
 from edge.sources import FrameSource
 from edge.summary import RunSummary, RunTally
+from edge.whereabouts import Whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class Flight:
     Args:
         capture: the frames.
         source: what `capture` reads, for its count of unreadable frames.
+        whereabouts: tells where they were taken.
         pipeline: what looks at them; its prompt list may be replaced while it flies.
         machine: the alerts, made for the list that the pipeline has now.
         reporter: started already; stopped here.
@@ -36,6 +38,7 @@ class Flight:
         self,
         capture: Capture,
         source: FrameSource,
+        whereabouts: Whereabouts,
         pipeline: Pipeline,
         machine: AlertMachine,
         reporter: Reporter,
@@ -47,6 +50,7 @@ class Flight:
         self.stop_reason = ""
         self._capture = capture
         self._source = source
+        self._whereabouts = whereabouts
         self._pipeline = pipeline
         self._machine = machine
         self._reporter = reporter
@@ -70,7 +74,7 @@ class Flight:
         began = time.monotonic()
         try:
             for frame in self._capture:
-                self._take(self._pipeline.process(frame))
+                self._take(self._pipeline.process(self._whereabouts.attach(frame)))
             self.stop("end of source")
         finally:
             self._capture.stop()
@@ -85,7 +89,7 @@ class Flight:
 
     def _take(self, result: FrameResult) -> None:
         ended = self._change_over(result) if result.bank is not self._bank else []
-        transitions = self._machine.update(result.counts, result.tracks, result.frame.time_s)
+        transitions = self._machine.update(result.counts, result.tracks, result.frame.time_s, result.ground)
         self._reporter.report(result, transitions)
         self.tally.take(result, transitions)
         self._on_frame(result, [*ended, *transitions])

@@ -16,6 +16,7 @@ from edge.bundle.flight import BundleFlight, begin_flight
 from edge.bundle.load import Bundle
 from edge.events import Session
 from edge.evidence.store import EvidenceStore
+from edge.geo.locate import Locator
 from edge.health.file import HealthFile
 from edge.mqtt.settings import BrokerSettings
 from edge.outbox.outbox import Outbox
@@ -23,7 +24,8 @@ from edge.pipeline import Pipeline
 from edge.prompts.shelf import FOLDER_NAME as PROMPTS_NAME
 from edge.prompts.shelf import PromptShelf
 from edge.prompts.updates import PromptUpdater
-from edge.sources import FrameSource, open_source
+from edge.sources import CameraOptions, FrameSource, open_source
+from edge.whereabouts import Whereabouts, open_whereabouts
 from firmware_cfg.device import DeviceFile
 from firmware_cfg.messages.prompts import PromptSource
 from firmware_cfg.prompt_list import LoadedPromptList
@@ -43,6 +45,7 @@ class OnBoard:
     outbox: Outbox
     updater: PromptUpdater
     source: FrameSource
+    whereabouts: Whereabouts
     pipeline: Pipeline
     evidence: EvidenceStore | None
     session: Session
@@ -75,14 +78,17 @@ def open_on_board(
     stack.push(_tells_end(health_file, stop_reason))
     shelf = stack.enter_context(PromptShelf(device.state_dir / PROMPTS_NAME))
     updater = PromptUpdater(shelf, device.prompts)
-    frames = source or open_source(device.source.uri, sequence=device.source.sequence)
+    frames = source or _source(device)
     stack.callback(close_source, frames)
+    whereabouts = open_whereabouts(device.camera, device.telemetry, frames, stack)
     # Late: a missing camera, or a second daemon, is no fault of a bundle that is on trial.
     flown = stack.enter_context(begin_flight(device))
     bundle = flown.bundle
     pipeline = stack.enter_context(
         updater.begin(
-            lambda prompts, origin: _pipeline(device, bundle, prompts, origin, independent=frames.independent)
+            lambda prompts, origin: _pipeline(
+                device, bundle, prompts, origin, whereabouts.locator, independent=frames.independent
+            )
         )
     )
     _say_who_vouches(device, bundle)
@@ -94,6 +100,7 @@ def open_on_board(
         outbox,
         updater,
         frames,
+        whereabouts,
         pipeline,
         _evidence(device),
         _session(device, bundle, outbox),
@@ -123,6 +130,12 @@ def _outbox(device: DeviceFile) -> Outbox:
     )
 
 
+def _source(device: DeviceFile) -> FrameSource:
+    wanted = device.source
+    camera = CameraOptions.from_config(wanted, patient=True)
+    return open_source(wanted.uri, sequence=wanted.sequence, camera=camera)
+
+
 def _evidence(device: DeviceFile) -> EvidenceStore | None:
     wanted = device.evidence
     if not wanted.enabled:
@@ -135,7 +148,13 @@ def _evidence(device: DeviceFile) -> EvidenceStore | None:
 
 
 def _pipeline(
-    device: DeviceFile, bundle: Bundle, prompts: LoadedPromptList, origin: PromptSource, *, independent: bool
+    device: DeviceFile,
+    bundle: Bundle,
+    prompts: LoadedPromptList,
+    origin: PromptSource,
+    locator: Locator | None,
+    *,
+    independent: bool,
 ) -> Pipeline:
     engine = device.engine
     return Pipeline(
@@ -144,6 +163,8 @@ def _pipeline(
         engine_name=engine.name,
         precision=engine.precision,
         image_size=engine.image_size,
+        tiles=engine.tiles,
+        locator=locator,
         threads=engine.threads,
         workspace_mib=engine.workspace_mib,
         independent=independent,

@@ -1,4 +1,4 @@
-"""One frame from pixels to counts: letterbox, engine, lookup, tracker, counter."""
+"""One frame from pixels to counts: tiles, engine, lookup, and what is followed from frame to frame."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING, overload
 
 from edge.bundle.load import Bundle
-from edge.counting import Counter, FrameCounts
+from edge.counting import FrameCounts
 from edge.engines.pool import EnginePool
-from edge.letterbox import best_image_size, letterbox
-from edge.lookup import FrameScores, lookup
+from edge.follow import Follower
+from edge.letterbox import best_image_size
+from edge.lookup import FrameScores
 from edge.prompts.bank import PromptBank, PromptStore
 from edge.prompts.builder import Asked, BankBuilder, never
 from edge.runtime import BundleRuntime, Runtime
-from edge.tracking import TrackedPlace, Tracker, TrackerSettings
+from edge.tiling import Tiles, lookup_tiles, tiles_for
+from edge.tracking import TrackedPlace
 
 if TYPE_CHECKING:
     from edge.frames import Frame
+    from edge.geo.ground import GroundPoints
+    from edge.geo.locate import Locator
     from firmware_cfg.messages.prompts import PromptSource
     from firmware_cfg.prompt_list import LoadedPromptList
 
@@ -31,6 +35,7 @@ class StageSeconds:
     letterbox: float
     engine: float
     lookup: float
+    motion: float
     tracking: float
 
 
@@ -41,7 +46,9 @@ class FrameResult:
     Attributes:
         frame: the frame itself.
         scores: scenes and places.
-        tracks: the places with their track ids, in the order of `scores.places`.
+        tracks: the places with their track ids: those of `scores.places` in their order, then the faint ones
+            that go on with a track.
+        ground: where the tracks stand, in their order; None without a camera or a pose.
         counts: per-prompt counts, uniques, zones and crossings.
         bank: the prompt bank that this frame was looked up with.
         engine, precision: what ran, such as "openvino" and "fp32"; never "auto".
@@ -53,6 +60,7 @@ class FrameResult:
     frame: Frame
     scores: FrameScores
     tracks: tuple[TrackedPlace, ...]
+    ground: GroundPoints | None
     counts: FrameCounts
     bank: PromptBank
     engine: str
@@ -76,6 +84,8 @@ class Pipeline:
         engine_name: str = "openvino",
         precision: str = "auto",
         image_size: tuple[int, int] | None = None,
+        tiles: Tiles = "none",
+        locator: Locator | None = None,
         threads: int | None = None,
         independent: bool = False,
         text_cache: Path | None = None,
@@ -91,6 +101,8 @@ class Pipeline:
             engine_name, precision, threads, workspace_mib: of a bundle, see `create_image_engine`.
             image_size: (width, height) of the model tile; default: what the prompt list says, else for every
                 size of frame the model's size that wastes little of the tile and of the frame.
+            tiles: windows of a large frame to look at beside the whole of it.
+            locator: the camera, to tell where on the ground things are in frames that have a pose.
             independent: the frames are unrelated images: nothing is tracked from one to the next, every place
                 is a thing of its own, and unique counts begin anew with each image.
             text_cache: of a bundle, see TextEncoder.
@@ -105,15 +117,15 @@ class Pipeline:
             model = BundleRuntime(model, engine_name, precision, threads, text_cache, workspace_mib)
         self._runtime: Runtime = model
         self._image_size = image_size
+        self._tiles = tiles
         self._independent = independent
         self._banks = BankBuilder(model, keep_text_tower=keep_text_tower)
         self._engines = EnginePool(model)
         self._frame_size: tuple[int, int] | None = None
         with self._banks.turn():
             self._store = PromptStore(self._banks.build(prompt_list, prompts_source))
-        self._tracker = Tracker(TrackerSettings(confirm_hits=1) if independent else None)
         self._counted_bank = self._store.current
-        self._counter = Counter(self._counted_bank.prompt_list)
+        self._follower = Follower(self._counted_bank.prompt_list, independent=independent, locator=locator)
 
     @property
     def bank(self) -> PromptBank:
@@ -159,32 +171,36 @@ class Pipeline:
         """Find, track and count in one frame. Raises EngineError, MissingExtra."""
         bank = self._store.current
         self._frame_size = (frame.width, frame.height)
-        width, height = size = self._size_for(self._frame_size, bank)
+        size = self._size_for(self._frame_size, bank)
         if bank is not self._counted_bank:
-            self._counted_bank, self._counter = bank, Counter(bank.prompt_list)
+            self._counted_bank = bank
+            self._follower.adopt(bank.prompt_list)
             # Sizes that lists asked for come and go; those that the bundle names are few.
             self._engines.keep({size, *self._runtime.facts.image_sizes})
         engine = self._engines.get(size)
         began = time.perf_counter()
-        tile, fit = letterbox(frame.image, width, height)
+        tiling = tiles_for(frame.width, frame.height, size, self._tiles)
+        tiles = tiling.render(frame.image)
         boxed = time.perf_counter()
-        output = engine.infer(tile[None], bank.rows, bank.bias)
+        output = engine.infer(tiles, bank.rows, bank.bias)
         inferred = time.perf_counter()
         runtime = self._runtime
-        scores = lookup(output, 0, bank, runtime.calibration, fit, stride=runtime.facts.stride)
+        scores = lookup_tiles(output, bank, runtime.calibration, tiling, stride=runtime.facts.stride)
         looked_up = time.perf_counter()
-        if self._independent:
-            self._tracker.reset()
-            self._counter.reset()
-        tracks = self._tracker.update(scores.places, frame.time_s)
-        counts = self._counter.update(tracks, scores, frame.width, frame.height, frame.time_s)
-        counted = time.perf_counter()
-        seconds = StageSeconds(boxed - began, inferred - boxed, looked_up - inferred, counted - looked_up)
+        followed = self._follower.take(frame, scores)
+        seconds = StageSeconds(
+            letterbox=boxed - began,
+            engine=inferred - boxed,
+            lookup=looked_up - inferred,
+            motion=followed.motion_s,
+            tracking=followed.tracking_s,
+        )
         return FrameResult(
             frame=frame,
             scores=scores,
-            tracks=tracks,
-            counts=counts,
+            tracks=followed.tracks,
+            ground=followed.ground,
+            counts=followed.counts,
             bank=bank,
             engine=engine.name,
             precision=engine.precision,

@@ -35,6 +35,7 @@ def health(
     unwritten: int = 0,
     sensors: SensorReading | None = None,
     drift: float | None = None,
+    telemetry_refused: Mapping[str, int] | None = None,
 ) -> Health:
     """The health message of this moment.
 
@@ -44,6 +45,7 @@ def health(
         unwritten: steps of alerts that the outbox could not take yet.
         sensors: of the device, see `read_sensors`.
         drift: the gauge's value, see `edge.drift`.
+        telemetry_refused: by cause, see `Whereabouts.refused`.
     """
     sensors = sensors or SensorReading()
     return Health(
@@ -56,6 +58,7 @@ def health(
         frame_age_s=None if latest is None else frame_age_s(latest),
         dropped=dropped,
         skipped=dict(skipped),
+        telemetry_refused=dict(telemetry_refused or {}),
         drift=None if drift is None else round(drift, 3),
         alerts_active=alerts_active,
         queued=Queued(

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Event, Thread
 
 STATUS_BYTES = 1024
@@ -124,6 +124,39 @@ class Watchdog:
         now = self._clock()
         if now >= self._due and self._notifier.alive():
             self._due = now + self._every
+
+
+class Start:
+    """Tells systemd, once, that the start is done: the daemon flies, or waits for a camera, which it may.
+
+    Args:
+        lasting: closed then; it holds what asked for more time.
+        flying: the line for `systemctl status` once it flies.
+    """
+
+    def __init__(self, notifier: Notifier, lasting: ExitStack, flying: str) -> None:
+        self._notifier = notifier
+        self._lasting = lasting
+        self._flying = flying
+        self._told = ""
+
+    def flies(self) -> None:
+        """A frame went through. Cheap."""
+        self._tell(self._flying)
+
+    def waits(self) -> None:
+        """The camera is waited for. Cheap."""
+        self._tell("waiting for the camera")
+
+    def _tell(self, status: str) -> None:
+        if status == self._told:
+            return
+        if self._told:
+            self._notifier.status(status)
+        else:
+            self._notifier.ready(status)
+            self._lasting.close()
+        self._told = status
 
 
 @contextmanager

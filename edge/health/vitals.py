@@ -62,6 +62,7 @@ class Vitals:
             unwritten=self._unwritten(),
             sensors=read_sensors(),
             drift=self._drift(),
+            telemetry_refused=self.on_board.whereabouts.refused(),
         )
         self.on_board.health_file.write(
             "running", health=now, link=self.link.state, link_problem=self.link.problem

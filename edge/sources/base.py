@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from edge.frames import Frame
 from firmware_cfg.errors import SourceError
+
+if TYPE_CHECKING:
+    from edge.geo.camera import CameraModel
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ class FrameSource(ABC):
     """True when the frames are unrelated pictures, so that nothing may be tracked from one to the next."""
     live: bool = False
     """True for a camera: it has no end, and a frame that is not taken now is lost."""
+    camera: CameraModel | None = None
+    """What took the pictures, where the source itself knows it."""
     problem: str = ""
     """Why a live source has no frames just now, one line; empty while it has."""
     outages: int = 0

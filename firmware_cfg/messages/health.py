@@ -40,6 +40,9 @@ class Health(Message):
     )
     dropped: NonNegativeInt = Field(0, description="Frames left out because the model was too slow.")
     skipped: dict[str, NonNegativeInt] = Field({}, description="Frames that could not be read, by cause.")
+    telemetry_refused: dict[str, NonNegativeInt] = Field(
+        {}, description="Telemetry that could not be true, and frames without any, by cause."
+    )
     drift: float | None = Field(
         None,
         ge=0,

@@ -14,7 +14,7 @@ from edge.pipeline import FrameResult, StageSeconds
 def frame_of(mono_s: float) -> FrameResult:
     """A result of a frame that came at this time, as far as a meter looks at it."""
     facts = {"frame": SimpleNamespace(mono_ns=round(mono_s * 1e9)), "bank": None}
-    return cast(FrameResult, SimpleNamespace(seconds=StageSeconds(0, 0, 0, 0), **facts))
+    return cast(FrameResult, SimpleNamespace(seconds=StageSeconds(0, 0, 0, 0, 0), **facts))
 
 
 def test_a_reading_covers_the_time_since_the_one_before() -> None:

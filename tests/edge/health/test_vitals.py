@@ -18,6 +18,7 @@ from edge.health.meter import FrameMeter
 from edge.health.vitals import Vitals
 from edge.outbox.file import OutboxDamagedError
 from edge.outbox.outbox import Outbox
+from edge.whereabouts import Whereabouts
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -34,6 +35,7 @@ def vitals(tmp_path: Path, outbox: Outbox) -> Vitals:
         session=Session("drone-1", "s", NOON, "b", "a" * 64, "1.0"),
         outbox=outbox,
         source=SimpleNamespace(skipped={}),
+        whereabouts=Whereabouts(None, None),
         health_file=HealthFile(tmp_path),
     )
     engine: Any = SimpleNamespace(name="openvino", precision="auto")

@@ -1,0 +1,103 @@
+"""From a frame's places to what happens through a flight: camera motion, tracks, ground, counts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.counting import Counter, FrameCounts
+from edge.motion import CameraMotion, MotionEstimator
+from edge.tracking import TrackedPlace, Tracker, TrackerSettings
+
+if TYPE_CHECKING:
+    from edge.frames import Frame
+    from edge.geo.ground import GroundPoints
+    from edge.geo.locate import Locator
+    from edge.lookup import FrameScores
+    from edge.telemetry.pose import Pose
+    from firmware_cfg.prompt_list import PromptList
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Followed:
+    """What became of one frame's places.
+
+    Attributes:
+        tracks: the places that count, each with its track.
+        ground: where they stand, in the order of `tracks`; None without a camera or a pose.
+        counts: per-prompt counts, uniques, zones and crossings.
+        motion_s, tracking_s: wall time of the camera's motion, and of the rest.
+    """
+
+    tracks: tuple[TrackedPlace, ...]
+    ground: GroundPoints | None
+    counts: FrameCounts
+    motion_s: float
+    tracking_s: float
+
+
+class Follower:
+    """Takes every frame of a source in turn. Not thread-safe.
+
+    Args:
+        independent: the frames are unrelated images, of which each begins anew.
+        locator: the camera, where it is described.
+    """
+
+    def __init__(self, prompt_list: PromptList, *, independent: bool, locator: Locator | None) -> None:
+        self._independent = independent
+        self._locator = locator
+        self._motion = MotionEstimator()
+        self._tracker = Tracker(TrackerSettings(confirm_hits=1) if independent else None)
+        self._counter = Counter(prompt_list)
+        self._last: tuple[Pose, tuple[int, int]] | None = None
+
+    def adopt(self, prompt_list: PromptList) -> None:
+        """Another list is in force: counts begin anew, tracks go on."""
+        self._counter = Counter(prompt_list)
+
+    def take(self, frame: Frame, scores: FrameScores) -> Followed:
+        """Follow one frame's places."""
+        began = time.perf_counter()
+        size = (frame.width, frame.height)
+        motion = None if self._independent else self._camera_motion(frame, scores, size)
+        moved = time.perf_counter()
+        if self._independent:
+            self._tracker.reset()
+            self._counter.reset()
+        tracks = self._tracker.update(
+            scores.places, frame.time_s, faint=scores.faint, motion=motion, frame_size=size
+        )
+        ground = self._ground(tracks, frame.pose, size)
+        counts = self._counter.update(
+            tracks, scores, *size, frame.time_s, ground=ground, motion=self._tracker.motion
+        )
+        return Followed(tracks, ground, counts, moved - began, time.perf_counter() - moved)
+
+    def _camera_motion(self, frame: Frame, scores: FrameScores, size: tuple[int, int]) -> CameraMotion | None:
+        """As the picture shows it; where it shows none (water, fog), as the telemetry tells."""
+        motion = self._motion.update(frame.image, [place.box for place in scores.places])
+        last = self._last
+        self._last = None if frame.pose is None else (frame.pose, size)
+        if motion is not None or self._locator is None or frame.pose is None or last is None:
+            return motion
+        before, size_before = last
+        if size_before != size:
+            return None
+        from edge.geo.locate import ground_homography
+
+        matrix = ground_homography(self._locator.camera, before, frame.pose, size)
+        return None if matrix is None else CameraMotion(matrix)
+
+    def _ground(
+        self, tracks: tuple[TrackedPlace, ...], pose: Pose | None, size: tuple[int, int]
+    ) -> GroundPoints | None:
+        if self._locator is None or pose is None:
+            return None
+        from edge.geo.locate import stands_at
+
+        boxes = np.array([tracked.place.box for tracked in tracks], dtype=np.float64).reshape(-1, 4)
+        return self._locator.locate(stands_at(boxes, pose), pose, size)
