@@ -8,7 +8,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edge.counting import Counter, inside_polygon
+from edge.geo.earth import LocalPlane
+from edge.geo.ground import GroundPoints
 from edge.lookup import FrameScores, Place
+from edge.motion import CameraMotion
 from edge.tracking import TrackedPlace
 from firmware_cfg.prompt_list import PromptList
 from firmware_cfg.rules import Term
@@ -216,3 +219,122 @@ def test_every_change_of_side_of_a_line_across_the_frame_is_one_crossing(path):
     changes = list(pairwise(below))
     expected = (changes.count((False, True)), changes.count((True, False)))
     assert crossings(*path, lines={"road": [[0.0, 0.5], [1.0, 0.5]]}) == expected
+
+
+HOME = (47.4, 8.5)
+PLANE = LocalPlane(*HOME)
+
+
+def on_ground(*east_north, h_acc_m=1.0):
+    """Places by metres east and north of HOME; None where the position is not known."""
+    known = [(np.nan, np.nan) if place is None else place for place in east_north]
+    latitude, longitude = PLANE.to_degrees(np.array(known, np.float64)[:, ::-1])
+    return GroundPoints(latitude, longitude, np.full(len(known), h_acc_m))
+
+
+def degrees(*east_north):
+    where = on_ground(*east_north)
+    return [list(place) for place in zip(where.latitude.tolist(), where.longitude.tolist(), strict=True)]
+
+
+def test_a_zone_on_the_ground_holds_what_stands_in_it_wherever_it_is_in_the_frame():
+    yard = {"ground": degrees((0, 0), (40, 0), (40, 30), (0, 30))}
+    counter = Counter(numbers_list(zones={"yard": yard, **ZONES}))
+    tracked = [tracked_at(900, 400, 1), tracked_at(10, 10, 2), tracked_at(500, 250, 3, "boat")]
+    counts = counter.update(
+        tracked, NOTHING, WIDTH, HEIGHT, 0.0, ground=on_ground((20, 15), (41, 15), (39, 29))
+    )
+    assert counts.track_zones == {1: {"yard"}, 2: {"left"}, 3: {"yard", "middle"}}
+    assert counts.value("car", Term("count_in", "yard")) == 1
+    assert counts.unplaced == 0
+
+
+@pytest.mark.parametrize("start", [(0.0, 0.0), (60.0, -179.9999), (-45.0, 179.9999)])
+def test_a_line_on_the_ground_counts_from_its_left_to_its_right_at_every_place_on_earth(start):
+    plane = LocalPlane(*start)
+
+    def places(*east_north):
+        return plane.to_degrees(np.array(east_north, np.float64)[:, ::-1])
+
+    northward = {"ground": np.stack(places((0, 0), (0, 100)), axis=1).tolist()}
+    counter = Counter(numbers_list(lines={"road": northward}))
+    for second, (eastward, westward, past_its_end) in enumerate(zip((-5, 5), (5, -5), (-5, 5), strict=True)):
+        latitude, longitude = places((eastward, 50), (westward, 60), (past_its_end, 110))
+        tracked = [tracked_at(300, 300, 1), tracked_at(300, 300, 2, "boat"), tracked_at(300, 300, 3)]
+        counts = counter.update(
+            tracked,
+            NOTHING,
+            WIDTH,
+            HEIGHT,
+            float(second),
+            ground=GroundPoints(latitude, longitude, np.ones(3)),
+        )
+    assert dict(counts.prompts["car"].crossings) == {("road", "in"): 1, ("road", "out"): 0}
+    assert dict(counts.prompts["boat"].crossings) == {("road", "in"): 0, ("road", "out"): 1}
+
+
+def test_a_position_that_wavers_within_its_accuracy_crosses_nothing():
+    counter = Counter(numbers_list(lines={"road": {"ground": degrees((0, 0), (0, 100))}}))
+    for second in range(20):
+        aside = 2.0 if second % 2 else -2.0
+        counts = counter.update(
+            [tracked_at(300, 300)],
+            NOTHING,
+            WIDTH,
+            HEIGHT,
+            float(second),
+            ground=on_ground((aside, 50), h_acc_m=10.0),
+        )
+    assert counts.value("car", Term("crossing", "road")) == 0
+
+
+def test_what_has_no_position_is_told_as_unplaced_and_logged_once(caplog):
+    everywhere = degrees((-1000, -1000), (1000, -1000), (1000, 1000), (-1000, 1000))
+    road = degrees((0, 0), (0, 100))
+    counter = Counter(numbers_list(zones={"all": {"ground": everywhere}}, lines={"road": {"ground": road}}))
+    tracked = [tracked_at(300, 300, 1), tracked_at(400, 300, 2)]
+    half = counter.update(tracked, NOTHING, WIDTH, HEIGHT, 0.0, ground=on_ground((5, 5), None))
+    none = counter.update(tracked, NOTHING, WIDTH, HEIGHT, 1.0)
+    assert (half.unplaced, none.unplaced) == (1, 2)
+    assert half.value("car", Term("count_in", "all")) == 1
+    assert none.value("car", Term("count_in", "all")) == 0
+    assert none.value("car", Term("count")) == 2
+    assert len(caplog.records) == 1
+    assert "1 of 2" in caplog.text
+    assert Counter(numbers_list(zones=ZONES)).update(tracked, NOTHING, WIDTH, HEIGHT, 0.0).unplaced == 0
+
+
+UPRIGHT = {"road": [[0.5, 0.0], [0.5, 1.0]]}
+
+
+def shift_by(x, y=0.0):
+    matrix = np.eye(3)
+    matrix[:2, 2] = x, y
+    return CameraMotion(matrix)
+
+
+def test_a_survey_counts_what_stands_on_the_ground_as_it_passes_the_line():
+    counter = Counter(numbers_list(lines=UPRIGHT))
+    for number, x in enumerate(range(900, 100, -50)):
+        tracked = [tracked_at(x + 10 * k, 50 * k, k) for k in range(1, 6)]
+        counts = counter.update(tracked, NOTHING, WIDTH, HEIGHT, number / 10, motion=shift_by(-50))
+    assert dict(counts.prompts["car"].crossings) == {("road", "in"): 5, ("road", "out"): 0}
+
+
+def test_a_hovering_camera_does_not_count_a_parked_car_with_every_gust_but_a_driving_one_each_time():
+    counter = Counter(numbers_list(lines=UPRIGHT))
+    before = 0.0
+    for number in range(60):
+        swing = 80 * np.sin(number / 4)
+        driving = 500 + 300 * np.sin(number / 5)  # over the middle at 16, 31 and 47
+        tracked = [tracked_at(500 + swing, 100, 1), tracked_at(driving + swing, 300, 2, "boat")]
+        counts = counter.update(tracked, NOTHING, WIDTH, HEIGHT, number / 10, motion=shift_by(swing - before))
+        before = swing
+    passed = {prompt: sum(counts.prompts[prompt].crossings.values()) for prompt in ("car", "boat")}
+    assert passed == {"car": 1, "boat": 3}
+
+
+def test_without_the_cameras_motion_all_that_passes_the_line_counts():
+    counter = Counter(numbers_list(lines=UPRIGHT))
+    counts = feed(counter, *([tracked_at(500 + side, 100)] for side in (-80, 80, -80, 80)))
+    assert dict(counts.prompts["car"].crossings) == {("road", "in"): 1, ("road", "out"): 2}
