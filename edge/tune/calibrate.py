@@ -14,6 +14,8 @@ SLOPE_DEVIATION = 0.5
 SHIFT_DEVIATION = 2.0
 """Standard deviations of the prior: how far the line is expected to lie from the one in force."""
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.05, 0.95
+LOWEST_SCORE = 0.02
+"""What scores less is taken for nothing, and not shown to anybody."""
 _SLOPES = (0.05, 20.0)  # what a list's `temperature` may be, turned over
 _SHIFT = 20.0
 
@@ -103,19 +105,22 @@ def leave_one_out(u: F64, positive: Bools, prior: Line) -> F64:
 
 
 def best_threshold(odds: F64) -> float | None:
-    """The threshold, in hundredths, of the greatest expected F1 if the scores are true probabilities.
+    """The threshold, in hundredths, that counts right if the scores are true probabilities.
 
-    F1 = 2 hits / (found + true), each expected: with p the scores, sum of p over what is found, and over all.
-    None where nothing is more likely than not: there is nothing to set one by.
+    There, false alarms and misses are expected to be equally many, so that what is found is as much as what is
+    there. Sightings below LOWEST_SCORE are taken for nothing: thousands of them would add up to phantoms. None
+    where nothing is more likely than not: there is nothing to set one by.
+
+    Args:
+        odds: log-odds of a prompt's sightings.
     """
     p = np.sort(probability(odds))[::-1]
+    p = p[p >= LOWEST_SCORE]
     if not len(p) or p[0] < 0.5:
         return None
-    f1 = 2 * np.cumsum(p) / (np.arange(1, len(p) + 1) + p.sum())
-    last = int(f1.argmax())
-    below = p[last + 1] if last + 1 < len(p) else 0.0
-    middle = (p[last] + below) / 2
-    return round(float(np.clip(middle, LOWEST_THRESHOLD, HIGHEST_THRESHOLD)), 2)
+    there = max(1, round(float(p.sum())))
+    below = p[there] if there < len(p) else 0.0
+    return round(float(np.clip((p[there - 1] + below) / 2, LOWEST_THRESHOLD, HIGHEST_THRESHOLD)), 2)
 
 
 def _objective(theta: F64, design: F64, positive: Bools, centre: F64, weight: F64) -> float:

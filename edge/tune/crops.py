@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.tune.calibrate import LOWEST_SCORE
 from edge.tune.scoring import F64, Scored, log_odds, probability
 
 if TYPE_CHECKING:
@@ -16,13 +17,11 @@ if TYPE_CHECKING:
     from edge.tune.sightings import Sightings
 
 Group = Literal["best", "borderline", "spread"]
-GROUPS: Mapping[Group, int] = {"best": 8, "borderline": 16, "spread": 12}
+GROUPS: Mapping[Group, int] = {"best": 6, "borderline": 12, "spread": 20}
 """Crops a prompt: its best ones; those nearest to its threshold on either side, where a mark tells most; and
 the rest of its range in even steps, so that marks speak for all of it."""
 APART_FRAMES = 20
 """Within so many frames of a video the same spot is taken to show the same thing, and is shown once."""
-LOWEST_SCORE = 0.02
-"""Nobody learns from looking at what is weaker."""
 SIDE = 168
 """Pixels of a crop's picture."""
 _LEAST_SIDE = 48  # of the frame; the smallest box is shown with its surroundings

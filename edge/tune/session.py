@@ -69,7 +69,7 @@ class Outcome:
     tuning: Tuning | None
     changed: bytes | None
     diff: str
-    frames: int
+    sightings: Sightings
     from_cache: bool
 
 
@@ -118,7 +118,7 @@ def run(
     _write(plan.page, render(facts, sightings, found, pictures, tuning).encode())
     if resolved:
         save_marks(plan.marks, resolved, sightings, scored)
-    return Outcome(found, tuning, changed if diff else None, diff, len(sightings.number), from_cache)
+    return Outcome(found, tuning, changed if diff else None, diff, sightings, from_cache)
 
 
 def prepare(page: Path) -> None:

@@ -27,7 +27,9 @@ def lines(outcome: Outcome, page: Path, list_path: str, written: bool) -> list[s
         )
         for row in rows
     ]
-    said.append(f"{outcome.frames} frames{', seen before' if outcome.from_cache else ''}; page: {page}")
+    said.append(
+        f"{len(outcome.sightings.number)} frames{', seen before' if outcome.from_cache else ''}; page: {page}"
+    )
     if outcome.tuning is None:
         return said
     for item in outcome.tuning.prompts:
@@ -46,7 +48,7 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
     """The report as plain data."""
     tuning = outcome.tuning
     return {
-        "frames": outcome.frames,
+        "frames": len(outcome.sightings.number),
         "from_cache": outcome.from_cache,
         "prompts": {
             report.prompt.id: {

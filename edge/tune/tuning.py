@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 
 from edge.tune.background import Suggested, suggest
 from edge.tune.calibrate import Bools, Judgement, Line, best_threshold, fit, judge, leave_one_out
-from edge.tune.scoring import Ints, base_odds, reaches, with_background
+from edge.tune.scoring import Ints, base_odds, log_odds, probability, reaches, with_background
 
 if TYPE_CHECKING:
     from edge.prompts.text_encoder import SentenceEncoder
@@ -119,14 +120,20 @@ def _tuned(
     helps = judge(left_out, right).loss < WORTH * judge(prior(u), right).loss
     line = fit(u, right, prior) if helps else prior
     mine, _ = after.of(prompt.id)
+    judged_before = judge(prior(base_odds(before, prompt)[marked.index]), right, in_force)
     threshold = best_threshold(line(every[mine]))
+    judged = None if threshold is None else judge(left_out if helps else prior(u), right, threshold)
+    if judged is None or judged.right < judged_before.right - _doubt(judged_before.right, len(right)):
+        # The marks speak against it: what is counted stays as it is, whatever the scores are now.
+        odds = line((log_odds(in_force) - prior.shift) / prior.slope) if helps else log_odds(in_force)
+        threshold = round(float(probability(odds)), 2) if helps else None
     used = in_force if threshold is None else threshold
     above = reaches(line(u), used)
     return Tuned(
         prompt=prompt.id,
         positive=int(right.sum()),
         negative=int((~right).sum()),
-        before=judge(prior(base_odds(before, prompt)[marked.index]), right, in_force),
+        before=judged_before,
         left_out=judge(left_out, right, used) if helps else None,
         line=line,
         threshold=threshold,
@@ -134,6 +141,11 @@ def _tuned(
         missed=int((right & ~above).sum()),
         passed=int((~right & above).sum()),
     )
+
+
+def _doubt(share: float, n: int) -> float:
+    """Standard error of a share among n marks."""
+    return math.sqrt(share * (1 - share) / n)
 
 
 def _tuning(model: PromptList, tuned: Sequence[Tuned], sentences: tuple[str, ...]) -> Tuning:
