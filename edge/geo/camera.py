@@ -43,7 +43,8 @@ class CameraModel:
     @classmethod
     def from_section(cls, section: Camera) -> CameraModel:
         """Of a device file's `camera`. Frames of another shape count as cut evenly from all sides."""
-        distortion = section.distortion or (0.0, 0.0, 0.0, 0.0)
+        lens = section.distortion
+        distortion = (lens.k1, lens.k2, lens.p1, lens.p2)
         if (matrix := section.matrix) is not None:
             width, height = matrix.size
             return cls(

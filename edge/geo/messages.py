@@ -26,7 +26,7 @@ def told_pose(pose: CameraPose) -> Pose:
         longitude=round(pose.longitude, 7),
         altitude_m=None if pose.altitude_m is None else round(pose.altitude_m, 2),
         height_m=round(pose.height_m, 2),
-        yaw_deg=round(pose.yaw_deg, 2),
+        yaw_deg=round(pose.yaw_deg, 2) % 360,
         pitch_deg=round(pose.pitch_deg, 2),
         roll_deg=round(pose.roll_deg, 2),
     )

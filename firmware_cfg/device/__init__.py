@@ -5,7 +5,7 @@ A module for each section; `load_device` reads a file.
 
 from __future__ import annotations
 
-from firmware_cfg.device.camera import Camera, CameraMatrix
+from firmware_cfg.device.camera import Camera, CameraMatrix, Distortion
 from firmware_cfg.device.engine import Engine
 from firmware_cfg.device.file import DEFAULT_BUNDLE, DeviceFile, load_device
 from firmware_cfg.device.mqtt import Mqtt, Tls
@@ -22,6 +22,7 @@ __all__ = [
     "Camera",
     "CameraMatrix",
     "DeviceFile",
+    "Distortion",
     "Engine",
     "Evidence",
     "HomeAssistant",

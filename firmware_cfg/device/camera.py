@@ -22,6 +22,15 @@ class CameraMatrix(ConfigModel):
     size: tuple[PositiveInt, PositiveInt] = Field(description="Width and height of the calibration pictures.")
 
 
+class Distortion(ConfigModel):
+    """The Brown-Conrady model, as OpenCV's calibration gives it."""
+
+    k1: Annotated[float, between(-10, 10)] = Field(0.0, description="Radial, of the radius squared.")
+    k2: Annotated[float, between(-10, 10)] = Field(0.0, description="Radial, of its fourth power.")
+    p1: Annotated[float, between(-1, 1)] = Field(0.0, description="Tangential.")
+    p2: Annotated[float, between(-1, 1)] = Field(0.0, description="Tangential.")
+
+
 class Camera(ConfigModel):
     """A pinhole camera, its lens distortion, and its mount."""
 
@@ -35,15 +44,7 @@ class Camera(ConfigModel):
         None, description="Width of the part of the sensor that the video shows."
     )
     matrix: CameraMatrix | None = Field(None, description="What a calibration gave.")
-    distortion: (
-        tuple[
-            Annotated[float, between(-10, 10)],
-            Annotated[float, between(-10, 10)],
-            Annotated[float, between(-1, 1)],
-            Annotated[float, between(-1, 1)],
-        ]
-        | None
-    ) = Field(None, description="[k1, k2, p1, p2] of the Brown-Conrady model, as OpenCV writes them.")
+    distortion: Distortion = Field(Distortion(), description="Of the lens; default: none.")
     gimbal: Literal["telemetry", "stabilised", "fixed"] = Field(
         "telemetry",
         description="telemetry: it tells the camera's own attitude; stabilised: pitch_deg and roll_deg are"

@@ -19,9 +19,7 @@ class Record(ConfigModel):
     keep_mib: Annotated[int, between(1, 1 << 20)] = Field(
         1024, description="Most MiB of runs; beyond it the oldest go. An hour takes about 150."
     )
-    thumbnail_every: Duration = Field(
-        2.0, description="How often a small picture of a frame is kept."
-    )
+    thumbnail_every: Duration = Field(2.0, description="How often a small picture of a frame is kept.")
 
     @model_validator(mode="after")
     def _interval_is_sensible(self) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from edge.alerts.machine import Transition
 from edge.counting import PromptCounts
 from edge.events import HISTORICAL_AFTER_S, FrameFacts, Session
 from edge.outbox.outbox import QueuedMessage
+from edge.telemetry.pose import Pose, PoseAccuracy
 from firmware_cfg.messages import Alert, Counts, Event, Status
 from firmware_cfg.prompt_list import load_prompt_bytes
 from firmware_cfg.rules import Term
@@ -77,6 +79,40 @@ def test_an_event_says_what_was_seen_where_and_with_what() -> None:
 @pytest.mark.parametrize(("given_threshold", "expected"), [(None, 0.4), (0.6, 0.6)])
 def test_the_threshold_in_force_is_told(given_threshold: float | None, expected: float) -> None:
     assert build(replace(TRANSITION, threshold=given_threshold)).threshold == expected
+
+
+HERE = (8.123456789, 47.987654321, 4.56789)
+POSE = Pose(47.98, 8.12, 61.23456, 359.999, -89.5, 0.0, PoseAccuracy(1.5, 2.0, 3.0, 1.0))
+
+
+def test_an_event_tells_where_its_boxes_stand_and_the_best_of_them() -> None:
+    frame = replace(facts(), pose=POSE)
+    there = replace(TRANSITION, points=(None, HERE))
+    event = events.event(SESSION, there, frame, event_id="e1", seq=9, now=NOW, clock_synced=True)
+    assert Event.from_payload(event.to_payload()) == event
+    assert event.points == (None, (8.1234568, 47.9876543, 4.6))
+    assert json.loads(event.to_payload())["position"] == {
+        "type": "Point",
+        "coordinates": [8.1234568, 47.9876543],
+    }
+    assert event.h_acc_m == 4.6  # never told smaller than it is
+    assert event.pose is not None
+    assert (event.pose.height_m, event.pose.yaw_deg, event.pose.altitude_m) == (61.23, 0.0, None)
+    alert = Alert.from_event(event, NOW)
+    assert (alert.position, alert.points) == (event.position, event.points)
+
+
+def test_without_telemetry_an_event_is_nowhere() -> None:
+    event = build(TRANSITION)
+    assert (event.position, event.h_acc_m, event.points, event.pose) == (None, None, (), None)
+
+
+@pytest.mark.parametrize(
+    "point", [(181.0, 0.0, 1.0), (0.0, 90.5, 1.0), (0.0, 0.0, -1.0), (math.nan, 0.0, 1.0)]
+)
+def test_no_event_holds_a_place_that_is_none(point: tuple[float, float, float]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        build(replace(TRANSITION, points=(None, point)))
 
 
 def test_a_clear_is_past() -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from itertools import count
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from edge.alerts.machine import MAX_BOXES, AlertMachine
 from edge.alerts.state import KeptAlert, resumable, rule_identity
 from edge.counting import FrameCounts, PromptCounts
 from edge.events import FrameFacts, Session
+from edge.geo.ground import GroundPoints
 from edge.kernel_boot import kernel_boot_id
 from edge.lookup import Place
 from edge.tracking import TrackedPlace
@@ -51,7 +53,7 @@ class Scene:
     def start(self, prompt_list, **options):
         self.machine = AlertMachine(prompt_list, new_id=lambda: f"alert{next(self.numbers)}", **options)
 
-    def see(self, cars, *, step_s=0.1, zones=None, **counts):
+    def see(self, cars, *, step_s=0.1, zones=None, ground=None, **counts):
         tracked = cars if isinstance(cars, list) else [car(n) for n in range(cars)]
         prompt = {
             "count": len(tracked),
@@ -61,7 +63,7 @@ class Scene:
         }
         inside = {t.track_id: frozenset((zones or {}).get(t.track_id, ())) for t in tracked}
         transitions = self.machine.update(
-            FrameCounts({"car": PromptCounts(**prompt)}, inside), tracked, self.time_s
+            FrameCounts({"car": PromptCounts(**prompt)}, inside), tracked, self.time_s, ground
         )
         self.time_s += step_s
         return transitions
@@ -156,6 +158,22 @@ def test_what_a_transition_tells():
     assert raised.reason == "unique > 9 or count >= 2"
     (cleared,) = scene.see([], unique=3)
     assert (cleared.value, cleared.boxes, cleared.reason) == (0, (), "unique <= 9 and count < 2")
+
+
+def test_a_transition_tells_where_its_boxes_stand_in_their_order():
+    cars = [car(1, score=0.6), car(2, score=0.9), car(3, score=0.7)]
+    ground = GroundPoints(
+        np.array([47.1, 47.2, np.nan]), np.array([8.1, 8.2, np.nan]), np.array([5.0, 6.0, np.nan])
+    )
+    scene = Scene(alert_list({"when": "count >= 2"}))
+    (raised,) = scene.see(cars, ground=ground)
+    assert raised.track_ids == (2, 3, 1)
+    assert raised.points == ((8.2, 47.2, 6.0), None, (8.1, 47.1, 5.0))
+    assert scene.machine.active[0].points == raised.points
+    resumed = resumable(states(scene, alert_list({"when": "count >= 2"})), device="bird", kernel_boot=BOOT)
+    assert resumed[0].latest.points == raised.points
+    (cleared,) = scene.see(0)
+    assert (cleared.kind, cleared.points) == ("clear", ())
 
 
 def test_the_threshold_in_force_is_reported_where_the_list_has_none():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from edge.demo.flight import Flight, FlightPlan, Truth
 from edge.demo.orthophoto import Orthophoto
+from edge.geo.locate import Locator
 from firmware_cfg.errors import SourceError
 
 
@@ -48,6 +49,27 @@ def test_every_frame_lies_on_the_ground_and_truth_is_the_union_of_the_frames(
         seen |= inside
         assert truth.in_frame == len(inside)
         assert truth.unique == len(seen)
+
+
+def test_what_a_frame_shows_is_located_where_it_truly_is() -> None:
+    photo = synthetic_ground(400, 300, [[100, 100, 110, 110], [250, 180, 270, 190], [30, 260, 40, 280]])
+    flight = Flight(photo, FlightPlan(0.05, 320, 200, speed=3, fps=2))
+    centres = (flight.ground.boxes[:, :2] + flight.ground.boxes[:, 2:]) / 2
+    latitude, longitude = flight.on_earth(centres)
+    locator, seen = Locator(flight.camera), np.zeros(3, dtype=bool)
+    for view in flight:
+        inside = flight.visible(view)
+        pixels = centres[inside] - (view.left, view.top)
+        found = locator.locate(pixels, flight.pose(view), (320, 200))
+        np.testing.assert_allclose(found.latitude, latitude[inside], atol=1e-9)  # 0.1 mm
+        np.testing.assert_allclose(found.longitude, longitude[inside], atol=1e-9)
+        seen |= inside
+    assert seen.any()
+    # North is up, and the survey's corner is the photo's lower left.
+    corner = flight.on_earth(np.array([[0.0, 600.0], [800.0, 0.0]]))
+    assert (corner[0][0], corner[1][0]) == pytest.approx(photo.south_west)
+    assert corner[0][1] > corner[0][0]
+    assert corner[1][1] > corner[1][0]
 
 
 def test_a_frame_is_the_ground_at_its_place() -> None:

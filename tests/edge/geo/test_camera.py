@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.geo.camera import CameraModel
-from firmware_cfg.device import Camera, CameraMatrix
+from firmware_cfg.device import Camera, CameraMatrix, Distortion
 
 SIZE = (1280, 720)
 BARREL = (-0.28, 0.08, 0.001, -0.0005)
+LENS = Distortion(**dict(zip(("k1", "k2", "p1", "p2"), BARREL, strict=True)))
 PIXELS = np.random.default_rng(3).uniform((0, 0), SIZE, (200, 2))
 
 
@@ -32,7 +33,7 @@ def test_a_focal_length_says_the_same() -> None:
 
 def test_a_calibration_serves_a_scaled_video() -> None:
     matrix = CameraMatrix(fx=1000, fy=1010, cx=950, cy=560, size=(1920, 1080))
-    camera = CameraModel.from_section(Camera(matrix=matrix, distortion=BARREL))
+    camera = CameraModel.from_section(Camera(matrix=matrix, distortion=LENS))
     np.testing.assert_allclose(camera.matrix((1920, 1080)), [[1000, 0, 950], [0, 1010, 560], [0, 0, 1]])
     np.testing.assert_allclose(camera.rays(PIXELS, SIZE), camera.rays(PIXELS * 1.5, (1920, 1080)))
 
