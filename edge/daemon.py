@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from edge import events
-from edge.alerts.machine import AlertMachine, Transition
-from edge.alerts.state import resumable
+from edge.alerts.machine import Transition
 from edge.bundle.load import Bundle
 from edge.capture import Capture
-from edge.drift import DriftGauge
+from edge.crew import Crew, assemble
 from edge.flight import Flight, OnFrame
-from edge.health.meter import FrameMeter
 from edge.health.systemd import Notifier, Start, Watchdog, more_time
 from edge.health.vitals import Vitals
-from edge.mqtt.link import MqttLink
 from edge.onboard import OnBoard, open_on_board
 from edge.pipeline import FrameResult
 from edge.prompts.updates import PromptUpdater
-from edge.reporter import Reporter
-from edge.requests.control_room import ControlRoom
 from edge.sources import FrameSource
 from edge.summary import RunSummary
 from firmware_cfg.device import DeviceFile, Metrics
@@ -102,7 +95,8 @@ class Daemon:
             self._updater = stack.enter_context(on_board.updater)
             flying = "flying, a new bundle is on trial" if on_board.flown.on_trial else "flying"
             start = Start(notifier, starting, flying)
-            crew = self._assemble(on_board, Watchdog(notifier), start)
+            crew = assemble(self._device, on_board, Watchdog(notifier), start, lambda: self._stop_reason)
+            self._capture = crew.capture
             stack.enter_context(crew.room)
             try:
                 summary = self._fly(on_board, crew, start)
@@ -115,73 +109,7 @@ class Daemon:
                     unsent = crew.link.stop()
             return replace(summary, unsent=unsent)
 
-    def _assemble(self, on_board: OnBoard, watchdog: Watchdog, start: Start) -> _Crew:
-        """Make what works while it flies; nothing runs yet."""
-        device, outbox = self._device, on_board.outbox
-
-        def no_frame_yet() -> None:
-            watchdog.frame_done()
-            if on_board.source.waits:
-                start.waits()
-
-        capture = self._capture = Capture(
-            on_board.source,
-            realtime=device.source.realtime,
-            drop_oldest={"auto": None, "oldest": True, "never": False}[device.source.drop],
-            on_early=no_frame_yet,
-        )
-        bank = on_board.pipeline.bank
-        left = resumable(outbox.kept_alerts(), device=device.device)
-        machine = AlertMachine(bank.prompt_list, thresholds=bank.thresholds, resume=left)
-        meter = FrameMeter()
-
-        def fail(error: Exception) -> None:
-            reporter.fail(error)
-
-        def tell_again() -> None:
-            reporter.tell_again()
-
-        room = ControlRoom(on_board, on_failure=fail)
-        link = self._link(on_board, room, tell_again, fail)
-        drift = DriftGauge(on_board.flown.bundle.calibration)
-        vitals = Vitals(on_board, device.engine, meter, capture, machine, link, drift)
-        reporter = vitals.reporter = Reporter(
-            outbox,
-            on_board.session,
-            counts_interval=device.counts_interval,
-            health=vitals.health,
-            evidence=on_board.evidence,
-            discovery_prefix=device.home_assistant.prefix if device.home_assistant is not None else None,
-        )
-        return _Crew(capture, machine, meter, drift, vitals, reporter, room, link, watchdog)
-
-    def _link(
-        self,
-        on_board: OnBoard,
-        room: ControlRoom,
-        on_connect: Callable[[], None],
-        on_failure: Callable[[Exception], None],
-    ) -> MqttLink:
-        session = on_board.session
-
-        def status(state: Literal["online", "stopped", "offline"]) -> bytes:
-            reason = self._stop_reason if state == "stopped" else ""
-            return events.status(session, state, _now(), reason).to_payload()
-
-        return MqttLink(
-            on_board.broker,
-            on_board.outbox,
-            device=session.device,
-            status=status,
-            stamp=lambda message: events.stamp(message, _now()),
-            on_request=room.hear,
-            on_sweep=room.sweep,
-            on_connect=on_connect,
-            on_failure=on_failure,
-            backlog_rate=self._device.mqtt.backlog_rate,
-        )
-
-    def _fly(self, on_board: OnBoard, crew: _Crew, start: Start) -> RunSummary:
+    def _fly(self, on_board: OnBoard, crew: Crew, start: Start) -> RunSummary:
         """From the first frame to the last."""
         metrics, machine, reporter = self._device.metrics, crew.machine, crew.reporter
         told: set[str] = set()  # precisions: what auto stands for may differ between sizes of frames
@@ -191,6 +119,8 @@ class Daemon:
             start.flies()
             if result.scores.embedding is not None:
                 crew.drift.take(result.scores.embedding)
+            if on_board.recorder is not None:
+                on_board.recorder.add(result)
             if not reporter.hangs:  # frames alone are no flight: what they find has to get to the disk
                 crew.watchdog.frame_done()
             on_board.flown.frame_done()
@@ -229,21 +159,6 @@ class Daemon:
             log.warning("%s: does not let go; left open", source.name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Crew:
-    """What works while it flies."""
-
-    capture: Capture
-    machine: AlertMachine
-    meter: FrameMeter
-    drift: DriftGauge
-    vitals: Vitals
-    reporter: Reporter
-    room: ControlRoom
-    link: MqttLink
-    watchdog: Watchdog
-
-
 def _metrics(wanted: Metrics, vitals: Vitals) -> MetricsServer:
     # Whoever asks for no metrics does not wait for their library.
     from edge.health.metrics import metrics_registry
@@ -260,7 +175,3 @@ def _say_what_was_lost(bundle: Bundle, precision: str) -> None:
         log.warning(
             "%s: %s failed its accuracy gate and flies all the same: %s", bundle.path, precision, lost
         )
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)

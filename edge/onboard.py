@@ -24,6 +24,8 @@ from edge.pipeline import Pipeline
 from edge.prompts.shelf import FOLDER_NAME as PROMPTS_NAME
 from edge.prompts.shelf import PromptShelf
 from edge.prompts.updates import PromptUpdater
+from edge.runs.format import RunAbout
+from edge.runs.writer import RunWriter
 from edge.sources import CameraOptions, FrameSource, open_source
 from edge.whereabouts import Whereabouts, open_whereabouts
 from firmware_cfg.device import DeviceFile
@@ -34,11 +36,12 @@ log = logging.getLogger(__name__)
 
 OUTBOX_NAME = "outbox.db"
 EVIDENCE_NAME = "evidence"
+RUNS_NAME = "runs"
 
 
 @dataclass(frozen=True, slots=True)
 class OnBoard:
-    """The parts of one flight. `evidence` is None where no pictures are kept."""
+    """The parts of one flight. `evidence` is None where no pictures are kept, `recorder` where no run is."""
 
     broker: BrokerSettings
     flown: BundleFlight
@@ -48,6 +51,7 @@ class OnBoard:
     whereabouts: Whereabouts
     pipeline: Pipeline
     evidence: EvidenceStore | None
+    recorder: RunWriter | None
     session: Session
     health_file: HealthFile
 
@@ -91,6 +95,10 @@ def open_on_board(
             )
         )
     )
+    session = _session(device, bundle, outbox)
+    recorder = _recorder(device, bundle, frames, session, whereabouts.locator)
+    if recorder is not None:
+        stack.enter_context(recorder)
     _say_who_vouches(device, bundle)
     wanted = pipeline.bank.prompt_list.prompts
     log.info("looks for %s (list %s)", ", ".join(each.id for each in wanted), pipeline.bank.list_sha256[:12])
@@ -103,7 +111,8 @@ def open_on_board(
         whereabouts,
         pipeline,
         _evidence(device),
-        _session(device, bundle, outbox),
+        recorder,
+        session,
         health_file,
     )
 
@@ -144,6 +153,30 @@ def _evidence(device: DeviceFile) -> EvidenceStore | None:
         device.state_dir / EVIDENCE_NAME,
         max_bytes_each=wanted.max_kib << 10,
         keep_bytes=wanted.keep_mib << 20,
+    )
+
+
+def _recorder(
+    device: DeviceFile, bundle: Bundle, source: FrameSource, session: Session, locator: Locator | None
+) -> RunWriter | None:
+    wanted = device.record
+    if wanted is None:
+        return None
+    about = RunAbout(
+        source=source.name,
+        bundle_sha256=bundle.manifest_sha256,
+        embedding_width=bundle.manifest.embedding_width,
+        began_at=session.started_at.isoformat(),
+        independent=source.independent,
+        device=session.device,
+        session=session.session_id,
+    )
+    return RunWriter.open(
+        wanted.folder or device.state_dir / RUNS_NAME,
+        about,
+        keep_mib=wanted.keep_mib,
+        thumbnail_every_s=wanted.thumbnail_every,
+        locate=None if locator is None else locator.locate,
     )
 
 
