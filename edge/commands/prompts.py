@@ -14,6 +14,7 @@ app = typer.Typer(
     name="prompts", no_args_is_help=True, help="Tune, compare, show and roll back prompt lists."
 )
 app.command("tune")(prompts_tune.tune)
+app.command("compare")(prompts_tune.compare)
 
 DeviceArgument = Annotated[
     Path, typer.Argument(metavar="DEVICE.yaml", help="Device file; a daemon may be flying with it.")

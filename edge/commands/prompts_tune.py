@@ -18,7 +18,9 @@ from edge.commands.options import (
     PrecisionOption,
     SizeOption,
     ThreadsOption,
+    TilesOption,
     parse_size,
+    parse_tiles,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def tune(
     engine: EngineOption = EngineName.openvino,
     precision: PrecisionOption = Precision.auto,
     image_size: SizeOption = None,
+    tiles: TilesOption = "none",
     threads: ThreadsOption = None,
 ) -> None:
     """Show on one page what a list sees in a clip; marks on its crops calibrate the list.
@@ -76,7 +79,7 @@ def tune(
     from firmware_cfg.errors import UsageError
     from firmware_cfg.prompt_list import LoadedPromptList, load_prompt_list
 
-    size = parse_size(image_size)
+    size, windows = parse_size(image_size), parse_tiles(tiles)
     given = read_marks(marks, positive, negative)
     if write and not (given.positive or given.negative or given.places):
         raise UsageError("--write needs marks (--positive, --negative or --marks)")
@@ -88,9 +91,9 @@ def tune(
         return open_source(on, sequence=sequence)
 
     def pipeline(opened: LoadedPromptList) -> Pipeline:
-        return Pipeline(runtime, opened, image_size=size, independent=True)
+        return Pipeline(runtime, opened, image_size=size, tiles=windows, independent=True)
 
-    settings = (model.manifest_sha256, engine.value, precision.value, size, sequence)
+    settings = (model.manifest_sha256, engine.value, precision.value, size, tiles, sequence)
     with progress() as seen:
         outcome = run(Plan(loaded, on, output, settings, every), runtime, source, pipeline, given, seen=seen)
     written = write and outcome.changed is not None
@@ -102,6 +105,56 @@ def tune(
         )
     else:
         typer.echo("\n".join(lines(outcome, output, loaded.path, written)))
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Prompt list.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The same after an edit, or another one.")],
+    on: OnOption,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="PAGE.html", help="A page to write, too.")
+    ] = None,
+    sequence: SequenceOption = False,
+    as_json: JsonOption = False,
+    bundle: BundleOption = "default",
+    engine: EngineOption = EngineName.openvino,
+    precision: PrecisionOption = Precision.auto,
+    image_size: SizeOption = None,
+    tiles: TilesOption = "none",
+    threads: ThreadsOption = None,
+) -> None:
+    """Show what an edit changes: two lists on one clip, their counts, scores and alerts side by side."""
+    import json
+
+    from edge.bundle.load import load_bundle
+    from edge.pipeline import Pipeline
+    from edge.runtime import BundleRuntime
+    from edge.sources import open_source
+    from edge.tune.compare import as_dict, lines
+    from edge.tune.compare import compare as compare_lists
+    from edge.tune.compare_page import render
+    from edge.tune.session import prepare, write_page
+    from firmware_cfg.prompt_list import LoadedPromptList, load_prompt_list
+
+    size, windows = parse_size(image_size), parse_tiles(tiles)
+    lists = load_prompt_list(a), load_prompt_list(b)
+    if output is not None:
+        prepare(output)
+    runtime = BundleRuntime(load_bundle(bundle), engine.value, precision.value, threads)
+
+    def pipeline(loaded: LoadedPromptList, independent: bool) -> Pipeline:
+        return Pipeline(runtime, loaded, image_size=size, tiles=windows, independent=independent)
+
+    with (
+        open_source(on, sequence=sequence) as source,
+        pipeline(lists[0], source.independent) as first,
+        pipeline(lists[1], source.independent) as second,
+        progress() as seen,
+    ):
+        found = compare_lists(source, (str(a), str(b)), (first, second), seen=seen)
+    if output is not None:
+        write_page(output, render(found, on))
+    typer.echo(json.dumps(as_dict(found), ensure_ascii=False) if as_json else "\n".join(lines(found)))
 
 
 @contextmanager

@@ -107,9 +107,9 @@ def leave_one_out(u: F64, positive: Bools, prior: Line) -> F64:
 def best_threshold(odds: F64) -> float | None:
     """The threshold, in hundredths, that counts right if the scores are true probabilities.
 
-    There, false alarms and misses are expected to be equally many, so that what is found is as much as what is
-    there. Sightings below LOWEST_SCORE are taken for nothing: thousands of them would add up to phantoms. None
-    where nothing is more likely than not: there is nothing to set one by.
+    There, false alarms and misses are expected to be equally many, so that as much is found as is there.
+    Sightings below LOWEST_SCORE are taken for nothing: thousands of them would add up to phantoms. None where
+    nothing is more likely than not: there is nothing to set one by.
 
     Args:
         odds: log-odds of a prompt's sightings.

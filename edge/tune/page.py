@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.tune import charts
-from edge.tune.crops import LOWEST_SCORE, Crop
+from edge.tune.calibrate import LOWEST_SCORE
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from edge.tune.crops import Crop
     from edge.tune.report import PromptReport
     from edge.tune.sightings import Sightings
     from edge.tune.tuning import Tuned, Tuning

@@ -115,7 +115,7 @@ def run(
         null_share=runtime.calibration.false_alarm_rate_object,
         after={} if after is None else _per_frame(sightings, after),
     )
-    _write(plan.page, render(facts, sightings, found, pictures, tuning).encode())
+    write_page(plan.page, render(facts, sightings, found, pictures, tuning))
     if resolved:
         save_marks(plan.marks, resolved, sightings, scored)
     return Outcome(found, tuning, changed if diff else None, diff, sightings, from_cache)
@@ -186,6 +186,11 @@ def _command(plan: Plan) -> str:
     if plan.every != 1:
         words += ["--every", str(plan.every)]
     return shlex.join(words)
+
+
+def write_page(path: Path, html: str) -> None:
+    """Write it as a whole. Raises UsageError."""
+    _write(path, html.encode())
 
 
 def _write(path: Path, data: bytes) -> None:
