@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edge.commands import bundle, check, count, demo, engine, health, prompts, run, watch
+from edge.commands import bridge, bundle, check, count, demo, engine, health, prompts, run, search, watch
 from edge.logs import LogFormat, configure, report_error
 from firmware_cfg.errors import RemoteclipError
 
@@ -88,11 +88,13 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("check")(check.check)
 app.command("count")(count.count)
+app.command("search")(search.search)
 app.command("watch")(watch.watch)
 app.command("health")(health.health)
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(engine.app, name="engine")
+app.add_typer(bridge.app, name="bridge")
 
 
 def _print_version(wanted: bool) -> None:

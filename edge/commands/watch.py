@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
+from edge.commands.options import (
+    DEFAULT_BROKER,
+    BrokerOption,
+    CaOption,
+    PasswordEnvOption,
+    PasswordFileOption,
+    UsernameOption,
+    broker_settings,
+)
 
 
 def watch(
-    broker: Annotated[
-        str, typer.Option("--broker", metavar="URL", help="mqtt://HOST:PORT, or mqtts://HOST:PORT for TLS.")
-    ] = DEFAULT_BROKER,
-    username: Annotated[str | None, typer.Option("--username", help="User name at the broker.")] = None,
-    password_env: Annotated[
-        str | None,
-        typer.Option("--password-env", metavar="NAME", help="Environment variable with the password."),
-    ] = None,
-    password_file: Annotated[
-        Path | None, typer.Option("--password-file", metavar="FILE", help="File with the password.")
-    ] = None,
-    ca: Annotated[
-        Path | None,
-        typer.Option("--ca", metavar="FILE", help="Authority that signed the broker; default: the system's."),
-    ] = None,
+    broker: BrokerOption = DEFAULT_BROKER,
+    username: UsernameOption = None,
+    password_env: PasswordEnvOption = None,
+    password_file: PasswordFileOption = None,
+    ca: CaOption = None,
     seconds: Annotated[float | None, typer.Option("--seconds", min=0.1, help="Stop after this long.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a message.")] = False,
 ) -> None:
@@ -34,32 +30,7 @@ def watch(
 
     Exit code 1 when there never was a connection.
     """
-    from dataclasses import replace
-
     import edge.watch
-    from edge.mqtt.settings import BrokerSettings
-    from firmware_cfg.errors import BrokerError, UsageError
 
-    if username is None and (password_env or password_file):
-        raise UsageError("a password needs --username beside it")
-    if password_env and password_file:
-        raise UsageError("--password-env and --password-file: keep one of them")
-    # Never the value: whoever takes these for the password itself writes it there.
-    if password_env and not os.environ.get(password_env):
-        raise UsageError("--password-env must name an environment variable that is set (export it)")
-    if password_file and not password_file.exists():
-        raise UsageError("--password-file must name a file that exists, with the password in its first line")
-    if ca and not ca.exists():
-        raise UsageError(f"--ca {ca}: there is no such file (name the broker's authority, a PEM file)")
-    try:
-        found = BrokerSettings.from_url(broker)
-    except BrokerError as error:
-        raise UsageError(f"--broker: {error}") from error
-    settings = replace(
-        found,
-        username=username,
-        password_env=password_env,
-        password_file=password_file,
-        ca=ca,
-    )
+    settings = broker_settings(broker, username, password_env, password_file, ca)
     edge.watch.watch(settings, json_lines=as_json, seconds=seconds)
