@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Sequence
 
 from edge.sources.camera import CameraError, CameraOptions, Shot
+from edge.sources.camera_errors import frozen
 from edge.sources.gst_process import Frozen, GstProcess, check_elements, elements
 from edge.sources.live import LiveSource
 from edge.sources.stream_clock import StreamClock
@@ -59,9 +60,7 @@ class GStreamerSource(LiveSource, schemes=("gstreamer",)):
         try:
             got = process.next(patience_s)
         except Frozen:
-            raise CameraError(
-                f"{self.name}: frozen, nothing came for {patience_s:g} s", "stream frozen"
-            ) from None
+            raise frozen(self.name, patience_s) from None
         except ValueError as error:
             raise CameraError(f"{self.name}: the pipeline sends {error}", "stream damaged") from error
         if got is None:

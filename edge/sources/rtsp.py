@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from edge.sources.camera import CameraError, CameraOptions, Shot, with_login
+from edge.sources.camera_errors import frozen, why_lost, why_unreachable
 from edge.sources.live import LiveSource
+from edge.sources.packets import PictureJoiner
 from edge.sources.planes import to_image
-from edge.sources.rtsp_errors import why_lost, why_unreachable
 from edge.sources.stream_clock import StreamClock
 from firmware_cfg.errors import SourceError
 
@@ -65,7 +66,7 @@ class RtspSource(LiveSource, schemes=("rtsp", "rtsps")):
             picture_s = time.monotonic()
             for packet in self.timely(container, stream, clock):
                 self._promise(0)  # whoever hangs in a decoder hangs
-                for picture in self._decoded(packet):
+                for picture in self._decoded(packet, stream):
                     picture_s = time.monotonic()
                     stamp_s = _seconds(picture.pts, stream)
                     yield Shot(to_image(picture), clock.captured_s(stamp_s, picture_s))
@@ -113,7 +114,8 @@ class RtspSource(LiveSource, schemes=("rtsp", "rtsps")):
                 f"{self.name}: no video that can be decoded here (set the camera to H.264 or H.265)",
                 "no video",
             )
-        stream.thread_type = "SLICE"  # frame threads add latency, and lose the mark on damaged pictures
+        # Frame threads add latency, and with slice threads FFmpeg does not look for slices that were lost.
+        stream.codec_context.thread_count = 1
         rate = stream.average_rate or stream.guessed_rate
         self.fps = float(rate) if rate and 0.1 <= rate <= 1000 else None
 
@@ -124,8 +126,6 @@ class RtspSource(LiveSource, schemes=("rtsp", "rtsps")):
         limit_s = self._options.latency_s
         begun = False
         for packet, at_once in self._packets(container, stream):
-            if not packet.size:
-                continue
             stamp_s, now_s = _seconds(packet.pts, stream), time.monotonic()
             late_s = 0.0 if stamp_s is None else clock.note(stamp_s, now_s)
             # Where nothing waits for us, the link itself is slow: dropping would only lose more.
@@ -145,7 +145,7 @@ class RtspSource(LiveSource, schemes=("rtsp", "rtsps")):
         """Every packet, and whether it had been waiting to be read. Raises CameraError when none comes."""
         from av.error import FFmpegError, InvalidDataError
 
-        bad = 0
+        bad, joiner = 0, PictureJoiner()
         while not self._ends():
             asked_s = time.monotonic()
             self._promise(self._options.stall_s + _GRACE_S)
@@ -164,14 +164,18 @@ class RtspSource(LiveSource, schemes=("rtsp", "rtsps")):
             if not packet.size:
                 return
             bad = 0
-            yield packet, time.monotonic() - asked_s < _AT_ONCE_S
+            took_s = time.monotonic() - asked_s
+            if took_s >= self._options.stall_s:  # FFmpeg's parser gives away what it had, and no error
+                raise frozen(self.name, self._options.stall_s)
+            for whole in joiner.take(packet):
+                yield whole, took_s < _AT_ONCE_S
 
-    def _decoded(self, packet: av.Packet[VideoStream]) -> Iterator[av.VideoFrame]:
+    def _decoded(self, packet: av.Packet[VideoStream], stream: VideoStream) -> Iterator[av.VideoFrame]:
         """The whole pictures that this packet completes."""
         from av.error import FFmpegError
 
         try:
-            pictures = packet.decode()
+            pictures = stream.codec_context.decode(packet)
         except FFmpegError as error:
             self._skip("undecodable frame", str(error.strerror))
             return

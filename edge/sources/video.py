@@ -98,8 +98,9 @@ class VideoFile(FrameSource, suffixes=SUFFIXES):
             raise SourceError(
                 f"{self._path}: FFmpeg knows no decoder for this video (convert it, or copy it again)"
             )
-        # Not frame threads: FFmpeg then loses the mark on damaged pictures, depending on timing.
-        stream.thread_type = "SLICE"
+        # With frame threads FFmpeg loses the mark on damaged pictures, depending on timing, and with slice
+        # threads it does not look for slices that are missing.
+        stream.codec_context.thread_count = 1
         return container, stream
 
     def _stamp_s(self, picture: av.VideoFrame, number: int, stream: VideoStream) -> float:

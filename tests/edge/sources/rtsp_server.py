@@ -3,9 +3,11 @@
     /usr/bin/python3 rtsp_server.py PORT [--locked]
 
 /cam is a moving picture, /udp the same by UDP alone. With --locked both ask for pilot and s3cret.
-A word on standard input: `resize` makes /cam 480 x 360 in mid-stream.
+A word on standard input: `resize` makes the pictures 480 x 360 in mid-stream, `lose` drops each tenth
+packet from then on.
 """
 
+import itertools
 import sys
 import threading
 
@@ -59,6 +61,17 @@ class Cameras:
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic("pilot", "s3cret"), token)
         self.server.set_auth(auth)
 
+    def lose(self) -> None:
+        """Drop packets on their way out, as a bad radio link does."""
+        sent = itertools.count(1)
+
+        def judge(*_: object) -> Gst.PadProbeReturn:
+            return Gst.PadProbeReturn.OK if next(sent) % 10 else Gst.PadProbeReturn.DROP
+
+        for media in self.media:
+            pad = media.get_element().get_by_name("pay0").get_static_pad("src")
+            pad.add_probe(Gst.PadProbeType.BUFFER | Gst.PadProbeType.BUFFER_LIST, judge)
+
     def resize(self) -> None:
         """Go on in another size, as a camera whose settings are changed."""
         for media in self.media:
@@ -76,8 +89,7 @@ def main() -> None:
 
     def listen() -> None:
         for line in sys.stdin:
-            if line.strip() == "resize":
-                GLib.idle_add(cameras.resize)
+            GLib.idle_add({"resize": cameras.resize, "lose": cameras.lose}[line.strip()])
         loop.quit()
 
     threading.Thread(target=listen, daemon=True).start()

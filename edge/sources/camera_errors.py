@@ -61,10 +61,15 @@ def why_lost(name: str, error: Exception, stall_s: float) -> CameraError:
     from av import error as av_error
 
     if isinstance(error, (av_error.ExitError, TimeoutError)):
-        return CameraError(f"{name}: frozen, nothing came for {stall_s:g} s", "stream frozen")
+        return frozen(name, stall_s)
     if isinstance(error, av_error.InvalidDataError):
         return CameraError(f"{name}: nothing but damaged data (check the link)", "stream damaged")
     return CameraError(f"{name}: the connection was lost ({words(error)})", "connection lost")
+
+
+def frozen(name: str, stall_s: float) -> CameraError:
+    """A camera that is connected and sends nothing."""
+    return CameraError(f"{name}: frozen, nothing came for {stall_s:g} s", "stream frozen")
 
 
 def words(error: Exception) -> str:
