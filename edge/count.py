@@ -9,18 +9,35 @@ from typing import Any
 import edge.demo.source  # noqa: F401 - makes `demo` a source that open_source knows
 from edge.pipeline import FrameResult, Pipeline
 from edge.sources import FrameSource
+from edge.whereabouts import Whereabouts
 
 
-def count_frames(source: FrameSource, pipeline: Pipeline) -> Iterator[FrameResult]:
+def count_frames(
+    source: FrameSource, pipeline: Pipeline, whereabouts: Whereabouts | None = None
+) -> Iterator[FrameResult]:
     """Every readable frame of the source, counted. Raises SourceError, EngineError."""
     for frame in source:
-        yield pipeline.process(frame)
+        yield pipeline.process(frame if whereabouts is None else whereabouts.attach(frame))
 
 
 def record(result: FrameResult) -> dict[str, Any]:
-    """One frame as `remoteclip count --json` prints it: boxes in pixels of the frame, scores from 0 to 1."""
+    """One frame as `remoteclip count --json` prints it: boxes in pixels of the frame, scores from 0 to 1.
+
+    Where the frame has a pose, each place has a `position`: [longitude, latitude, h_acc_m], or null.
+    """
     objects = result.bank.layout.object_ids
     numbers = result.counts.prompts
+    places: list[dict[str, Any]] = [
+        {
+            "prompt": tracked.place.prompt,
+            "score": round(tracked.place.score, 4),
+            "box": [round(float(side), 1) for side in tracked.place.box],
+            "track": tracked.track_id,
+        }
+        for tracked in result.tracks
+    ]
+    for place, point in zip(places, result.ground or (), strict=False):
+        place["position"] = point and [round(point[0], 7), round(point[1], 7), round(point[2], 1)]
     return {
         "frame": result.frame.number,
         "source": result.frame.name,
@@ -28,15 +45,7 @@ def record(result: FrameResult) -> dict[str, Any]:
         "counts": {name: numbers[name].count for name in objects},
         "unique": {name: numbers[name].unique for name in objects},
         "scene": {name: round(score, 4) for name, score in result.scores.scene.items()},
-        "places": [
-            {
-                "prompt": tracked.place.prompt,
-                "score": round(tracked.place.score, 4),
-                "box": [round(float(side), 1) for side in tracked.place.box],
-                "track": tracked.track_id,
-            }
-            for tracked in result.tracks
-        ],
+        "places": places,
     }
 
 
@@ -48,18 +57,25 @@ class CountTable:
     most: dict[str, int] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)
     unique: dict[str, int] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
+    """By object prompt: its highest score, threshold or not."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     scene: dict[str, tuple[float, int]] = field(default_factory=dict)
     """By scene prompt: its highest score, and in how many frames it reached its threshold."""
 
     def add(self, result: FrameResult) -> None:
         """Take one frame in."""
         self.frames += 1
+        self.thresholds = result.bank.thresholds
         for name in result.bank.layout.object_ids:
             numbers = result.counts.prompts[name]
             self.most[name] = max(self.most.get(name, 0), numbers.count)
             self.total[name] = self.total.get(name, 0) + numbers.count
             before = self.unique.get(name, 0) if result.independent else 0
             self.unique[name] = before + numbers.unique
+            self.best[name] = max(self.best.get(name, 0.0), result.scores.best.get(name, 0.0))
+        self.thresholds = dict(result.bank.thresholds)
+            self.best[name] = max(self.best.get(name, 0.0), result.scores.best.get(name, 0.0))
         for name, score in result.scores.scene.items():
             highest, frames = self.scene.get(name, (0.0, 0))
             reached = score >= result.bank.thresholds[name]
@@ -67,16 +83,31 @@ class CountTable:
 
     def lines(self, skipped: Mapping[str, int]) -> list[str]:
         """The table as text; `skipped` are the source's unreadable frames by cause."""
-        rows = [("prompt", "mean a frame", "most", "unique")] if self.total else []
+        rows = [("prompt", "mean a frame", "most", "unique", "best score", "threshold")] if self.total else []
         rows += [
-            (name, f"{self.total[name] / self.frames:.2f}", str(self.most[name]), str(self.unique[name]))
+            (
+                name,
+                f"{self.total[name] / self.frames:.2f}",
+                str(self.most[name]),
+                str(self.unique[name]),
+                f"{self.best[name]:.2f}",
+                f"{self.thresholds[name]:.2f}",
+            )
             for name in self.total
         ]
         lines = _aligned(rows)
         if self.scene:
-            scene_rows = [("scene", "best score", "frames")]
-            scene_rows += [(name, f"{best:.2f}", str(frames)) for name, (best, frames) in self.scene.items()]
+            scene_rows = [("scene", "frames", "best score", "threshold")]
+            scene_rows += [
+                (name, str(frames), f"{best:.2f}", f"{self.thresholds[name]:.2f}")
+                for name, (best, frames) in self.scene.items()
+            ]
             lines += _aligned(scene_rows)
+        unseen = [name for name, most in self.most.items() if not most]
+        unseen += [name for name, (_, frames) in self.scene.items() if not frames]
+        if unseen and self.frames:
+            mend = "remoteclip prompts tune shows what came near"
+            lines.append(f"never reached the threshold: {', '.join(unseen)} ({mend})")
         lost = ", ".join(f"{number} {cause}" for cause, number in skipped.items())
         return [*lines, f"{self.frames} frames{f'; skipped: {lost}' if lost else ''}"]
 

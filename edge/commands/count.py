@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,8 +17,20 @@ from edge.commands.options import (
     PromptsOption,
     SizeOption,
     ThreadsOption,
+    TilesOption,
     parse_size,
+    parse_tiles,
 )
+from firmware_cfg.errors import UsageError
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from edge.bundle.load import Bundle
+    from edge.runs.writer import RunWriter
+    from edge.sources import FrameSource
+    from edge.whereabouts import Whereabouts
+    from firmware_cfg.device.telemetry import Telemetry
 
 
 def count(
@@ -32,35 +45,118 @@ def count(
     engine: EngineOption = EngineName.openvino,
     precision: PrecisionOption = Precision.auto,
     image_size: SizeOption = None,
+    tiles: TilesOption = "none",
     threads: ThreadsOption = None,
+    device: Annotated[
+        Path | None,
+        typer.Option(
+            "--device",
+            metavar="DEVICE.yaml",
+            help="Tell positions with this device file's camera and telemetry.",
+        ),
+    ] = None,
+    telemetry: Annotated[
+        Path | None,
+        typer.Option("--telemetry", metavar="FILE", help="Telemetry of it: .tlog, .bin, .srt or .json."),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", metavar="FOLDER", help="Keep a run there, for search and changes."),
+    ] = None,
 ) -> None:
     """Count in a recording with the daemon's own pipeline. With --json, one object a frame."""
     import json
+    from contextlib import ExitStack
 
     from edge.bundle.load import load_bundle
-    from edge.count import CountTable, count_frames, record
+    from edge.count import CountTable, count_frames
+    from edge.count import record as frame_record
+    from edge.drift import DriftGauge, drift_line
     from edge.pipeline import Pipeline
     from edge.sources import open_source
     from firmware_cfg.prompt_list import load_prompt_list
 
-    size = parse_size(image_size)
+    size, windows = parse_size(image_size), parse_tiles(tiles)
     loaded = load_prompt_list(prompts)
     table = CountTable()
-    with (
-        open_source(source, sequence=sequence) as frames,
-        Pipeline(
-            load_bundle(bundle),
-            loaded,
-            engine_name=engine.value,
-            precision=precision.value,
-            image_size=size,
-            threads=threads,
-            independent=frames.independent,
-        ) as pipeline,
-    ):
-        for result in count_frames(frames, pipeline):
+    with ExitStack() as stack:
+        frames = stack.enter_context(open_source(source, sequence=sequence))
+        whereabouts = _whereabouts(device, telemetry, frames, stack)
+        model = load_bundle(bundle)
+        pipeline = stack.enter_context(
+            Pipeline(
+                model,
+                loaded,
+                engine_name=engine.value,
+                precision=precision.value,
+                image_size=size,
+                tiles=windows,
+                locator=whereabouts.locator,
+                threads=threads,
+                independent=frames.independent,
+            )
+        )
+        writer = None if record is None else stack.enter_context(_writer(record, model, frames, whereabouts))
+        gauge = DriftGauge(model.calibration)
+        for result in count_frames(frames, pipeline, whereabouts):
             if as_json:
-                typer.echo(json.dumps(record(result), ensure_ascii=False))
+                typer.echo(json.dumps(frame_record(result), ensure_ascii=False))
+            if writer is not None:
+                writer.add(result)
+            if result.scores.embedding is not None:
+                gauge.take(result.scores.embedding)
             table.add(result)
-        if not as_json:
-            typer.echo("\n".join(table.lines(frames.skipped)))
+        if as_json:
+            return
+        typer.echo("\n".join(table.lines({**frames.skipped, **whereabouts.refused()})))
+        if gauge.median is not None:
+            typer.echo(drift_line(gauge.median))
+        if writer is not None:
+            writer.close()
+            typer.echo(f"recorded in {writer.path}")
+
+
+def _whereabouts(
+    device: Path | None, telemetry: Path | None, frames: FrameSource, stack: ExitStack
+) -> Whereabouts:
+    from edge.whereabouts import open_whereabouts
+    from firmware_cfg.device import load_device
+
+    described = None if device is None else load_device(device)
+    camera = None if described is None else described.camera
+    if device is not None and camera is None:
+        raise UsageError(f"{device} describes no camera (add a section camera: {{hfov_deg: ...}})")
+    if telemetry is not None and camera is None:
+        raise UsageError("--telemetry needs --device: a device file that describes the camera")
+    section = None if described is None else described.telemetry
+    if telemetry is not None:
+        section = _recorded(telemetry, section)
+    return open_whereabouts(camera, section, frames, stack)
+
+
+def _recorded(path: Path, section: Telemetry | None) -> Telemetry:
+    """The section, or the usual one, with this recording in it."""
+    from firmware_cfg.device.telemetry import TELEMETRY_SUFFIXES, Telemetry
+
+    if path.suffix.lower() not in TELEMETRY_SUFFIXES or not path.is_file():
+        known = " ".join(TELEMETRY_SUFFIXES)
+        raise UsageError(f"--telemetry must name a recording that exists ({known}), got {path}")
+    uri = str(path.absolute())
+    return Telemetry(uri=uri) if section is None else section.model_copy(update={"uri": uri})
+
+
+def _writer(folder: Path, bundle: Bundle, frames: FrameSource, whereabouts: Whereabouts) -> RunWriter:
+    from datetime import datetime, timezone
+
+    from edge.runs.format import RunAbout
+    from edge.runs.writer import RunWriter
+
+    about = RunAbout(
+        source=frames.name,
+        bundle_sha256=bundle.manifest_sha256,
+        embedding_width=bundle.manifest.embedding_width,
+        began_at=datetime.now(timezone.utc).isoformat(),
+        independent=frames.independent,
+    )
+    locator = whereabouts.locator
+    return RunWriter.open(folder, about, locate=None if locator is None else locator.locate)

@@ -50,17 +50,22 @@ def test_a_record_has_the_documented_fields_in_pixels(tiny_bundle: Bundle) -> No
 
 def test_the_table_sums_a_source_up(tiny_bundle: Bundle) -> None:
     table = CountTable()
+    best = 0.0
     with Pipeline(tiny_bundle, LIST) as pipeline:
         for number in range(8):
-            table.add(result_of(pipeline, number, *((3, 9) if number < 4 else (3,))))
+            result = result_of(pipeline, number, *((3, 9) if number < 4 else (3,)))
+            table.add(result)
+            best = max(best, *(place.score for place in result.scores.places))
     lines = table.lines({"corrupt": 2})
     assert [line.split() for line in lines[:3]] == [
-        ["prompt", "mean", "a", "frame", "most", "unique"],
-        ["red", "1.50", "2", "2"],
-        ["blue", "0.00", "0", "0"],
+        ["prompt", "mean", "a", "frame", "most", "unique", "best", "score", "threshold"],
+        ["red", "1.50", "2", "2", f"{best:.2f}", "0.50"],
+        ["blue", "0.00", "0", "0", lines[2].split()[4], "0.50"],
     ]
-    assert lines[3].split() == ["scene", "best", "score", "frames"]
-    assert lines[4].split()[0] == "haze"
+    assert float(lines[2].split()[4]) < 0.5
+    assert lines[3].split() == ["scene", "frames", "best", "score", "threshold"]
+    assert lines[4].split()[:2] == ["haze", "0"]
+    assert lines[5].startswith("never reached the threshold: blue, haze (")
     assert lines[-1] == "8 frames; skipped: 2 corrupt"
     assert len({len(line) for line in lines[:3]}) == 1
 
@@ -70,7 +75,7 @@ def test_unrelated_images_add_up(tiny_bundle: Bundle) -> None:
     with Pipeline(tiny_bundle, LIST, independent=True) as pipeline:
         for number in range(3):
             table.add(result_of(pipeline, number, *((3, 9) if number < 2 else (3,))))
-    assert table.lines({})[1].split() == ["red", "1.67", "2", "5"]
+    assert table.lines({})[1].split()[:4] == ["red", "1.67", "2", "5", f"{table.best['red']:.2f}", "0.50"]
 
 
 def test_a_list_of_scenes_only_has_no_table_of_objects() -> None:
@@ -81,7 +86,15 @@ def test_a_list_of_scenes_only_has_no_table_of_objects() -> None:
     )
     table.add(empty)
     assert [line.split() for line in table.lines({})] == [
-        ["scene", "best", "score", "frames"],
-        ["haze", "0.50", "1"],
+        ["scene", "frames", "best", "score", "threshold"],
+        ["haze", "1", "0.50", "0.30"],
         ["1", "frames"],
     ]
+
+
+def test_a_table_without_finds_names_the_command_that_shows_why(tiny_bundle: Bundle) -> None:
+    table = CountTable()
+    with Pipeline(tiny_bundle, LIST) as pipeline:
+        table.add(result_of(pipeline, 0))
+    assert table.total == {"red": 0, "blue": 0}
+    assert "remoteclip prompts tune" in table.lines({})[-2]
