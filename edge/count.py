@@ -74,8 +74,6 @@ class CountTable:
             before = self.unique.get(name, 0) if result.independent else 0
             self.unique[name] = before + numbers.unique
             self.best[name] = max(self.best.get(name, 0.0), result.scores.best.get(name, 0.0))
-        self.thresholds = dict(result.bank.thresholds)
-            self.best[name] = max(self.best.get(name, 0.0), result.scores.best.get(name, 0.0))
         for name, score in result.scores.scene.items():
             highest, frames = self.scene.get(name, (0.0, 0))
             reached = score >= result.bank.thresholds[name]

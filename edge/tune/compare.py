@@ -28,7 +28,7 @@ class Side:
     """What one list came to, by prompt id; a scene prompt's `series` are its scores.
 
     counted: sum over frames; most: in one frame; unique: different things (summed over unrelated images);
-    best: highest score, threshold or not; series: one value a frame; raises: (time, prompt, rule) of every alert.
+    best: highest score, threshold or not; series: one value a frame; raises: (time, prompt, rule) of alerts.
     """
 
     name: str
