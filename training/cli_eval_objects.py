@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from edge.commands.options import TilesOption, parse_tiles
 from training.evaluation.options import (
     ByName,
     Classes,
@@ -37,6 +38,7 @@ def count(
     by_name: ByName = None,
     thresholds: Thresholds = "validation",
     image_size: Size = None,
+    tiles: TilesOption = "none",
     engine: Engine = "openvino",
     threads: Threads = None,
     plot: Plot = None,
@@ -57,6 +59,7 @@ def count(
         by_name=by_name or (),
         thresholds=thresholds,
         image_size=parse_size(image_size),
+        tiles=parse_tiles(tiles),
     )
     finish(report, None if as_json else count_table([report]), plot)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.tiling import Tiles
 from training.evaluation.intervals import bootstrap_mean, bootstrap_ratio
 from training.evaluation.objects import ObjectTask, object_task
 from training.evaluation.operating import Asked, OperatingPoint, Origin, Size, choose, counted
@@ -113,6 +114,7 @@ def evaluate_count(
     by_name: Collection[str] = (),
     thresholds: str = "validation",
     image_size: Asked = None,
+    tiles: Tiles = "none",
 ) -> CountReport:
     """Choose thresholds and model input on the set's validation images, then count on the split once.
 
@@ -120,20 +122,22 @@ def evaluate_count(
         subject: the model.
         folder, split, form, classes: see `object_task`. Every class is asked for, whether or not a split
             shows it: a thing that is not there and is counted is an error too.
-        by_name, thresholds, image_size: see `choose`.
+        by_name, thresholds, image_size, tiles: see `choose`.
 
     Raises:
         RemoteclipError: the set has nothing to count, no images in the split, or none for validation.
         UsageError: an unknown class or word, or a checkpoint is asked for default thresholds.
     """
     task = object_task(folder, split, form, classes)
-    point = choose(subject, task, folder, by_name=by_name, thresholds=thresholds, image_size=image_size)
+    point = choose(
+        subject, task, folder, by_name=by_name, thresholds=thresholds, image_size=image_size, tiles=tiles
+    )
     return count_at(subject, task, point)
 
 
 def count_at(subject: Subject, task: ObjectTask, point: OperatingPoint) -> CountReport:
     """Count on the task's images as the drone would with these thresholds and this model input."""
-    with Observer(subject, point.prompts(task.dataset), point.image_size) as observer:
+    with Observer(subject, point.prompts(task.dataset), point.image_size, point.tiles) as observer:
         seen = observer.observe(task.samples, f"{task.dataset}: counting")
         limited = sum(observer.exhausted(sighting) for sighting in seen)
         used = observer.thresholds

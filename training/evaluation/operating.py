@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from edge.bundle.manifest import SIZE_MULTIPLE
+from edge.tiling import Tiles
 from firmware_cfg.errors import RemoteclipError, UsageError
 from firmware_cfg.prompt_list import PromptList
 from training.evaluation.objects import ObjectTask, inside
@@ -41,13 +42,15 @@ class OperatingPoint:
 
     image_size: (width, height), or None for the one that suits each frame; thresholds by class name, None
     where the null bank's default holds; origins: where each comes from; tried: for every input tried
-    (`SUITED`, "960x576"), the mean absolute error on validation, summed over classes.
+    (`SUITED`, "960x576"), the mean absolute error on validation, summed over classes; tiles: see
+    `edge.tiling`.
     """
 
     image_size: Size | None
     thresholds: dict[str, float | None]
     origins: dict[str, Origin]
     tried: dict[str, float]
+    tiles: Tiles = "none"
 
     def prompts(self, dataset: str) -> PromptList:
         """The prompt list that a drone would count the classes with."""
@@ -62,6 +65,7 @@ def choose(
     by_name: Collection[str] = (),
     thresholds: str = "validation",
     image_size: Asked = None,
+    tiles: Tiles = "none",
 ) -> OperatingPoint:
     """Thresholds and model input of least error on the task's validation images.
 
@@ -75,6 +79,7 @@ def choose(
         thresholds: "validation", or "default" for the null bank's of every class.
         image_size: the model input to use, or SUITED; default: the one that suits each frame or, where that
             is better on validation, a larger one for all.
+        tiles: windows of each frame to look at beside the whole of it.
 
     Raises:
         RemoteclipError: there are no validation images.
@@ -89,13 +94,13 @@ def choose(
         raise _no_null_bank(subject)
     if thresholds == "default":
         values, origins = _complete(task.names, {}, task.names)
-        return OperatingPoint(None if image_size == SUITED else image_size, values, origins, {})
+        return OperatingPoint(None if image_size == SUITED else image_size, values, origins, {}, tiles)
     if not task.validation:
         raise RemoteclipError(
             f"{folder}: no validation images to choose thresholds on (give the set a split `val`, or take the"
             " null bank's: --thresholds default)"
         )
-    point = _search(subject, task, frozenset(by_name), image_size)
+    point = _search(subject, task, frozenset(by_name), image_size, tiles)
     if subject.kind == "checkpoint" and "null bank" in point.origins.values():
         raise _no_null_bank(subject)  # validation shows none of the classes
     return point
@@ -147,7 +152,7 @@ def _no_null_bank(subject: Subject) -> UsageError:
 
 
 def _search(
-    subject: Subject, task: ObjectTask, by_name: Collection[str], image_size: Asked
+    subject: Subject, task: ObjectTask, by_name: Collection[str], image_size: Asked, tiles: Tiles
 ) -> OperatingPoint:
     """Try the inputs, the one that suits each frame first, and keep the best with its thresholds."""
     first = None if image_size == SUITED else image_size
@@ -158,16 +163,16 @@ def _search(
         size = pending.pop(0)
         name = "x".join(map(str, size)) if size else SUITED
         prompts = _prompts(task.dataset, dict.fromkeys(task.names, 0.0))
-        with Observer(subject, prompts, size) as observer:
+        with Observer(subject, prompts, size, tiles) as observer:
             seen = observer.observe(task.validation, f"{task.dataset}: validation, model input {name}")
         chosen, tried[name] = _thresholds(task, seen, by_name)
         if tried[name] < WORTH * least:
             least, best, found = tried[name], size, chosen
         if image_size is None and size is None:
-            usual = Counter((sighting.fit.width, sighting.fit.height) for sighting in seen)
+            usual = Counter((sighting.tiling.whole.width, sighting.tiling.whole.height) for sighting in seen)
             pending = list(larger_sizes(usual.most_common(1)[0][0]))
     values, origins = _complete(task.names, found, by_name)
-    return OperatingPoint(best, values, origins, tried)
+    return OperatingPoint(best, values, origins, tried, tiles)
 
 
 def _prompts(dataset: str, thresholds: Mapping[str, float | None]) -> PromptList:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.engines.base import F32, U8, EngineOutput, ImageEngine
-from edge.letterbox import Letterbox
-from edge.lookup import Place, lookup, object_margins
+from edge.lookup import Place, place_margins
 from edge.pipeline import FrameResult, Pipeline
 from edge.prompts.build import in_memory_list
 from edge.runtime import Runtime
+from edge.tiling import Tiles, Tiling, lookup_tiles, tiles_for
 from firmware_cfg.prompt_list import PromptList
 from training.evaluation.frames import frame_of
 from training.evaluation.wrapped_runtime import WrappedRuntime
@@ -35,24 +35,34 @@ class Sighting:
     """One image: what the drone found in it, and the engine's output that it was found in.
 
     places: as the pipeline gave them; counts: the pipeline's counts by prompt id; output: without embeddings;
-    fit: where the image lay in the model tile.
+    tiling: where the image lay in the model's tiles.
     """
 
     places: tuple[Place, ...]
     counts: dict[str, int]
     output: EngineOutput
-    fit: Letterbox
+    tiling: Tiling
 
 
 class Observer:
     """A prompt list at work on unrelated images. A context manager."""
 
     def __init__(
-        self, subject: Subject, prompts: PromptList, image_size: tuple[int, int] | None = None
+        self,
+        subject: Subject,
+        prompts: PromptList,
+        image_size: tuple[int, int] | None = None,
+        tiles: Tiles = "none",
     ) -> None:
-        """image_size is (width, height) of the model tile; default: for every image the one that suits it."""
+        """image_size is (width, height) of the model tile; default: for every image the one that suits it.
+
+        tiles: see `edge.tiling`.
+        """
         self._ear = _ListeningRuntime(subject.runtime)
-        self._pipeline = Pipeline(self._ear, in_memory_list(prompts), image_size=image_size, independent=True)
+        self._tiles = tiles
+        self._pipeline = Pipeline(
+            self._ear, in_memory_list(prompts), image_size=image_size, tiles=tiles, independent=True
+        )
 
     def __enter__(self) -> Observer:
         return self
@@ -78,32 +88,27 @@ class Observer:
         """The places that the drone would have found with this threshold for every prompt."""
         bank = self._pipeline.bank
         lowered = replace(bank, object_thresholds=np.full(len(bank.layout.object_ids), threshold))
-        scores = lookup(
-            sighting.output,
-            0,
-            lowered,
-            self._ear.calibration,
-            sighting.fit,
-            stride=self._ear.facts.stride,
-        )
-        return scores.places
+        calibration, stride = self._ear.calibration, self._ear.facts.stride
+        return lookup_tiles(sighting.output, lowered, calibration, sighting.tiling, stride=stride).places
 
     def exhausted(self, sighting: Sighting) -> bool:
-        """Whether even the weakest place that the graph gave counts, so that there may be more things."""
+        """Whether even the weakest place that the graph gave of a tile counts: there may be more things."""
         bank = self._pipeline.bank
-        margins = object_margins(sighting.output.place_logit[0] - bank.bias, bank.layout)
-        margins = bank.object_correction.apply(margins)
-        scores = self._ear.calibration.object_score(margins.max(axis=1))
-        return bool((scores >= bank.object_thresholds[margins.argmax(axis=1)]).all())
+        for tile in range(len(sighting.tiling.windows)):
+            margins = bank.object_correction.apply(place_margins(sighting.output, tile, bank))
+            scores = self._ear.calibration.object_score(margins.max(axis=1))
+            if (scores >= bank.object_thresholds[margins.argmax(axis=1)]).all():
+                return True
+        return False
 
     def _sighting(self, result: FrameResult) -> Sighting:
         (output,) = self._ear.heard
-        width, height = result.image_size
+        frame = result.frame
         return Sighting(
             places=tuple(replace(place, embedding=None) for place in result.scores.places),
             counts={name: counts.count for name, counts in result.counts.prompts.items()},
             output=output,
-            fit=Letterbox.fit(result.frame.width, result.frame.height, width, height),
+            tiling=tiles_for(frame.width, frame.height, result.image_size, self._tiles),
         )
 
 

@@ -54,7 +54,11 @@ class BlobEngine:
         self._smallest = smallest
 
     def infer(self, image: np.ndarray, prompts: np.ndarray, bias: np.ndarray) -> EngineOutput:
-        (tile,) = image
+        each = [self._infer(tile, prompts, bias) for tile in image]
+        names = ("scene", "embedding", "place_box", "place_embedding", "place_logit")
+        return EngineOutput(**{name: np.concatenate([getattr(one, name) for one in each]) for name in names})
+
+    def _infer(self, tile: np.ndarray, prompts: np.ndarray, bias: np.ndarray) -> EngineOutput:
         things = (tile[..., 2] > 180).astype(np.uint8)
         _, _, stats, centroids = cv2.connectedComponentsWithStats(things)
         boxes = np.zeros((1, PLACES, 4), np.float32)

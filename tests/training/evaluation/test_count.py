@@ -102,6 +102,16 @@ def test_a_larger_model_input_is_taken_where_it_counts_better(blob_subject, blob
         assert evaluate_count(shy, folder, image_size=size).classes["car"].mae == 1.0
 
 
+def test_windows_of_the_frame_show_what_is_too_small_in_the_whole(blob_subject, blob_set, drawn) -> None:
+    # The second one lies where all four windows overlap, and is one car.
+    small = [drawn((("car", (50, 50, 58, 58), 90), ("car", (156, 124, 164, 132), 90))), drawn()]
+    folder = blob_set("small", val=small, test=small)
+    shy = blob_subject(smallest=11)
+    assert evaluate_count(shy, folder, image_size="suited").classes["car"].total == 0
+    report = evaluate_count(shy, folder, image_size="suited", tiles=(2, 2))
+    assert (report.classes["car"].total, report.classes["car"].mae) == (2, 0)
+
+
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
