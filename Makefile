@@ -17,7 +17,7 @@ ARGS ?=
 PACKAGING = pyproject.toml CMakeLists.txt constraints.txt constraints-edge.txt $(wildcard edge/native/*.cpp edge/native/*.hpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint package accuracy bench faults soak swap constraints mosquitto faketime chromium rtsp-server clean
+.PHONY: help demo test lint package accuracy bench tracking faults soak swap constraints mosquitto faketime chromium rtsp-server clean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,14 @@ bench: .venv-dev/installed  ## Time the engines and the preprocessing on this ma
 
 faults: .venv-dev/installed mosquitto faketime  ## Break everything round a flying daemon; what alerts arrive all the same.
 	$(DEV)/python -m benchmarks.faults $(ARGS)
+
+# roboflow's trackers, to stand beside ours. Without its dependencies: they would put a second OpenCV over ours, and the
+# rest of them is there.
+TRACKERS = trackers==2.6.1 supervision==0.31.2 pydeprecate==0.14.0 defusedxml==0.7.1
+
+tracking: .venv-dev/installed  ## Unique counts and identities from a moving camera, beside ByteTrack; what tracking costs.
+	$(DEV)/python $(PIP_INSTALL) --no-deps $(TRACKERS)
+	$(DEV)/python -m benchmarks.tracking --data $(DATA) $(ARGS)
 
 soak: .venv-dev/installed mosquitto  ## Fly long, with faults by schedule; what memory does: make soak SECONDS=300
 	$(DEV)/python -m benchmarks.soak --seconds $(SECONDS) $(ARGS)
@@ -109,7 +117,7 @@ constraints:  ## Resolve constraints.txt and constraints-edge.txt again.
 	.venv-constraints/bin/python $(PIP_INSTALL) uv
 	$(RESOLVE) --extra dev pyproject.toml -o constraints.txt
 	$(SIMPLIFY) constraints.txt
-	$(RESOLVE) --extra demo --extra onnxruntime -c constraints.txt pyproject.toml -o constraints-edge.txt
+	$(RESOLVE) --extra demo --extra onnxruntime --extra mavlink --extra cot -c constraints.txt pyproject.toml -o constraints-edge.txt
 	$(SIMPLIFY) constraints-edge.txt
 
 clean:  ## Remove the environments and build folders.
