@@ -157,7 +157,7 @@ class Board:
             self._hidden.popitem(last=False)
         self.without_position += 1
         log.warning(
-            "%s: %s: alert %s has no position and is not shown (the drone has no telemetry)",
+            "%s: %s: alert %s has no position and is not shown (no telemetry, or none that places it)",
             facts.device,
             facts.prompt,
             facts.alert_id,

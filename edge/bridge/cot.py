@@ -68,7 +68,8 @@ def drone_event(facts: AlertFacts, now: datetime, stale: timedelta) -> bytes:
     _point(event, pose.latitude, pose.longitude, None)
     detail = ET.SubElement(event, "detail")
     ET.SubElement(detail, "contact", callsign=facts.device)
-    angles = {"azimuth": pose.yaw_deg, "elevation": pose.pitch_deg, "roll": pose.roll_deg}
+    azimuth = None if pose.yaw_deg is None else pose.yaw_deg % 360
+    angles = {"azimuth": azimuth, "elevation": pose.pitch_deg, "roll": pose.roll_deg}
     known = {name: f"{angle:.1f}" for name, angle in angles.items() if angle is not None}
     if known:
         ET.SubElement(detail, "sensor", known)

@@ -115,7 +115,7 @@ def test_alerts_without_a_position_are_counted_and_said(
     assert desk.sends() == []
     assert desk.board.without_position == 1
     assert [record.getMessage() for record in caplog.records] == [
-        "heron-1: person: alert a1 has no position and is not shown (the drone has no telemetry)"
+        "heron-1: person: alert a1 has no position and is not shown (no telemetry, or none that places it)"
     ]
 
 

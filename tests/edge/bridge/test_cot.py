@@ -73,6 +73,9 @@ def test_what_an_operator_must_not_take_for_granted_is_said(event: Make, start: 
 
 
 def test_a_drone_has_its_camera_s_heading(event: Make, start: datetime) -> None:
+    west = {"latitude": 48.24, "longitude": 11.49, "altitude_m": 560, "height_m": 60, "yaw_deg": -90.0}
+    found = ET.fromstring(drone_event(event(pose=west), start, STALE))
+    assert attributes(found, "detail/sensor") == {"azimuth": "270.0"}
     found = ET.fromstring(drone_event(event(), start, STALE))
     assert (found.get("uid"), found.get("type")) == ("remoteclip.heron-1", "a-f-A-M-H-Q")
     assert attributes(found, "point")["lat"] == "48.2400000"
