@@ -18,6 +18,8 @@ COMMANDS = (
     "demo",
     "check",
     "count",
+    "search",
+    "changes",
     "watch",
     "health",
     "prompts",
@@ -92,6 +94,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
         "firmware_cfg/bundles/default.sha256",
         "firmware_cfg/bundles/default/manifest.json",
         "firmware_cfg/bundles/default/tokenizer.json",
+        "edge/tune/page.html",
     ):
         assert wanted in names
     assert [name for name in names if name.startswith("firmware_cfg/schemas/") and name.endswith(".json")]
@@ -216,7 +219,9 @@ def test_the_drones_dependencies_have_wheels_for_jetson(
         "--only-binary",
         ":all:",
     ]
-    command += ["--extra", "demo", "--extra", "onnxruntime", "-c", repository / "constraints-edge.txt"]
+    for extra in ("demo", "onnxruntime", "mavlink", "cot"):
+        command += ["--extra", extra]
+    command += ["-c", repository / "constraints-edge.txt"]
     resolved = output_of([*command, repository / "pyproject.toml"], tmp_path)
     assert "openvino==" in resolved
     assert "torch==" not in resolved
