@@ -24,6 +24,8 @@ COMMANDS = (
     "health",
     "prompts",
     "bundle",
+    "engine",
+    "bridge",
     "train",
     "eval",
     "compile",
