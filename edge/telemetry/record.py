@@ -84,13 +84,6 @@ class FlightRecord:
             found = self._attitude(self._bodies, time_s)
         return None if isinstance(found, str) else found[0]
 
-    def restart(self) -> None:
-        """Forgets all samples: another clock, or another flight."""
-        with self._lock:
-            for series in (self._positions, self._bodies, self._cameras):
-                series.clear()
-            self._doubted.clear()
-
     def refuse(self, cause: str, detail: str) -> None:
         """Counts what a reader of telemetry could not use."""
         with self._lock:

@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.geo.camera import CameraModel
@@ -48,6 +48,7 @@ def test_a_distorted_ray_goes_where_opencv_sends_it() -> None:
     np.testing.assert_allclose(camera.pixels(rays, SIZE), PIXELS, atol=1e-6)
 
 
+@settings(max_examples=40)
 @given(
     st.tuples(st.floats(-0.4, 0.4), st.floats(-0.2, 0.2), st.floats(-0.01, 0.01), st.floats(-0.01, 0.01)),
     st.floats(0.4, 3.0),

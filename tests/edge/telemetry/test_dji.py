@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.telemetry import open_telemetry
@@ -117,6 +117,7 @@ def test_other_subtitles_are_told(tmp_path: Path) -> None:
         open_telemetry(section(write(tmp_path, film)), Camera(hfov_deg=71))
 
 
+@settings(max_examples=50)
 @given(st.text() | st.text("0123456789:,.-> []latiudegon\n()GPSH"))
 def test_any_text_is_read_or_refused(tmp_path_factory: Any, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any.srt"
