@@ -127,9 +127,9 @@ def _number(text: str, prompt: yaml.MappingNode, key: str, number: str, newline:
         if pair[0].value == name
     )
     if prompt.flow_style:
-        end = _end(after[1])
+        end = _end(text, after[1])
         return _Edit(end, end, f", {key}: {number}")
-    end = _line_end(text, _end(after[1]))
+    end = _line_end(text, _end(text, after[1]))
     return _Edit(end, end, f"{newline}{' ' * prompt.value[0][0].start_mark.column}{key}: {number}")
 
 
@@ -137,7 +137,7 @@ def _background(text: str, root: yaml.MappingNode, added: Sequence[str], newline
     present = _value(root, "background")
     quoted = [_scalar(sentence) for sentence in added]
     if isinstance(present, yaml.SequenceNode) and present.value:
-        end = _end(present.value[-1])
+        end = _end(text, present.value[-1])
         if present.flow_style:
             return _Edit(end, end, "".join(f", {sentence}" for sentence in quoted))
         end = _line_end(text, end)
@@ -147,19 +147,19 @@ def _background(text: str, root: yaml.MappingNode, added: Sequence[str], newline
     if present is not None:
         return _Edit(present.start_mark.index, present.end_mark.index, flow)
     if root.flow_style:
-        end = _end(root.value[-1][1])
+        end = _end(text, root.value[-1][1])
         return _Edit(end, end, f", background: {flow}")
-    end = _line_end(text, _end(root.value[-1][1]))
+    end = _line_end(text, _end(text, root.value[-1][1]))
     return _Edit(end, end, f"{newline}{newline}background: {flow}")
 
 
-def _end(node: yaml.Node) -> int:
-    """Where what is written of a node ends; a block's own mark lies after the comments that follow it."""
+def _end(text: str, node: yaml.Node) -> int:
+    """Where what is written of a node ends; the mark of a block lies further on, before the next key."""
     while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         node = last[1] if isinstance(node, yaml.MappingNode) else last
     end: int = node.end_mark.index
-    return end
+    return len(text[:end].rstrip()) if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">") else end
 
 
 def _line_end(text: str, place: int) -> int:

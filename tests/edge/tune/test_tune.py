@@ -1,0 +1,214 @@
+"""`remoteclip prompts tune` on a clip of coloured squares: pass, page, marks, change, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.bundle.load import Bundle
+from edge.pipeline import Pipeline
+from edge.prompts.build import build_prompt_bank
+from edge.runtime import BundleRuntime
+from edge.sources import open_source
+from edge.tune.collect import collect, open_list
+from edge.tune.crops import choose, cut
+from edge.tune.scoring import Scorer, probability
+from edge.tune.sightings import load_sightings
+from firmware_cfg.prompt_list import load_prompt_list
+
+
+def report(result: Any) -> dict[str, Any]:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_sightings_score_as_the_pipeline_does(clip: Path, listed: Path, tiny_bundle: Bundle) -> None:
+    text = listed.read_text().replace("text: red\n", "text: red\n    bias: 0.7\n    temperature: 1.5\n")
+    listed.write_text(text)
+    loaded, runtime = load_prompt_list(listed), BundleRuntime(tiny_bundle)
+    with open_source(clip) as source, Pipeline(runtime, open_list(loaded), independent=True) as pipeline:
+        sightings = collect(pipeline, source, "key")
+        bank = build_prompt_bank(loaded, runtime.sentences, runtime.facts, runtime.calibration)
+    scored = Scorer(runtime.facts, runtime.calibration).score(sightings, bank)
+    with open_source(clip) as source, Pipeline(runtime, loaded, independent=True) as pipeline:
+        for index, result in enumerate(map(pipeline.process, source)):
+            for name in ("red", "blue"):
+                found = [place for place in scored.found(name) if sightings.frame[place] == index]
+                column = bank.layout.object_ids.index(name)
+                scores = sorted(probability(scored.object_odds[found, column]).tolist())
+                expected = sorted(p.score for p in result.scores.places if p.prompt == name)
+                assert scores == pytest.approx(expected, abs=0.01)
+                assert expected
+            haze = float(probability(scored.scene_odds[index, 0]))
+            assert haze == pytest.approx(result.scores.scene["haze"], abs=1e-4)
+
+
+def test_sightings_outlast_the_disk_and_damage_to_it(clip: Path, listed: Path, tiny_bundle: Bundle) -> None:
+    with (
+        open_source(clip) as source,
+        Pipeline(tiny_bundle, open_list(load_prompt_list(listed)), independent=True) as pipeline,
+    ):
+        sightings = collect(pipeline, source, "key", every=3)
+    assert sightings.names == ("0.png", "3.png", "6.png")
+    path = clip.parent / "kept.npz"
+    path.write_bytes(sightings.as_bytes())
+    same = load_sightings(path, "key")
+    assert same is not None
+    assert same.as_bytes() == sightings.as_bytes()
+    assert load_sightings(path, "another") is None
+    path.write_bytes(path.read_bytes()[:-200])
+    assert load_sightings(path, "key") is None
+    assert load_sightings(path.with_name("none"), "key") is None
+
+
+def test_a_page_then_marks_then_a_better_list(
+    clip: Path, listed: Path, tmp_path: Path, remoteclip: Any
+) -> None:
+    page = tmp_path / "new" / "tune.html"
+    before = listed.read_bytes()
+    first = report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json"))
+    assert first["frames"] == 8
+    assert not first["from_cache"]
+    html = page.read_text()
+    numbers = [int(number) for number in re.findall(r"<b>(\d+)</b>", html)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert html.count("data:image/jpeg;base64,") == len(numbers)
+
+    again = report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json"))
+    assert again == {**first, "from_cache": True}
+    assert page.read_text() == html
+
+    red = first["prompts"]["red"]["crops"]
+    wrong = ",".join(map(str, red[:4]))
+    marked = report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json", "--negative", wrong))
+    assert marked["from_cache"]
+    assert not marked["written"]
+    assert listed.read_bytes() == before
+    (tuned,) = marked["tuned"]
+    assert (tuned["prompt"], tuned["negative"], tuned["positive"]) == ("red", 4, 0)
+    assert tuned["bias"] < 0
+    assert page.read_text().count("marked wrong") == 4
+
+    by_place = page.with_suffix(".marks.yaml")
+    written = report(
+        remoteclip("tune", listed, "--on", clip, "-o", page, "--json", "--marks", by_place, "--write")
+    )
+    assert written["written"]
+    assert written["tuned"] == marked["tuned"]
+    after = load_prompt_list(listed).model
+    assert after.prompt("red").bias == tuned["bias"]
+    assert listed.read_text().count("# what is looked for") == 1
+
+    stale = remoteclip("tune", listed, "--on", clip, "-o", page, "--negative", wrong)
+    assert stale.exit_code == 2
+    # Marks by place go on; the model looks again, since the list has changed.
+    kept = report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json", "--marks", by_place))
+    assert not kept["from_cache"]
+
+
+def test_scenes_are_marked_by_frame(clip: Path, listed: Path, tmp_path: Path, remoteclip: Any) -> None:
+    page = tmp_path / "tune.html"
+    first = report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json"))
+    haze = ",".join(map(str, first["prompts"]["haze"]["crops"][:3]))
+    marked = report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json", "--negative", haze))
+    assert [item["prompt"] for item in marked["tuned"]] == ["haze"]
+    assert "box" not in page.with_suffix(".marks.yaml").read_text()
+    assert "  bias: " not in marked["diff"]
+    assert ", bias: -" in marked["diff"]
+
+
+def test_crops_of_a_video_show_a_thing_once(clip: Path, listed: Path, tiny_bundle: Bundle) -> None:
+    runtime = BundleRuntime(tiny_bundle)
+    loaded = load_prompt_list(listed)
+    chosen = {}
+    for sequence in (False, True):
+        with (
+            open_source(clip, sequence=sequence) as source,
+            Pipeline(runtime, open_list(loaded), independent=True) as pipeline,
+        ):
+            sightings = collect(pipeline, source, "key")
+            bank = build_prompt_bank(loaded, runtime.sentences, runtime.facts, runtime.calibration)
+            scored = Scorer(runtime.facts, runtime.calibration).score(sightings, bank)
+            chosen[sequence] = [crop for crop in choose(sightings, scored) if crop.prompt == "blue"]
+            assert cut(source, sightings, chosen[sequence]).keys() == {c.number for c in chosen[sequence]}
+    spots = {tuple(sightings.box[crop.place].round()) for crop in chosen[True]}
+    assert len(spots) == len(chosen[True]) < len(chosen[False])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--positive", "3,x"], "--positive must be crop numbers such as 3,7,10-12, got 'x'"),
+        (["--positive", "9-7"], "write the smaller one first"),
+        (["--positive", "3,4", "--negative", "4"], "crop 4 is marked positive and negative"),
+        (["--positive", "999"], "there is no crop 999 (crops are numbered 1 to "),
+        (["--write"], "--write needs marks"),
+        (["-o", "tune.pdf"], "a page's name ends in .html"),
+        (["-o", "/proc/no/tune.html"], "cannot be written"),
+        (["--every", "0"], "--every"),
+    ],
+)
+def test_used_wrongly(
+    options: list[str], said: str, clip: Path, listed: Path, tmp_path: Path, remoteclip: Any
+) -> None:
+    page = tmp_path / "tune.html"
+    if "999" in options:
+        report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json"))
+    result = remoteclip("tune", listed, "--on", clip, "-o", page, *options)
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("positve: [3]\n", "marks.yaml:1:1: unknown key positve (did you mean positive?)"),
+        ("places: [{prompt: green, frame: 1, right: true}]", "prompt green, which the list does not have"),
+        (
+            "places: [{prompt: red, frame: 99, box: [0, 0, 9, 9], right: true}]",
+            "frame 99, which was not looked at",
+        ),
+        ("places: [{prompt: red, frame: 1, right: true}]", "has no box"),
+        ("places: [{prompt: red, frame: 1, box: [0, 0, 1, 1], right: true}]", "no longer seen there"),
+    ],
+)
+def test_marks_that_cannot_be(
+    text: str, said: str, clip: Path, listed: Path, tmp_path: Path, remoteclip: Any
+) -> None:
+    marks = tmp_path / "marks.yaml"
+    marks.write_text(text)
+    result = remoteclip("tune", listed, "--on", clip, "-o", tmp_path / "tune.html", "--marks", marks)
+    assert result.exit_code == 1
+    assert said in " ".join(result.output.split())
+
+
+def test_numbers_without_a_page(clip: Path, listed: Path, tmp_path: Path, remoteclip: Any) -> None:
+    result = remoteclip("tune", listed, "--on", clip, "-o", tmp_path / "tune.html", "--positive", "1")
+    assert result.exit_code == 2
+    assert "there is no such page yet" in " ".join(result.output.split())
+
+
+def test_sources_and_lists_that_cannot_be(listed: Path, tmp_path: Path, remoteclip: Any) -> None:
+    page, empty = tmp_path / "tune.html", tmp_path / "empty"
+    empty.mkdir()
+    result = remoteclip("tune", listed, "--on", empty, "-o", page)
+    assert (result.exit_code, "no images in this folder" in result.output) == (1, True)
+    (empty / "broken.png").write_bytes(b"no image")
+    result = remoteclip("tune", listed, "--on", empty, "-o", page)
+    assert (result.exit_code, "damaged" in result.output) == (1, True)
+    listed.write_text("prompts: [{id: red}]\n")
+    result = remoteclip("tune", listed, "--on", empty, "-o", page)
+    assert (result.exit_code, "text is missing" in result.output) == (1, True)
+    assert not page.exists()
+
+
+def test_a_prompt_that_nothing_looks_like(clip: Path, listed: Path, tmp_path: Path, remoteclip: Any) -> None:
+    listed.write_text("prompts: [{id: green, text: green}]\nbackground: [grey grey, red, blue]\n")
+    page = tmp_path / "tune.html"
+    found = report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json"))["prompts"]["green"]
+    assert (found["found"], found["suggested"], found["crops"]) == (0, None, [])
+    assert "No place in this clip scores above" in page.read_text()
