@@ -20,7 +20,7 @@ from edge.sources.gdp import HEADER_BYTES, RawFormat, Record, read_header
 from firmware_cfg.errors import SourceError
 
 LAUNCH, INSPECT = "gst-launch-1.0", "gst-inspect-1.0"
-_SINK = "video/x-raw,format={I420,NV12,RGB} ! gdppay ! fdsink sync=false fd="
+_SINK = "capsfilter caps=video/x-raw,format={I420,NV12,RGB} ! gdppay ! fdsink sync=false fd="
 _PACKAGES = (
     ("nv", "the Jetson's own, which comes with JetPack: apt install nvidia-l4t-gstreamer"),
     ("avdec_", "apt install gstreamer1.0-libav"),

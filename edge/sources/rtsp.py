@@ -87,6 +87,7 @@ class RtspSource(LiveSource, schemes=("rtsp", "rtsps")):
         transport = self._options.transport
         how = auto if transport == "auto" else {"rtsp_transport": transport}
         how |= {"allowed_media_types": "video", "fflags": "nobuffer", "analyzeduration": "2000000"}
+        how["fpsprobesize"] = "0"  # measuring the rate would take a second
         try:
             container = av.open(
                 self._url,
