@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge.tracking.appearance import Looks, strangeness
 from edge.tracking.state import Floats, Ints, Records, breadth, completed, sight_variance
 
 MIN_REACH_PX = 6.0
 """Even the smallest box may jitter this far between frames."""
 _SIGMAS = 4.0
-_LEAST_REACH, _MOST_REACH = 0.5, 1.1
+_LEAST_REACH, _MOST_REACH = 0.7, 1.1
 """Bounds of how far from its expected place a thing may be, in breadths."""
 _MAX_AREA_RATIO = 6.0
 _MIN_OVERLAP = 0.3
+_LOOK = 1.0
+"""What it costs to look as different as two things of the frame usually do."""
 
 
-def match(tracks: Records, seen: Records) -> tuple[Ints, Ints]:
+def match(tracks: Records, seen: Records, looks: Looks, seen_looks: Looks) -> tuple[Ints, Ints]:
     """Pairs of a track and a place of the same prompt, cheapest first, nothing twice: (indices, indices)."""
     side, seen_side = breadth(tracks), breadth(seen)
     sigma = _SIGMAS * np.sqrt(tracks["var_centre"])
@@ -32,7 +35,7 @@ def match(tracks: Records, seen: Records) -> tuple[Ints, Ints]:
     ratio = 2 * abs(np.log(side[t] / whole_side))
     fits = ((apart < 1) | (overlap >= _MIN_OVERLAP)) & (ratio <= np.log(_MAX_AREA_RATIO))
     t, s = t[fits], s[fits]
-    cost = (apart - overlap + 0.3 * ratio)[fits]
+    cost = (apart - overlap + 0.3 * ratio)[fits] + _LOOK * strangeness(looks, seen_looks, t, s)
     # A track that proved itself goes before one that may be a false alarm.
     cost += 0.3 * ~tracks["confirmed"][t] + 0.05 * np.minimum(tracks["missed"][t], 8)
     return _cheapest(t, s, cost, len(tracks), len(seen))

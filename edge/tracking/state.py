@@ -40,15 +40,18 @@ TRACK = np.dtype(
     ]
 )
 
-_SIGHT = 0.07
-"""One sigma of where a box is seen, as a share of its breadth ..."""
+_SIGHT = 0.14
+"""One sigma of where a box is seen, as a share of its breadth (the shipped model's on the demo: 0.13) ..."""
 _SIGHT_PX = 1.0
 """... and at least this."""
-_SPEED = 2.0
+_SPEED = 1.0
 """One sigma of how fast a thing first seen may move by itself, breadths per second."""
 _UNEASE, _BLIND_UNEASE = 0.4, 1.5
 """Square root of the noise density of its acceleration, breadths per second to the power 1.5: by itself, and
 where the camera's own turns and zooms are in it."""
+
+
+_SHORTEST_S = 1e-3
 
 
 def breadth(things: Records) -> Floats:
@@ -74,7 +77,7 @@ def begin(things: Records, *, blind_s: float | None) -> None:
     things["covar"] = 0.0
     things["var_velocity"] = (_SPEED * side) ** 2
     if blind_s:
-        things["var_velocity"] += (side / blind_s) ** 2
+        things["var_velocity"] += (side / max(blind_s, _SHORTEST_S)) ** 2
 
 
 def warp(tracks: Records, motion: CameraMotion) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.motion import CameraMotion
+from edge.tracking.appearance import Looks, blend, looks_of
 from edge.tracking.association import match
 from edge.tracking.drift import Drift
 from edge.tracking.state import (
@@ -78,19 +79,27 @@ class TrackerSettings:
 class Tracker:
     """Follows places from frame to frame, each prompt's on their own. Not thread-safe.
 
-    Ids count up from `first_id` and are never used again, not after `reset` either.
+    Args:
+        settings: how patient it is.
+        first_id: ids count up from here and are never used again, not after `reset` either.
+        embedding_width: how many numbers of a place's embedding tell what it looks like (the bundle's D);
+            0 tracks by boxes alone.
     """
 
-    def __init__(self, settings: TrackerSettings | None = None, *, first_id: int = 1) -> None:
+    def __init__(
+        self, settings: TrackerSettings | None = None, *, first_id: int = 1, embedding_width: int = 0
+    ) -> None:
         self._settings = settings if settings is not None else TrackerSettings()
         self._next_id = first_id
         self._prompts: dict[str, int] = {}
         self._frame_size: tuple[int, int] | None = None
+        self._width = embedding_width
         self.reset()
 
     def reset(self) -> None:
         """Forgets every track, as between unrelated images. Ids go on counting."""
         self._tracks: Records = np.zeros(0, dtype=TRACK)
+        self._looks: Looks = looks_of((), self._width)  # row by row of the tracks
         self._time_s: float | None = None
         self._drift = Drift()
         self._motion: CameraMotion | None = None
@@ -140,16 +149,18 @@ class Tracker:
         else:
             self._motion = motion if motion is not None else self._drift.apply(tracks, seen, elapsed_s)
         tracks["missed"] += 1
-        of_track, of_seen = self._associate(seen, self._in_frame())
+        looks = looks_of(places, self._width)
+        of_track, of_seen = self._associate(seen, looks, self._in_frame())
         taken = np.ones(len(tracks), np.bool_)
         taken[of_track] = False
-        _, of_weak = self._associate(weak, self._in_frame() & taken & tracks["confirmed"])
+        waiting = self._in_frame() & taken & tracks["confirmed"]
+        _, of_weak = self._associate(weak, looks_of(faint, self._width), waiting)
         just_seen = tracks[of_track]
         if motion is None:
             self._drift.settle(tracks, just_seen, elapsed_s)
         self._forget(measured=motion is not None)
         fresh = np.setdiff1d(np.arange(len(seen)), of_seen)
-        self._start(seen, fresh, elapsed_s)
+        self._start(seen, looks, fresh, elapsed_s)
         went_on = np.sort(of_weak)
         return (
             *_tracked(places, seen, time_s),
@@ -185,15 +196,16 @@ class Tracker:
         ).all(axis=1)
         return inside
 
-    def _associate(self, seen: Records, open_to: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    def _associate(self, seen: Records, looks: Looks, open_to: NDArray[np.bool_]) -> tuple[Ints, Ints]:
         """Gives places to the tracks that are open to them; both learn of each other."""
         tracks, offered = self._tracks, np.flatnonzero(open_to)
-        index, of_seen = match(tracks[offered], seen)
+        index, of_seen = match(tracks[offered], seen, self._looks[offered], looks)
         of_track: Ints = offered[index]
         follow = correct(tracks[of_track], completed(tracks[of_track], seen[of_seen]))
         follow["seen_s"] = seen["seen_s"][of_seen]
         follow["confirmed"] |= follow["hits"] >= self._settings.confirm_hits
         tracks[of_track] = follow
+        self._looks[of_track] = blend(self._looks[of_track], looks[of_seen])
         for name in ("id", "first_s", "confirmed"):
             seen[name][of_seen] = follow[name]
         return of_track, of_seen
@@ -207,7 +219,7 @@ class Tracker:
         kept = (gap_s <= patience_s) | (tracks["missed"] <= patience)
         if measured:
             kept |= self._stands_by(gap_s)
-        self._tracks = tracks[kept]
+        self._tracks, self._looks = tracks[kept], self._looks[kept]
 
     def _stands_by(self, gap_s: Floats) -> NDArray[np.bool_]:
         """Confirmed things that stand where they were seen, as far as the camera's motion can be trusted."""
@@ -224,16 +236,17 @@ class Tracker:
         tracks["velocity"][waits] = 0.0
         return waits & (gap_s <= patience_s)
 
-    def _start(self, seen: Records, fresh: Ints, elapsed_s: float) -> None:
+    def _start(self, seen: Records, looks: Looks, fresh: Ints, elapsed_s: float) -> None:
         """Starts a track for every place that none took."""
         seen["id"][fresh] = np.arange(self._next_id, self._next_id + len(fresh))
         self._next_id += len(fresh)
         started = seen[fresh]
         begin(started, blind_s=None if self._drift.known else elapsed_s or 0.1)
-        kept = np.concatenate([self._tracks, started])
-        if len(kept) > _MAX_TRACKS:
-            kept = kept[np.lexsort((kept["seen_s"], kept["confirmed"]))[-_MAX_TRACKS:]]
-        self._tracks = kept
+        self._tracks = np.concatenate([self._tracks, started])
+        self._looks = np.concatenate([self._looks, looks[fresh]])
+        if len(self._tracks) > _MAX_TRACKS:
+            best = np.lexsort((self._tracks["seen_s"], self._tracks["confirmed"]))[-_MAX_TRACKS:]
+            self._tracks, self._looks = self._tracks[best], self._looks[best]
 
 
 def _tracked(places: Sequence[Place], seen: Records, time_s: float) -> list[TrackedPlace]:
