@@ -127,7 +127,8 @@ class CameraModel:
 
     def _widest(self) -> float:
         """Radius, in focal lengths, to which the lens is one to one: beyond it the polynomial folds back."""
+        # Where r (1 + k1 r² + k2 r⁴) stops rising, 5 k2 r⁴ + 3 k1 r² + 1 = 0; written to divide by no k.
         k1, k2, _, _ = self.distortion
-        roots = np.roots([5 * k2, 3 * k1, 1.0]) if k2 else np.array([-1 / (3 * k1)] if k1 else [])
-        turns = [root.real for root in roots if abs(root.imag) < 1e-12 and root.real > 0]
-        return math.sqrt(min(turns)) if turns else math.inf
+        square = 9 * k1 * k1 - 20 * k2
+        steepest = math.sqrt(square) - 3 * k1 if square >= 0 else 0.0
+        return math.sqrt(2 / steepest) if steepest > 1e-12 else math.inf
