@@ -36,6 +36,8 @@ def health(
     sensors: SensorReading | None = None,
     drift: float | None = None,
     telemetry_refused: Mapping[str, int] | None = None,
+    camera_outages: int = 0,
+    camera_problem: str = "",
 ) -> Health:
     """The health message of this moment.
 
@@ -46,6 +48,7 @@ def health(
         sensors: of the device, see `read_sensors`.
         drift: the gauge's value, see `edge.drift`.
         telemetry_refused: by cause, see `Whereabouts.refused`.
+        camera_outages, camera_problem: see `FrameSource`.
     """
     sensors = sensors or SensorReading()
     return Health(
@@ -58,6 +61,8 @@ def health(
         frame_age_s=None if latest is None else frame_age_s(latest),
         dropped=dropped,
         skipped=dict(skipped),
+        camera_outages=camera_outages,
+        camera_problem=camera_problem or None,
         telemetry_refused=dict(telemetry_refused or {}),
         drift=None if drift is None else round(drift, 3),
         alerts_active=alerts_active,

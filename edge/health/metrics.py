@@ -43,6 +43,7 @@ class MetricSources:
     prompt_lists   how many prompt lists came in flight, by what became of them
     evidence       None where no pictures are kept
     drift          the gauge's value, 0 to 1; None where it is not known
+    camera_outages how often the camera was lost
     """
 
     session: Session
@@ -56,6 +57,7 @@ class MetricSources:
     prompt_lists: Callable[[], Mapping[str, int]]
     evidence: EvidenceStore | None = None
     drift: Callable[[], float | None] = lambda: None
+    camera_outages: Callable[[], int] = lambda: 0
     sensors: Callable[[], SensorReading] = read_sensors
 
 
@@ -102,6 +104,8 @@ class _Daemon(Collector):
         )
         skipped = {(cause,): number for cause, number in dict(self._sources.skipped()).items()}
         yield _counter("frames_skipped", "Frames that could not be read, by cause.", skipped, "cause")
+        outages = self._sources.camera_outages()
+        yield _counter("camera_outages", "How often the camera was lost, or not there.", {(): outages})
         yield _histogram("frame_latency_seconds", "From the source to the counts.", {(): totals.latency})
         stages = {(stage,): spread for stage, spread in totals.stages.items()}
         yield _histogram("stage_seconds", "Time of a frame in each stage.", stages, "stage")

@@ -39,7 +39,15 @@ class Health(Message):
         None, description="Since the newest frame came from the source; None until one was processed."
     )
     dropped: NonNegativeInt = Field(0, description="Frames left out because the model was too slow.")
-    skipped: dict[str, NonNegativeInt] = Field({}, description="Frames that could not be read, by cause.")
+    skipped: dict[str, NonNegativeInt] = Field(
+        {}, description="Frames that could not be read, or were missed while a camera was away, by cause."
+    )
+    camera_outages: NonNegativeInt = Field(
+        0, description="How often the camera was lost, or not there at first."
+    )
+    camera_problem: str | None = Field(
+        None, description="Why the camera sends nothing just now; None while it does."
+    )
     telemetry_refused: dict[str, NonNegativeInt] = Field(
         {}, description="Telemetry that could not be true, and frames without any, by cause."
     )

@@ -143,3 +143,51 @@ def test_whoever_waits_for_a_frame_that_is_early_is_told_and_for_one_that_is_stu
     assert len(told) == before
     release.set()
     assert capture.join(60)
+
+
+class LiveScript(ScriptedSource):
+    """A camera that is waited for before its third frame."""
+
+    live = True
+    waiting = False
+    stopped = False
+
+    @property
+    def waits(self) -> bool:
+        return self.waiting
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def test_a_camera_drops_its_oldest_frames_unless_told_otherwise_and_is_never_paced() -> None:
+    capture = Capture(LiveScript(), realtime=True, clock=lambda: pytest.fail("the clock was asked"))
+    frames = iter(capture)
+    numbers = [next(frames).number]
+    assert capture.join(60)
+    numbers += [frame.number for frame in frames]
+    assert len(numbers) + capture.dropped == FRAMES
+    assert capture.dropped > 0
+    whole = Capture(LiveScript(), drop_oldest=False)
+    assert [frame.number for frame in whole] == list(range(FRAMES))
+
+
+def test_whoever_waits_for_a_camera_is_told_while_it_is_looked_for() -> None:
+    told, release = threading.Event(), threading.Event()
+
+    def look(number: int) -> None:
+        if number == 2:
+            source.waiting = True
+            release.wait(60)
+            source.waiting = False
+
+    source = LiveScript(look)
+    capture = Capture(source, drop_oldest=False, on_early=told.set)
+    frames = iter(capture)
+    assert [next(frames).number, next(frames).number] == [0, 1]
+    threading.Thread(target=lambda: told.wait(60) and release.set()).start()
+    assert next(frames).number == 2
+    assert told.is_set()
+    capture.stop()
+    assert source.stopped
+    assert capture.join(60)

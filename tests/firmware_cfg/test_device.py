@@ -103,6 +103,26 @@ def test_a_broker_with_certificates_and_a_password(device_path: Path) -> None:
             "device: d\nsource: {uri: gone.mp4}",
             ':2:15: uri must name a video file or folder that exists, got "gone.mp4" (looked for ',
         ),
+        (
+            "device: d\nsource: {uri: 'rtsp://pilot:hunter2@camera/a'}",
+            ":2:15: uri must hold no password (use username and password_file)",
+        ),
+        (
+            "device: d\nsource: {uri: 'rtsp://camera/a', stall: 100ms}",
+            ":2:41: stall must be between 500ms and 1min",
+        ),
+        (
+            "device: d\nsource: {uri: 'rtsp://camera/a', latency: 2min}",
+            ":2:43: latency must be between 100ms and 1min",
+        ),
+        (
+            "device: d\nsource: {uri: demo, transport: udp}",
+            ":2:32: transport needs a uri that begins with rtsp://",
+        ),
+        (
+            "device: d\nsource: {uri: 'rtsp://camera/a', password: hunter2}",
+            ":2:34: unknown key password (passwords do not belong into this file: use password_file)",
+        ),
         ("device: d/e\nsource: {uri: demo}", ':1:9: device must be an identifier, got "d/e"'),
         (SMALLEST_DEVICE + "name: d", ":3:1: unknown key name (the drone's name is `device`)"),
         (

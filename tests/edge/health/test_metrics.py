@@ -82,6 +82,7 @@ class Parts:
             prompt_lists=lambda: {"applied": 2, "refused": 1},
             evidence=self.evidence,
             drift=lambda: self.drift,
+            camera_outages=lambda: 3,
             sensors=lambda: SENSORS,
         )
         self._number = 0

@@ -34,7 +34,7 @@ def vitals(tmp_path: Path, outbox: Outbox) -> Vitals:
     on_board: Any = SimpleNamespace(
         session=Session("drone-1", "s", NOON, "b", "a" * 64, "1.0"),
         outbox=outbox,
-        source=SimpleNamespace(skipped={}),
+        source=SimpleNamespace(skipped={}, outages=0, problem=""),
         whereabouts=Whereabouts(None, None),
         health_file=HealthFile(tmp_path),
     )
