@@ -23,7 +23,7 @@ def new_parser() -> Any:
     try:
         from pymavlink.dialects.v20 import ardupilotmega
     except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "pymavlink", extra="mavlink") from error
+        raise MissingExtra("pymavlink", extra="mavlink") from error
     parser = ardupilotmega.MAVLink(None)
     parser.robust_parsing = True  # a damaged frame becomes BAD_DATA, and the next is found
     return parser

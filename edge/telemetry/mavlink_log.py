@@ -62,7 +62,7 @@ def read_dataflash(path: Path, record: FlightRecord) -> None:
     try:
         from pymavlink.DFReader import DFReader_binary
     except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "pymavlink", extra="mavlink") from error
+        raise MissingExtra("pymavlink", extra="mavlink") from error
     if path.stat().st_size == 0:  # pymavlink maps the file, which fails obscurely
         raise SourceError(f"{path}: the file is empty, 0 bytes (copy it again from its origin)")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ from edge.telemetry.mavlink import MavlinkMessages
 from edge.telemetry.mavlink_live import LiveMavlink
 from edge.telemetry.record import FlightRecord
 from firmware_cfg.device import Camera, Telemetry
-from firmware_cfg.errors import SourceError
+from firmware_cfg.errors import MissingExtra, SourceError
 
 mavlink = pytest.importorskip("pymavlink.dialects.v20.ardupilotmega")
 
@@ -316,4 +317,17 @@ def test_a_dataflash_log_that_is_none(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "log.bin"
     path.write_bytes(data)
     with pytest.raises(SourceError, match=r"log\.bin: "):
+        open_telemetry(section(path), STABILISED)
+
+
+@pytest.mark.parametrize("name", ["log.bin", "log.tlog"])
+def test_without_pymavlink_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(logged())
+    for module in [each for each in sys.modules if each.partition(".")[0] == "pymavlink"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "pymavlink", None)
+    with pytest.raises(MissingExtra, match=r"pymavlink is not installed .*remoteclip-edge\[mavlink\]"):
         open_telemetry(section(path), STABILISED)
