@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.lookup import Place
+from edge.motion import CameraMotion
 from edge.tracking import Tracker, TrackerSettings
 
 WIDTH, HEIGHT = 640, 384
@@ -223,3 +224,188 @@ def test_every_place_gets_one_track_of_its_own_and_new_ids_only_rise(history):
         new = sorted(i for i in ids(tracked) if i > highest)
         assert new == list(range(highest + 1, highest + 1 + len(new)))
         highest += len(new)
+
+
+SIZE = (WIDTH, HEIGHT)
+
+
+def camera(shift=(0.0, 0.0), turn=0.0, zoom=1.0):
+    """The motion of a camera that turns and zooms about the frame's middle, then shifts the picture."""
+    cos, sin = zoom * np.cos(turn), zoom * np.sin(turn)
+    middle = np.array([WIDTH / 2, HEIGHT / 2])
+    matrix = np.eye(3)
+    matrix[:2, :2] = [[cos, -sin], [sin, cos]]
+    matrix[:2, 2] = middle - matrix[:2, :2] @ middle + shift
+    return CameraMotion(matrix)
+
+
+def follow(motions, spots, tracker=None, visible=lambda number, thing: True, size=24.0):
+    """Feeds standing things under a moving camera; {thing: ids of its confirmed tracks}."""
+    tracker = tracker or Tracker()
+    spots, of_thing = np.array(spots, np.float64), {}
+    for number, motion in enumerate(motions):
+        spots = motion.moved(spots)
+        inside = ((spots > 0) & (spots < SIZE)).all(axis=1)
+        shown = [k for k in np.flatnonzero(inside).tolist() if visible(number, k)]
+        places = [place_at(*spots[k], size) for k in shown]
+        for item, thing in zip(
+            tracker.update(places, number / 10, motion=motion, frame_size=SIZE), shown, strict=True
+        ):
+            if item.confirmed:
+                of_thing.setdefault(thing, set()).add(item.track_id)
+    return of_thing
+
+
+GRID = [(x, y) for x in range(-600, 1300, 90) for y in range(-600, 1000, 90)]
+
+
+@pytest.mark.parametrize(
+    "motions",
+    [
+        [camera(turn=0.1) for _ in range(80)],
+        [camera(zoom=1.03 if number % 40 < 20 else 1 / 1.03) for number in range(80)],
+        [camera(shift=(30 if number % 40 < 20 else -30, 0)) for number in range(80)],
+        [camera(shift=(25 * (-1) ** number, 0)) for number in range(80)],
+    ],
+    ids=["turns", "zooms", "swings away and back", "shakes"],
+)
+def test_what_stands_is_one_thing_whatever_the_camera_does_and_when_it_comes_back_too(motions):
+    of_thing = follow(motions, GRID)
+    assert len(of_thing) > 25
+    assert {len(tracks) for tracks in of_thing.values()} == {1}
+
+
+def test_a_thing_that_stands_is_remembered_while_it_is_hidden_but_only_where_the_motion_is_known():
+    hidden = range(10, 60)
+    motions = [camera(shift=(2.0, 0.0)) for _ in range(80)]
+    known = follow(motions, [(100, 100)], visible=lambda number, thing: number not in hidden)
+    assert len(known[0]) == 1
+    tracker, seen = Tracker(), set()
+    for number in range(80):
+        places = [] if number in hidden else [place_at(100 + 2 * number, 100)]
+        seen |= {t.track_id for t in tracker.update(places, number / 10, frame_size=SIZE) if t.confirmed}
+    assert len(seen) == 2
+
+
+def test_a_thing_that_drives_out_of_the_frame_is_not_confused_with_one_that_drives_in():
+    tracker, seen = Tracker(), {}
+    for number in range(240):
+        x = (15 * number) % 900 + 10  # one after the other, through the whole frame
+        if x < WIDTH:
+            (item,) = tracker.update([place_at(x, 100)], number / 10, motion=camera(), frame_size=SIZE)
+            seen.setdefault(15 * number // 900, set()).add(item.track_id)
+        else:
+            tracker.update([], number / 10, motion=camera(), frame_size=SIZE)
+    assert [len(tracks) for tracks in seen.values()] == [1, 1, 1, 1]
+    assert len(set.union(*seen.values())) == 4
+
+
+def test_faint_places_keep_a_confirmed_track_and_start_none():
+    tracker = Tracker()
+    weak = place_at(300, 200, score=0.2)
+    assert tracker.update([], 0.0, faint=[weak]) == ()
+    for number in range(1, 5):
+        (first,) = tracker.update([place_at(50, 60)], number / 10, faint=[weak])
+    faint = [weak, place_at(51, 60, score=0.3)]
+    (kept,) = tracker.update([], 0.5, faint=faint)
+    assert (kept.place, kept.track_id, kept.confirmed) == (faint[1], first.track_id, True)
+
+
+def test_a_strong_place_goes_before_a_nearer_faint_one_and_comes_first():
+    tracker = Tracker()
+    for number in range(4):
+        tracker.update([place_at(50, 60), place_at(200, 60)], number / 10)
+    strong, faint = place_at(54, 60), [place_at(50, 60, score=0.2), place_at(200, 60, score=0.2)]
+    tracked = tracker.update([strong], 0.4, faint=faint)
+    assert [item.place for item in tracked] == [strong, faint[1]]
+    assert ids(tracked) == [1, 2]
+
+
+def test_a_box_that_the_frames_edge_cuts_off_still_stands():
+    spots = np.array([[60.0, 200.0]])
+    tracker = Tracker()
+    for number in range(40):
+        motion = camera(shift=(-6.0 if number < 20 else 6.0, 0.0))
+        spots = motion.moved(spots)
+        low, high = np.maximum(spots[0] - 40, 0), spots[0] + 40
+        places = [Place("car", 0.8, 1.0, (low[0], low[1], high[0], high[1]))] if high[0] > 30 else []
+        tracked = tracker.update(places, number / 10, motion=motion, frame_size=SIZE)
+    assert ids(tracked) == [1]
+
+
+def test_another_frame_size_is_another_recording():
+    tracker = Tracker()
+    for number in range(4):
+        before = tracker.update([place_at(50, 60)], number / 10, frame_size=SIZE)
+    after = tracker.update([place_at(50, 60)], 0.4, frame_size=(2 * WIDTH, 2 * HEIGHT))
+    assert ids(after) != ids(before)
+
+
+def test_ids_start_where_they_are_told_to():
+    tracker = Tracker(first_id=70_001)
+    assert ids(tracker.update([place_at(50, 60), place_at(90, 60)], 0.0)) == [70_001, 70_002]
+    tracker.reset()
+    assert ids(tracker.update([place_at(50, 60)], 0.0)) == [70_003]
+
+
+def test_looks_tell_neighbours_apart_where_boxes_do_not():
+    chance = np.random.default_rng(0)
+    looks = chance.normal(0, 1, (6, 8)).astype(np.float32)
+
+    def places(spots):
+        return [
+            Place("car", 0.8, 1.0, (x - 12, 88.0, x + 12, 112.0), embedding=np.append(look, [9.0, 9.0]))
+            for x, look in zip(spots, looks, strict=True)
+        ]
+
+    spots = np.arange(6) * 20.0 + 50
+    swapped = [place for pair in zip(places(spots)[1::2], places(spots)[::2], strict=True) for place in pair]
+    tracker = Tracker(embedding_width=8)
+    for number in range(4):
+        first = ids(tracker.update(places(spots), number / 10, motion=camera()))
+    jumped = tracker.update(places(spots + 10), 0.4, motion=camera())  # right between the old places
+    assert ids(jumped) == first
+    assert sorted(ids(tracker.update(swapped, 0.5, motion=camera()))) == first
+
+
+def test_the_motion_that_was_guessed_is_told():
+    tracker, chance = Tracker(), np.random.default_rng(0)
+    spots = chance.uniform([100, 100], [500, 300], (12, 2))
+    tracker.update([place_at(x, y) for x, y in spots], 0.0)
+    assert tracker.motion is None
+    tracker.update([place_at(x + 40, y - 10) for x, y in spots], 0.1)
+    assert tracker.motion.moved(spots) == pytest.approx(spots + np.array([40, -10]), abs=1.0)
+    given_one = camera(turn=0.2)
+    tracker.update([], 0.2, motion=given_one)
+    assert tracker.motion is given_one
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(SPOTS, max_size=8),
+            st.lists(SPOTS, max_size=8),
+            st.floats(-3, 3),
+            st.floats(0.3, 3),
+            st.tuples(st.floats(-900, 900), st.floats(-900, 900)),
+            st.sampled_from([0.0, 1e-9, 0.1, 5.0, 1e6]),
+        ),
+        min_size=1,
+        max_size=10,
+    )
+)
+def test_no_motion_gap_or_faint_place_breaks_the_rules(history):
+    tracker, time_s, known = Tracker(), 0.0, set()
+    for spots, weak, turn, zoom, shift, step_s in history:
+        time_s += step_s
+        places, faint = ([place_at(x, y, s, p, 0.5) for x, y, s, p in some] for some in (spots, weak))
+        tracked = tracker.update(
+            places, time_s, faint=faint, motion=camera(shift, turn, zoom), frame_size=SIZE
+        )
+        assert [t.place for t in tracked[: len(places)]] == places
+        went_on = tracked[len(places) :]
+        assert all(any(t.place is place for place in faint) for t in went_on)
+        assert all(t.confirmed and t.track_id in known for t in went_on)
+        assert len(set(ids(tracked))) == len(tracked)
+        known |= {t.track_id for t in tracked if t.confirmed}
