@@ -1,0 +1,1 @@
+"""What tiling finds of small things, and what it costs."""
