@@ -1,13 +1,14 @@
-"""Counting before and after a list is tuned on ten named images, on the other ten of the same flight.
+"""Counting before and after a list is tuned on ten named images, on the other ten of the flight.
 
     python benchmarks/tuning.py AERIAL_CARS [--json]
 
-AERIAL_CARS is that set's folder; its test images are a vertical flight over Munich in which skylights on roofs
-pass for cars (docs/decisions/004). `remoteclip prompts tune` runs on its first ten images; then every numbered
-crop of its page is marked as a person would, here by the labels: right where the middle of its box lies in a
-labelled car. The list that is written back counts in the last ten, which nothing was chosen on; the flight goes
-on over the same streets, so this is the same scene. Before: the threshold that evaluations use there, chosen on
-another flight, and the null bank's default.
+AERIAL_CARS is that set's folder; its test images are a vertical flight over Munich in which skylights on
+roofs pass for cars (docs/decisions/004). `remoteclip prompts tune` runs on its first ten images; then every
+numbered car crop of its page is marked as a person would, here by the labels: right where the middle of its
+box lies in a labelled car. The list that is written back counts in the last ten. The flight goes on over
+the same street, so this is the same scene, and the tool itself was made with these figures in view
+(docs/decisions/015). Before: the threshold that evaluations use there, chosen on another flight, and the
+null bank's default.
 """
 
 from __future__ import annotations

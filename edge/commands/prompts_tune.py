@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,7 @@ from edge.commands.options import (
 
 if TYPE_CHECKING:
     from edge.frames import Frame
+    from edge.sources import FrameSource
 
 OnOption = Annotated[
     str, typer.Option("--on", metavar="VIDEO_OR_FOLDER", help="A video, an image or a folder of images.")
@@ -71,7 +73,6 @@ def tune(
     from edge.bundle.load import load_bundle
     from edge.pipeline import Pipeline
     from edge.runtime import BundleRuntime
-    from edge.sources import FrameSource, open_source
     from edge.tune.marks import read_marks
     from edge.tune.session import Plan, run
     from edge.tune.summary import as_dict, lines
@@ -87,15 +88,19 @@ def tune(
     model = load_bundle(bundle)
     runtime = BundleRuntime(model, engine.value, precision.value, threads)
 
-    def source() -> FrameSource:
-        return open_source(on, sequence=sequence)
-
     def pipeline(opened: LoadedPromptList) -> Pipeline:
         return Pipeline(runtime, opened, image_size=size, tiles=windows, independent=True)
 
     settings = (model.manifest_sha256, engine.value, precision.value, size, tiles, sequence)
     with progress() as seen:
-        outcome = run(Plan(loaded, on, output, settings, every), runtime, source, pipeline, given, seen=seen)
+        outcome = run(
+            Plan(loaded, on, output, settings, every),
+            runtime,
+            partial(recording, on, sequence),
+            pipeline,
+            given,
+            seen=seen,
+        )
     written = write and outcome.changed is not None
     if write and outcome.changed is not None:
         write_back(loaded, outcome.changed)
@@ -129,7 +134,6 @@ def compare(
     from edge.bundle.load import load_bundle
     from edge.pipeline import Pipeline
     from edge.runtime import BundleRuntime
-    from edge.sources import open_source
     from edge.tune.compare import as_dict, lines
     from edge.tune.compare import compare as compare_lists
     from edge.tune.compare_page import render
@@ -146,7 +150,7 @@ def compare(
         return Pipeline(runtime, loaded, image_size=size, tiles=windows, independent=independent)
 
     with (
-        open_source(on, sequence=sequence) as source,
+        recording(on, sequence) as source,
         pipeline(lists[0], source.independent) as first,
         pipeline(lists[1], source.independent) as second,
         progress() as seen,
@@ -155,6 +159,20 @@ def compare(
     if output is not None:
         write_page(output, render(found, on))
     typer.echo(json.dumps(as_dict(found), ensure_ascii=False) if as_json else "\n".join(lines(found)))
+
+
+def recording(on: str, sequence: bool) -> FrameSource:
+    """Open what can be looked at twice. Raises SourceError, UsageError."""
+    from edge.sources import open_source
+    from firmware_cfg.errors import UsageError
+
+    source = open_source(on, sequence=sequence)
+    if source.live:
+        source.close()
+        raise UsageError(
+            f"--on: {source.name} is live and never looks the same twice (record it, then use the file)"
+        )
+    return source
 
 
 @contextmanager
