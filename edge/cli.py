@@ -12,7 +12,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edge.commands import bridge, bundle, check, count, demo, engine, health, prompts, run, search, watch
+from edge.commands import (
+    bridge,
+    bundle,
+    changes,
+    check,
+    count,
+    demo,
+    engine,
+    health,
+    prompts,
+    run,
+    search,
+    watch,
+)
 from edge.logs import LogFormat, configure, report_error
 from firmware_cfg.errors import RemoteclipError
 
@@ -89,6 +102,7 @@ app.command("run")(run.run)
 app.command("check")(check.check)
 app.command("count")(count.count)
 app.command("search")(search.search)
+app.command("changes")(changes.changes)
 app.command("watch")(watch.watch)
 app.command("health")(health.health)
 app.add_typer(prompts.app, name="prompts")

@@ -1,0 +1,1 @@
+"""What two flights over one place show differently: which things appeared and which vanished."""
