@@ -26,6 +26,7 @@ __all__ = [
     "RtspSource",
     "V4l2Source",
     "VideoFile",
+    "is_camera",
     "open_source",
 ]
 
@@ -43,7 +44,8 @@ def open_source(
     Raises SourceError, one line, when it is missing, unreadable, empty, damaged or of no known kind.
     """
     text = os.fspath(uri)
-    scheme = match.group().lower() if (match := _SCHEME.match(text)) else text.lower()
+    match = _SCHEME.match(text)
+    scheme = _scheme(text)
     if (by_scheme := FrameSource.by_scheme.get(scheme)) is not None:
         if issubclass(by_scheme, LiveSource):
             return by_scheme.from_options(text, camera or CameraOptions())
@@ -62,3 +64,13 @@ def open_source(
         known = " ".join(sorted(FrameSource.by_suffix))
         raise SourceError(f"{path}: not a kind of file that frames can be read from (known: {known})")
     return by_suffix.from_uri(str(path), sequence=sequence)
+
+
+def is_camera(uri: str) -> bool:
+    """Whether `uri` names a live source."""
+    by_scheme = FrameSource.by_scheme.get(_scheme(uri))
+    return by_scheme is not None and issubclass(by_scheme, LiveSource)
+
+
+def _scheme(uri: str) -> str:
+    return match.group().lower() if (match := _SCHEME.match(uri)) else uri.lower()

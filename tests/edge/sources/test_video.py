@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import struct
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
@@ -310,3 +311,21 @@ def test_a_real_clip_with_flipped_bytes_loses_only_what_is_damaged(data_root, tm
     assert len(numbers) + sum(source.skipped.values()) == 301
     assert numbers[:90] == list(range(90))
     assert numbers[-1] == 300
+
+
+def test_a_slice_that_is_missing_in_the_midst_of_a_picture_is_noticed(make_video):
+    path = make_video(
+        "slices.h264",
+        frames=12,
+        width=320,
+        height=240,
+        options={"x264-params": "slices=2:bframes=0:scenecut=0:threads=1"},
+    )
+    data = path.read_bytes()
+    begins = [match.start() for match in re.finditer(rb"\x00\x00\x01[\x01\x41\x61]", data)]
+    assert len(begins) == 11 * 2  # all but the key frame
+    path.write_bytes(data[: begins[11]] + data[begins[12] :])
+    source = open_source(path)
+    frames = list(source)
+    assert source.skipped == {"damaged frame": 1}
+    assert len(frames) == 11
