@@ -125,8 +125,7 @@ def _tuned(
     judged = None if threshold is None else judge(left_out if helps else prior(u), right, threshold)
     if judged is None or judged.right < judged_before.right - _doubt(judged_before.right, len(right)):
         # The marks speak against it: what is counted stays as it is, whatever the scores are now.
-        odds = line((log_odds(in_force) - prior.shift) / prior.slope) if helps else log_odds(in_force)
-        threshold = round(float(probability(odds)), 2) if helps else None
+        threshold = _same_cut(in_force, prior, line) if helps else None
     used = in_force if threshold is None else threshold
     above = reaches(line(u), used)
     return Tuned(
@@ -141,6 +140,12 @@ def _tuned(
         missed=int((right & ~above).sum()),
         passed=int((~right & above).sum()),
     )
+
+
+def _same_cut(threshold: float, before: Line, after: Line) -> float:
+    """The threshold, in hundredths, that lets the same through by another line."""
+    u = (log_odds(threshold) - before.shift) / before.slope
+    return round(float(probability(after(u))), 2)
 
 
 def _doubt(share: float, n: int) -> float:
