@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from benchmarks.tracking.clips import continuity_table, demo_line
 from benchmarks.tracking.cost import motion_table, tracker_table
 from benchmarks.tracking.flights import RIVALS, compete, table
 from benchmarks.tracking.grounds import forest, streets
@@ -36,6 +37,8 @@ def main() -> None:
             grounds, seeds = [forest("b"), streets(asked.data, 1), streets(asked.data, 2)], [1]
         print(f"Unique-count error and IDF1 over {', '.join(ground.name for ground in grounds)}\n")
         print(table(compete(SCENES, grounds, seeds, RIVALS)), flush=True)
+        print(f"\nThe target of two real clips\n\n{continuity_table(asked.data)}", flush=True)
+        print(f"\nUnique trees of the demo flight: {demo_line()}", flush=True)
     print(f"\nA tracker's time for one frame\n\n{tracker_table()}")
     print(f"\nThe camera's motion\n\n{motion_table(forest('b'))}")
 
