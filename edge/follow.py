@@ -45,13 +45,17 @@ class Follower:
     Args:
         independent: the frames are unrelated images, of which each begins anew.
         locator: the camera, where it is described.
+        embedding_width: of the model (D): how a place looks helps to know it again.
     """
 
-    def __init__(self, prompt_list: PromptList, *, independent: bool, locator: Locator | None) -> None:
+    def __init__(
+        self, prompt_list: PromptList, *, independent: bool, locator: Locator | None, embedding_width: int
+    ) -> None:
         self._independent = independent
         self._locator = locator
         self._motion = MotionEstimator()
-        self._tracker = Tracker(TrackerSettings(confirm_hits=1) if independent else None)
+        settings = TrackerSettings(confirm_hits=1) if independent else None
+        self._tracker = Tracker(settings, embedding_width=0 if independent else embedding_width)
         self._counter = Counter(prompt_list)
         self._last: tuple[Pose, tuple[int, int]] | None = None
 

@@ -125,7 +125,12 @@ class Pipeline:
         with self._banks.turn():
             self._store = PromptStore(self._banks.build(prompt_list, prompts_source))
         self._counted_bank = self._store.current
-        self._follower = Follower(self._counted_bank.prompt_list, independent=independent, locator=locator)
+        self._follower = Follower(
+            self._counted_bank.prompt_list,
+            independent=independent,
+            locator=locator,
+            embedding_width=model.facts.embedding_width,
+        )
 
     @property
     def bank(self) -> PromptBank:
