@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from firmware_cfg.errors import ConfigErrors
+from firmware_cfg.prompt_fields import GroundLine, GroundZone
 from firmware_cfg.prompt_list import (
     MAX_ROWS,
     AlertRule,
@@ -206,3 +207,41 @@ def test_a_threshold_is_a_fraction(value: float) -> None:
     else:
         with pytest.raises(ValidationError, match="must be between 0 and 1"):
             Prompt(id="a", text=("b",), threshold=value)
+
+
+def test_zones_and_lines_on_the_ground() -> None:
+    zone, line = "[[47.1, 8.1], [47.1, 8.2], [47.2, 8.2]]", "[[1.0, 179.999], [1.0, -179.999]]"
+    areas = f"zones: {{yard: {{ground: {zone}}}}}\nlines: {{road: {{ground: {line}}}}}\n"
+    model = load_prompt_bytes(f"version: 1\nprompts: [{{id: a, text: a}}]\n{areas}".encode(), "p.yaml").model
+    assert model.zones == {"yard": GroundZone(ground=((47.1, 8.1), (47.1, 8.2), (47.2, 8.2)))}
+    assert model.lines == {"road": GroundLine(ground=((1.0, 179.999), (1.0, -179.999)))}
+    assert PromptList.model_validate_json(model.model_dump_json(by_alias=True)) == model
+
+
+@pytest.mark.parametrize(
+    ("areas", "error"),
+    [
+        ("zones: {g: {grond: []}}", "2:13: unknown key grond (did you mean ground?)"),
+        ("zones: {g: {}}", "2:12: ground is missing"),
+        ("zones: {g: {ground: []}}", "2:21: ground must have 3 to 64 points"),
+        (
+            "zones: {g: {ground: [[47, 8], [97, 8], [47, 9]]}}",
+            "2:32: ground[1][0] must be between -90",
+        ),
+        ("zones: {g: {ground: [[47, 8], [8, 47], [47, 9]]}}", "2:21: this zone is"),
+        ("zones: {g: {ground: [[1, 1], [1, 1], [1, 1]]}}", "2:21: this zone has no area"),
+        (
+            "zones: {g: {ground: [[1, 1], [2, 2], 3]}}",
+            "2:38: ground[2] must be a place [latitude",
+        ),
+        ("lines: {l: {ground: [[47, 8], [47, 8]]}}", "2:21: this line has no length"),
+        ("lines: {l: {ground: [[47, 8]]}}", "2:21: ground must have exactly 2 points"),
+        ("zones: {g: [[0, 0], [1, 1.5], [1, 0]]}", "2:25: g[1][1] must be between 0 and 1"),
+        ("zones: {g: [[0, 0], [1, 0], [1, 0]]}", "2:12: this zone has no area"),
+        ("lines: {l: [[0, 0], [0, 0]]}", "2:12: this line has no length"),
+    ],
+)
+def test_mistakes_in_zones_and_lines_point_at_the_very_value(areas: str, error: str) -> None:
+    found = list_errors(f"prompts: [{{id: a, text: a}}]\n{areas}")
+    assert len(found) <= 2
+    assert f"p.yaml:{error}" in "\n".join(found)
