@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from edge.runs.writer import RunWriter
     from edge.sources import FrameSource
     from edge.whereabouts import Whereabouts
-    from firmware_cfg.device.telemetry import Telemetry
 
 
 def count(
@@ -47,16 +46,16 @@ def count(
     image_size: SizeOption = None,
     tiles: TilesOption = "none",
     threads: ThreadsOption = None,
-    device: Annotated[
-        Path | None,
+    camera: Annotated[
+        str | None,
         typer.Option(
-            "--device",
-            metavar="DEVICE.yaml",
-            help="Tell positions with this device file's camera and telemetry.",
+            "--camera",
+            metavar="KEY=VALUE,...",
+            help="To tell positions: the camera, such as hfov=69,gimbal=stabilised,pitch=-60.",
         ),
     ] = None,
     telemetry: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--telemetry", metavar="FILE", help="Telemetry of it: .tlog, .bin, .srt or .json."),
     ] = None,
     record: Annotated[
@@ -81,7 +80,7 @@ def count(
     table = CountTable()
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source, sequence=sequence))
-        whereabouts = _whereabouts(device, telemetry, frames, stack)
+        whereabouts = _whereabouts(camera, telemetry, frames, stack)
         model = load_bundle(bundle)
         pipeline = stack.enter_context(
             Pipeline(
@@ -117,32 +116,15 @@ def count(
 
 
 def _whereabouts(
-    device: Path | None, telemetry: Path | None, frames: FrameSource, stack: ExitStack
+    camera: str | None, telemetry: str | None, frames: FrameSource, stack: ExitStack
 ) -> Whereabouts:
+    from edge.geo.options import camera_option, telemetry_option
     from edge.whereabouts import open_whereabouts
-    from firmware_cfg.device import load_device
 
-    described = None if device is None else load_device(device)
-    camera = None if described is None else described.camera
-    if device is not None and camera is None:
-        raise UsageError(f"{device} describes no camera (add a section camera: {{hfov_deg: ...}})")
     if telemetry is not None and camera is None:
-        raise UsageError("--telemetry needs --device: a device file that describes the camera")
-    section = None if described is None else described.telemetry
-    if telemetry is not None:
-        section = _recorded(telemetry, section)
-    return open_whereabouts(camera, section, frames, stack)
-
-
-def _recorded(path: Path, section: Telemetry | None) -> Telemetry:
-    """The section, or the usual one, with this recording in it."""
-    from firmware_cfg.device.telemetry import TELEMETRY_SUFFIXES, Telemetry
-
-    if path.suffix.lower() not in TELEMETRY_SUFFIXES or not path.is_file():
-        known = " ".join(TELEMETRY_SUFFIXES)
-        raise UsageError(f"--telemetry must name a recording that exists ({known}), got {path}")
-    uri = str(path.absolute())
-    return Telemetry(uri=uri) if section is None else section.model_copy(update={"uri": uri})
+        raise UsageError("--telemetry tells no position without --camera, such as --camera hfov=69")
+    lens = None if camera is None else camera_option(camera)
+    return open_whereabouts(lens, None if telemetry is None else telemetry_option(telemetry), frames, stack)
 
 
 def _writer(folder: Path, bundle: Bundle, frames: FrameSource, whereabouts: Whereabouts) -> RunWriter:
