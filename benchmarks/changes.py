@@ -30,6 +30,7 @@ from edge.geo.earth import LocalPlane
 from edge.geo.locate import Locator
 from edge.pipeline import Pipeline
 from edge.runs.changes.compare import Comparison, compare_runs
+from edge.runs.changes.things import Side
 from edge.runs.format import RunAbout
 from edge.runs.reader import Run
 from edge.runs.writer import RunWriter
@@ -272,8 +273,11 @@ def report(
     else:
         print(f"pairs of pictures: {result.pictures}")
     print(f"things kept {result.kept}, unsure {result.unsure}, not looked at by the other {result.unseen}\n")
-    print("| planted | in sight of both | found | missed | made up | out of sight, and told all the same |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| planted | in sight of both | followed by its own flight | found | missed | made up"
+        " | out of sight, and told all the same |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for prompt, kind in (
         ("vehicle", "vanished"),
         ("vehicle", "appeared"),
@@ -287,8 +291,20 @@ def report(
         found = sum(any(row) for each, row in zip(mine, near, strict=True) if each in both)
         hidden = sum(any(row) for each, row in zip(mine, near, strict=True) if each not in both)
         false = sum(not any(row[n] for row in near) for n in range(len(reported)))
-        numbers = (f"{len(both)} of {len(mine)}", found, len(both) - found, false, hidden)
+        own = followed(a if kind == "vanished" else b, prompt, paths[kind == "appeared"])
+        known = sum(any(np.hypot(*np.subtract(each.at, at)) < 50 for at in own) for each in both)
+        numbers = (f"{len(both)} of {len(mine)}", known, found, len(both) - found, false, hidden)
         print(f"| {prompt} {kind} | " + " | ".join(map(str, numbers)) + " |")
+
+
+def followed(run: Run, prompt: str, path: Path2D) -> list[np.ndarray]:
+    """Where on the orthophoto the things of a prompt are that the flight followed."""
+    side, ways = Side(run), list(waypoints(path))
+    found = []
+    for thing in side.things({prompt}):
+        number = side.frames[int(thing.frames[thing.best])].number
+        found.append((to_photo(path, *ways[number]) @ [*thing.centres[thing.best], 1.0])[:2])
+    return found
 
 
 def covered(path: Path2D, photo: Orthophoto) -> np.ndarray:
