@@ -16,21 +16,26 @@ def check(
         typer.Argument(metavar="FILE...", help="Prompt lists and device files, in any mix."),
     ] = None,
     system: Annotated[bool, typer.Option("--system", help="Tell what this machine has to run on.")] = False,
+    camera: Annotated[
+        bool, typer.Option("--camera", help="Take a picture with the camera of each device file, too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Report as one JSON object.")] = False,
 ) -> None:
     """Check configuration files, or this machine with --system. Exit code 1 when a file has a problem."""
     if system == bool(files):
         raise UsageError("remoteclip check: name the files to check, or --system")
+    if system and camera:
+        raise UsageError("remoteclip check: --camera needs a device file, which says where the camera is")
     if system:
         _check_system(as_json)
     else:
-        _check_files(files or [], as_json)
+        _check_files(files or [], camera, as_json)
 
 
-def _check_files(files: list[Path], as_json: bool) -> None:
+def _check_files(files: list[Path], camera: bool, as_json: bool) -> None:
     import json
 
-    report = {path: _problems(path) for path in files}
+    report = {path: _problems(path, camera) for path in files}
     if as_json:
         problems = [
             {"file": e.path, "line": e.line, "column": e.column, "problem": e.problem, "mend": e.mend}
@@ -45,15 +50,20 @@ def _check_files(files: list[Path], as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _problems(path: Path) -> list[ConfigError]:
+def _problems(path: Path, camera: bool) -> list[ConfigError]:
     from edge.bundle.preflight import bundle_problem
     from firmware_cfg.check import check_file, is_device_file
+    from firmware_cfg.device import load_device
 
     errors = check_file(path)
     if errors or not is_device_file(path):
         return errors
-    problem = bundle_problem(path)
-    return [ConfigError(str(path), 0, 0, f"its bundle would be refused: {problem}")] if problem else []
+    found: dict[str, str | None] = {"its bundle would be refused": bundle_problem(path)}
+    if camera:
+        from edge.sources.reach import camera_problem
+
+        found["its camera does not answer"] = camera_problem(load_device(path).source)
+    return [ConfigError(str(path), 0, 0, f"{what}: {problem}") for what, problem in found.items() if problem]
 
 
 def _check_system(as_json: bool) -> None:

@@ -15,7 +15,8 @@ def camera_problem(source: Source) -> str | None:
     try:
         if is_camera(source.uri):
             with open_source(source.uri, camera=CameraOptions.from_config(source, patient=False)) as camera:
-                next(iter(camera), None)
+                if next(iter(camera), None) is None:
+                    return f"{camera.name}: the camera ended the stream before its first picture"
     except SourceError as error:
         return str(error)
     return None

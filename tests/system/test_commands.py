@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from edge.broker import free_port
 from edge.cli import app
 from firmware_cfg.bundles import default_bundle_path
+from tests.edge.sources.rtsp_camera import RtspCamera, skip_without_server
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -156,6 +158,34 @@ def test_check_reports_every_file_and_in_json_too(
     assert (problem["file"], problem["line"], problem["column"]) == ("bad.yaml", 2, 28)
     assert "threshold" in problem["mend"]
     assert remoteclip("check", good).returncode == 0
+
+
+def test_check_asks_a_camera_only_where_told_to(remoteclip: Command, tmp_path: Path) -> None:
+    url = f"rtsp://127.0.0.1:{free_port()}/cam"
+    (tmp_path / "camera.yaml").write_text(DEVICE % (url, "state"))
+    (tmp_path / "demo.yaml").write_text(DEVICE % ("demo", "state"))
+    (tmp_path / "list.yaml").write_text(GOOD_LIST)
+    assert remoteclip("check", "camera.yaml").stdout == "camera.yaml: ok\n"
+    asked = remoteclip("check", "--camera", "list.yaml", "demo.yaml", "camera.yaml")
+    assert (asked.returncode, asked.stderr) == (1, "")
+    *good, bad = asked.stdout.splitlines()
+    assert good == ["list.yaml: ok", "demo.yaml: ok"]
+    assert bad.startswith(f"camera.yaml: its camera does not answer: {url}: nothing listens")
+    ((problem),) = json.loads(remoteclip("check", "--camera", "--json", "camera.yaml").stdout)["problems"]
+    assert problem["problem"] in bad
+    assert remoteclip("check", "--camera", "--system").returncode == 2
+
+
+def test_check_has_nothing_against_a_camera_that_answers(remoteclip: Command, tmp_path: Path) -> None:
+    skip_without_server()
+    camera = RtspCamera().start()
+    try:
+        (tmp_path / "device.yaml").write_text(DEVICE % (camera.url(), "state"))
+        (tmp_path / "list.yaml").write_text(GOOD_LIST)
+        asked = remoteclip("check", "--camera", "device.yaml")
+        assert (asked.returncode, asked.stdout) == (0, "device.yaml: ok\n"), asked.stderr
+    finally:
+        camera.kill()
 
 
 def test_check_system_tells_about_this_machine(remoteclip: Command) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from pathlib import Path
 
@@ -68,3 +69,10 @@ def test_a_recording_is_not_played_to_see_whether_it_can_be() -> None:
     problem = camera_problem(Source(uri=f"rtsp://127.0.0.1:{port}/a"))
     assert problem is not None
     assert "nothing listens" in problem
+
+
+@pytest.mark.skipif(shutil.which("gst-launch-1.0") is None, reason="GStreamer is not installed")
+def test_a_stream_that_ends_before_its_first_picture_is_no_answer() -> None:
+    problem = camera_problem(Source(uri="gstreamer:videotestsrc num-buffers=0"))
+    assert problem == "gstreamer:videotestsrc: the camera ended the stream before its first picture"
+    assert camera_problem(Source(uri="gstreamer:videotestsrc num-buffers=3")) is None
