@@ -17,7 +17,8 @@ class Record(ConfigModel):
         None, description="Where the runs are kept; default: runs, in state_dir."
     )
     keep_mib: Annotated[int, between(1, 1 << 20)] = Field(
-        1024, description="Most MiB of runs; beyond it the oldest go. An hour takes about 150."
+        1024,
+        description="Most MiB of runs; beyond it the oldest go. At 10 frames a second an hour is 80 to 600.",
     )
     thumbnail_every: Duration = Field(2.0, description="How often a small picture of a frame is kept.")
 

@@ -51,6 +51,11 @@ class Health(Message):
     telemetry_refused: dict[str, NonNegativeInt] = Field(
         {}, description="Telemetry that could not be true, and frames without any, by cause."
     )
+    unplaced: NonNegativeInt = Field(
+        0,
+        description="Things in the newest frame that zones and lines on the ground do not see: where they are is"
+        " not known.",
+    )
     drift: float | None = Field(
         None,
         ge=0,
