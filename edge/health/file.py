@@ -139,9 +139,11 @@ def _problem(record: HealthRecord, age_s: float, max_age_s: float) -> str:
     if record.state == "starting" or health is None:
         return f"starting, for {age_s:.0f} s now"
     if health.frame_age_s is None:
-        return f"no frame yet, {health.uptime_s + age_s:.0f} s after the start"
+        why = f": {health.camera_problem}" if health.camera_problem else ""
+        return f"no frame yet, {health.uptime_s + age_s:.0f} s after the start{why}"
     if health.frame_age_s + age_s > max_age_s:
-        return f"no frame for {health.frame_age_s + age_s:.0f} s (is the camera there?)"
+        why = f": {health.camera_problem}" if health.camera_problem else " (is the camera there?)"
+        return f"no frame for {health.frame_age_s + age_s:.0f} s{why}"
     return ""
 
 
@@ -155,6 +157,13 @@ def _summary(record: HealthRecord, age_s: float) -> str:
     waiting = health.queued.alert + health.queued.update + health.queued.telemetry
     link = record.link_problem or record.link
     parts.append(f"broker {link or 'unknown'}, {waiting} message{' waits' if waiting == 1 else 's wait'}")
+    if health.camera_problem is not None:
+        parts.append(f"no frames just now: {health.camera_problem}")
+    if health.telemetry_refused:
+        causes = ", ".join(f"{count} {cause}" for cause, count in health.telemetry_refused.items())
+        parts.append(f"telemetry refused: {causes}")
+    if health.unplaced:
+        parts.append(f"{health.unplaced} in the newest frame without a position")
     if health.drift is not None:
         parts.append(drift_line(health.drift))
     if health.temperature_c is not None:

@@ -64,6 +64,7 @@ def health(
         camera_outages=camera_outages,
         camera_problem=camera_problem or None,
         telemetry_refused=dict(telemetry_refused or {}),
+        unplaced=0 if latest is None else latest.counts.unplaced,
         drift=None if drift is None else round(drift, 3),
         alerts_active=alerts_active,
         queued=Queued(

@@ -162,6 +162,14 @@ def test_counts_health_and_the_list_in_force_are_published(device_file: DeviceFi
     assert state.sha256 == queued_sha256(device_file)
 
 
+def test_things_that_a_zone_on_the_ground_cannot_see_are_told_in_the_health(device_file: DeviceFile) -> None:
+    field = "zones: {field: {ground: [[47.0, 8.0], [47.001, 8.0], [47.001, 8.001]]}}\n"
+    device_file.prompts.write_text(field + PROMPTS)
+    Daemon(device_file, source=Squares("..rr")).run()
+    bodies = {topic: json.dumps(body) for topic, body, _ in queued_messages(device_file)}
+    assert Health.from_payload(bodies["health"]).unplaced == 1
+
+
 def queued_sha256(device: DeviceFile) -> str:
     import hashlib
 

@@ -90,6 +90,31 @@ def test_the_drift_is_told(tmp_path: Path, drift: float, told: str) -> None:
     assert told in verdict.line
 
 
+LOST = "rtsp://10.0.0.5/a: nothing listens there (switch the camera on)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"camera_problem": LOST, "camera_outages": 1}, f"; no frames just now: {LOST}; "),
+        (
+            {"telemetry_refused": {"jump": 7, "not in order": 2}},
+            "; telemetry refused: 7 jump, 2 not in order; ",
+        ),
+        ({"unplaced": 3}, "; 3 in the newest frame without a position; "),
+    ],
+)
+def test_what_blinds_it_in_part_is_told_where_there_is_some(
+    tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    HealthFile(tmp_path).write("running", health=make_health(**changes), link="online")
+    verdict = judge(tmp_path)
+    assert verdict.ok
+    assert told in verdict.line
+    HealthFile(tmp_path).write("running", health=make_health(), link="online")
+    assert told not in judge(tmp_path).line
+
+
 def test_one_alert_and_one_message_are_told_as_one(tmp_path: Path) -> None:
     HealthFile(tmp_path).write("running", health=make_health(alerts_active=1, queued=Queued(alert=1)))
     assert "; 1 alert active; broker unknown, 1 message waits; " in judge(tmp_path).line
@@ -122,7 +147,13 @@ def test_a_start_and_an_end_are_told_without_a_look_at_the_lock(tmp_path: Path) 
     [
         (make_health(), 75, "no sign of life for N s (killed, hung, or the disk cannot be written)"),
         (make_health(frame_age_s=55.0), 20, "no frame for N s (is the camera there?)"),
+        (make_health(frame_age_s=55.0, camera_problem=LOST), 20, f"no frame for N s: {LOST}"),
         (make_health(frame_age_s=None, frames=0), 5, "no frame yet, N s after the start"),
+        (
+            make_health(frame_age_s=None, frames=0, camera_problem=LOST),
+            5,
+            f"no frame yet, N s after the start: {LOST}",
+        ),
     ],
 )
 def test_a_daemon_that_hangs_or_gets_no_frames_is_told(
