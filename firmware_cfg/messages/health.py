@@ -53,8 +53,8 @@ class Health(Message):
     )
     unplaced: NonNegativeInt = Field(
         0,
-        description="Things in the newest frame that zones and lines on the ground do not see: where they are is"
-        " not known.",
+        description="Things in the newest frame that zones and lines on the ground do not see, because nobody"
+        " knows where they are.",
     )
     drift: float | None = Field(
         None,
