@@ -25,7 +25,8 @@ class Capture:
         drop_oldest: when the queue is full, forget its oldest frame instead of holding the source up.
             `dropped` counts those frames. None: only if the source is live.
         on_early: called again and again, in the iterating thread, while there is no frame and nothing is
-            wrong with that: the next one is not yet due, or a camera is waited for. Must not wait.
+            wrong with that: the next one is not yet due, or a camera is waited for. Must not wait. What it
+            raises ends the iteration.
         clock: seconds that pass, for the pacing.
 
     What the source raises, the iteration raises, after the frames that came before.

@@ -42,7 +42,15 @@ def assemble(
 ) -> Crew:
     """Make the crew of one flight; `stop_reason` is asked when the status `stopped` is told."""
     bank = on_board.pipeline.bank
-    capture = _capture(device, on_board, watchdog, start)
+
+    def no_frame_yet() -> None:
+        reporter.check()
+        if not reporter.hangs:
+            watchdog.frame_done()
+        if on_board.source.problem:
+            start.waits()
+
+    capture = _capture(device, on_board, no_frame_yet)
     left = resumable(on_board.outbox.kept_alerts(), device=device.device)
     machine = AlertMachine(bank.prompt_list, thresholds=bank.thresholds, resume=left)
     meter = FrameMeter()
@@ -68,17 +76,12 @@ def assemble(
     return Crew(capture, machine, meter, drift, vitals, reporter, room, link, watchdog)
 
 
-def _capture(device: DeviceFile, on_board: OnBoard, watchdog: Watchdog, start: Start) -> Capture:
-    def no_frame_yet() -> None:
-        watchdog.frame_done()
-        if on_board.source.waits:
-            start.waits()
-
+def _capture(device: DeviceFile, on_board: OnBoard, on_early: Callable[[], None]) -> Capture:
     return Capture(
         on_board.source,
         realtime=device.source.realtime,
         drop_oldest={"auto": None, "oldest": True, "never": False}[device.source.drop],
-        on_early=no_frame_yet,
+        on_early=on_early,
     )
 
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 SOURCE_PATIENCE_S = 5.0
 """How long the end waits for a thread that is still inside the source."""
 START_LIMIT_S = 300.0
-"""How long systemd is asked to wait for the first frame."""
+"""How long systemd is asked to wait for the first frame, and for the first one of another size."""
 BUILD_LIMIT_S = 3600.0
 """The same where an engine may have to be built first: TensorRT takes many minutes for that."""
 STOP_LIMIT_S = 60.0
@@ -88,13 +88,14 @@ class Daemon:
             notifier = stack.enter_context(Notifier())
             starting = stack.enter_context(ExitStack())
             builds = self._device.engine.name.endswith("tensorrt")
-            starting.enter_context(more_time(notifier, BUILD_LIMIT_S if builds else START_LIMIT_S))
+            limit_s = BUILD_LIMIT_S if builds else START_LIMIT_S
+            starting.enter_context(more_time(notifier, limit_s))
             on_board = open_on_board(
                 self._device, self._source, stack, self._close, lambda: self._stop_reason
             )
             self._updater = stack.enter_context(on_board.updater)
             flying = "flying, a new bundle is on trial" if on_board.flown.on_trial else "flying"
-            start = Start(notifier, starting, flying)
+            start = Start(notifier, starting, flying, limit_s)
             crew = assemble(self._device, on_board, Watchdog(notifier), start, lambda: self._stop_reason)
             self._capture = crew.capture
             stack.enter_context(crew.room)
@@ -138,6 +139,7 @@ class Daemon:
             machine,
             reporter,
             on_frame=on_frame,
+            loading=start.loading,
             limit_s=self._limit_s,
         )
         with nullcontext() if metrics is None else _metrics(metrics, crew.vitals):

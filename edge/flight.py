@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from edge.alerts.machine import AlertMachine, Transition
@@ -31,6 +32,7 @@ class Flight:
         machine: the alerts, made for the list that the pipeline has now.
         reporter: started already; stopped here.
         on_frame: called in the frame loop after every frame.
+        loading: entered while an engine is loaded, or built, for the first frame of another size.
         limit_s: stop after this many seconds of capture time.
     """
 
@@ -44,6 +46,7 @@ class Flight:
         reporter: Reporter,
         *,
         on_frame: OnFrame,
+        loading: Callable[[], AbstractContextManager[None]] = nullcontext,
         limit_s: float | None = None,
     ) -> None:
         self.tally = RunTally()
@@ -55,6 +58,7 @@ class Flight:
         self._machine = machine
         self._reporter = reporter
         self._on_frame = on_frame
+        self._loading = loading
         self._limit_s = limit_s
         self._bank = pipeline.bank
 
@@ -74,7 +78,10 @@ class Flight:
         began = time.monotonic()
         try:
             for frame in self._capture:
-                self._take(self._pipeline.process(self._whereabouts.attach(frame)))
+                frame = self._whereabouts.attach(frame)
+                with nullcontext() if self._pipeline.is_ready_for(frame) else self._loading():
+                    result = self._pipeline.process(frame)
+                self._take(result)
             self.stop("end of source")
         finally:
             self._capture.stop()

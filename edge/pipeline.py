@@ -172,6 +172,10 @@ class Pipeline:
         """
         self._banks.load_text_tower()
 
+    def is_ready_for(self, frame: Frame) -> bool:
+        """Whether the engine for frames of this size is there; else `process` loads it, or even builds it."""
+        return self._engines.has(self._size_for((frame.width, frame.height), self._store.current))
+
     def process(self, frame: Frame) -> FrameResult:
         """Find, track and count in one frame. Raises EngineError, MissingExtra."""
         bank = self._store.current

@@ -96,9 +96,8 @@ class Reporter:
     def report(self, result: FrameResult, transitions: Sequence[Transition]) -> None:
         """Take over what one frame brought, at once. Raises what ended the thread, or came to `fail`."""
         frame = FrameFacts.of(result)
+        self.check()
         with self._changed:
-            if self._failure is not None:
-                raise self._failure
             if not self._reported:
                 # It flies: whoever asks shall not hear "starting" for long.
                 self._next_health = time.monotonic()
@@ -115,6 +114,11 @@ class Reporter:
                 self._steps.put(Step(transitions, frame, result.frame.image if wanted else None))
                 self._changed.notify()
 
+    def check(self) -> None:
+        """Raises what ended the thread, or came to `fail`: for whoever has nothing to report just now."""
+        if self._failure is not None:
+            raise self._failure
+
     def tell_again(self) -> None:
         """Put the list in force, and the discovery, again: a broker may have forgotten what it took.
 
@@ -126,7 +130,7 @@ class Reporter:
             self._changed.notify()
 
     def fail(self, error: Exception) -> None:
-        """End the flight: the next `report` raises `error`, which another thread met. Then comes `stop`."""
+        """End the flight: the next `report` or `check` raises `error`, met by another thread; then `stop`."""
         with self._changed:
             self._failure = self._failure or error
 
@@ -139,8 +143,7 @@ class Reporter:
             self._stopping = True
             self._changed.notify()
         self._thread.join()
-        if self._failure is not None:
-            raise self._failure
+        self.check()
 
     @property
     def hangs(self) -> bool:

@@ -42,6 +42,11 @@ class EnginePool:
                     return self._engines[size]
             self.load(size)
 
+    def has(self, size: tuple[int, int]) -> bool:
+        """Whether it is loaded."""
+        with self._guard:
+            return size in self._engines
+
     def load(self, size: tuple[int, int]) -> None:
         """Have the engine ready; who comes while it is being loaded waits.
 

@@ -132,12 +132,14 @@ class Start:
     Args:
         lasting: closed then; it holds what asked for more time.
         flying: the line for `systemctl status` once it flies.
+        loading_s: how long systemd is asked to wait for an engine.
     """
 
-    def __init__(self, notifier: Notifier, lasting: ExitStack, flying: str) -> None:
+    def __init__(self, notifier: Notifier, lasting: ExitStack, flying: str, loading_s: float) -> None:
         self._notifier = notifier
         self._lasting = lasting
         self._flying = flying
+        self._loading_s = loading_s
         self._told = ""
 
     def flies(self) -> None:
@@ -147,6 +149,14 @@ class Start:
     def waits(self) -> None:
         """The camera is waited for. Cheap."""
         self._tell("waiting for the camera")
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Inside, the first frame of its size has an engine loaded, or built, while no other goes through."""
+        if self._told:
+            self._tell("loading the engine")
+        with more_time(self._notifier, self._loading_s):
+            yield
 
     def _tell(self, status: str) -> None:
         if status == self._told:

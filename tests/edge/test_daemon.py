@@ -320,6 +320,18 @@ def test_a_reporter_that_breaks_ends_the_flight_instead_of_leaving_it_unheard(
         Daemon(device_file, source=Squares("r" * 100_000)).run()
 
 
+def test_it_ends_the_flight_also_where_the_camera_never_came(
+    device_file: DeviceFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*facts: object, **more: object) -> Health:
+        raise ZeroDivisionError("a mistake in the code")
+
+    monkeypatch.setattr("edge.health.vitals.health", breaks)
+    absent = Source(uri=f"rtsp://127.0.0.1:{free_port()}/cam")
+    with pytest.raises(ZeroDivisionError):
+        Daemon(device_file.model_copy(update={"source": absent})).run()
+
+
 def test_two_daemons_cannot_share_a_state_dir(device_file: DeviceFile) -> None:
     path = Path(device_file.state_dir) / OUTBOX_NAME
     with Outbox(path), pytest.raises(OutboxError, match="is another remoteclip running with this state_dir"):

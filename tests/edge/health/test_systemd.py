@@ -6,13 +6,13 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from edge.health.systemd import BEATS, STATUS_BYTES, Notifier, Watchdog, more_time
+from edge.health.systemd import BEATS, STATUS_BYTES, Notifier, Start, Watchdog, more_time
 
 PATIENCE_S = 20.0
 
@@ -227,3 +227,35 @@ def test_more_time_ends_with_its_limit(receiver: socket.socket) -> None:
         with more_time(notifier, limit_s=0):
             pass
         assert untold(receiver)
+
+
+def test_a_start_is_told_once_and_then_only_what_changes(receiver: socket.socket) -> None:
+    ended = []
+    with Notifier(environment(receiver)) as notifier, ExitStack() as lasting:
+        lasting.callback(ended.append, "start-up")
+        start = Start(notifier, lasting, "flying", 60.0)
+        for _ in range(3):
+            start.waits()
+        assert told(receiver) == ["READY=1", "STATUS=waiting for the camera"]
+        assert ended == ["start-up"]
+        with start.loading():
+            assert told(receiver) == ["STATUS=loading the engine"]
+            assert told(receiver)[0].startswith("EXTEND_TIMEOUT_USEC=")
+        for _ in range(3):
+            start.flies()
+        assert told(receiver) == ["STATUS=flying"]
+        start.waits()
+        assert told(receiver) == ["STATUS=waiting for the camera"]
+    assert untold(receiver)
+
+
+def test_an_engine_that_is_loaded_for_the_very_first_frame_belongs_to_the_start(
+    receiver: socket.socket,
+) -> None:
+    with Notifier(environment(receiver)) as notifier, ExitStack() as lasting:
+        start = Start(notifier, lasting, "flying", 60.0)
+        with start.loading():
+            assert told(receiver)[0].startswith("EXTEND_TIMEOUT_USEC=")
+        start.flies()
+        assert told(receiver) == ["READY=1", "STATUS=flying"]
+    assert untold(receiver)
