@@ -26,6 +26,8 @@ from edge.broker import BrokerProcess, find_mosquitto, free_port
 from edge.mqtt.settings import BrokerSettings
 from edge.mqtt.subscriber import Subscriber
 from firmware_cfg.broker import Login, broker_files
+from firmware_cfg.bundles import default_bundle_path
+from tests.system.daemon_process import DaemonProcess
 from tests.system.waiting import WAIT
 
 
@@ -284,3 +286,14 @@ def subscribe() -> Iterator[Callable[..., Inbox]]:
     yield make
     for subscriber in subscribers:
         subscriber.stop()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DaemonProcess]:
+    """`remoteclip run`, not started yet."""
+    if not (default_bundle_path() / "manifest.json").is_file():
+        pytest.skip("this checkout has no model bundle in firmware_cfg/bundles/default")
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    process = DaemonProcess(tmp_path, repository)
+    yield process
+    process.cut()

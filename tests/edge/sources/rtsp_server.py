@@ -3,8 +3,8 @@
     /usr/bin/python3 rtsp_server.py PORT [--locked]
 
 /cam is a moving picture, /udp the same by UDP alone. With --locked both ask for pilot and s3cret.
-A word on standard input: `resize` makes the pictures 480 x 360 in mid-stream, `lose` drops each tenth
-packet from then on.
+Words on standard input: `resize WIDTH HEIGHT` gives the pictures another size in mid-stream, `lose` drops
+each tenth packet from then on.
 """
 
 import itertools
@@ -72,13 +72,12 @@ class Cameras:
             pad = media.get_element().get_by_name("pay0").get_static_pad("src")
             pad.add_probe(Gst.PadProbeType.BUFFER | Gst.PadProbeType.BUFFER_LIST, judge)
 
-    def resize(self) -> None:
+    def resize(self, width: str, height: str) -> None:
         """Go on in another size, as a camera whose settings are changed."""
         for media in self.media:
             size = media.get_element().get_by_name("size")
-            size.set_property(
-                "caps", Gst.Caps.from_string("video/x-raw,format=I420,width=480,height=360,framerate=25/1")
-            )
+            caps = f"video/x-raw,format=I420,width={width},height={height},framerate=25/1"
+            size.set_property("caps", Gst.Caps.from_string(caps))
 
 
 def main() -> None:
@@ -89,7 +88,8 @@ def main() -> None:
 
     def listen() -> None:
         for line in sys.stdin:
-            GLib.idle_add({"resize": cameras.resize, "lose": cameras.lose}[line.strip()])
+            word, *values = line.split()
+            GLib.idle_add({"resize": cameras.resize, "lose": cameras.lose}[word], *values)
         loop.quit()
 
     threading.Thread(target=listen, daemon=True).start()

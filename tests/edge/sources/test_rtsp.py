@@ -187,7 +187,7 @@ def test_frames_of_another_size_are_handed_out(camera: RtspCamera) -> None:
     source = opened(camera.url())
     frames = iter(source)
     take(frames, 3)
-    camera.say("resize")
+    camera.say("resize 480 360")
     taken = until(frames, lambda frame: frame.width == 480)
     assert taken[-1].height == 360
     assert source.outages == 0
