@@ -124,6 +124,7 @@ class Frame:
     mono_ns      time.monotonic_ns() when the frame came out of the source, to measure latency by
     name         the file's name (video or image), or what the source calls itself
     pose         where the camera was and how it looked; None without credible telemetry of that moment
+    captured_mono_ns  time.monotonic_ns() at the capture, where a live source knows it; None: as `mono_ns`
     """
 
     image: Image
@@ -133,6 +134,7 @@ class Frame:
     mono_ns: int
     name: str
     pose: Pose | None = None
+    captured_mono_ns: int | None = None
 
     @property
     def width(self) -> int:

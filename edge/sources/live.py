@@ -96,6 +96,7 @@ class LiveSource(FrameSource):
                 now - timedelta(seconds=now_s - captured_s),
                 time.monotonic_ns(),
                 self.name,
+                captured_mono_ns=round(captured_s * 1e9),
             )
 
     def _all_shots(self) -> Iterator[Shot]:

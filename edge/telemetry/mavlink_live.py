@@ -28,7 +28,7 @@ class LiveMavlink(Telemetry):
     Args:
         record: what is filled, and asked.
         address: as `open_link` takes it.
-        clock_offset_s: minus the camera's delay.
+        clock_offset_s: minus the camera's own delay; what its stream lags behind beyond that is measured.
         system_id: this drone's; None: that of the first position.
 
     Raises:
@@ -61,7 +61,8 @@ class LiveMavlink(Telemetry):
         self._thread.join()
 
     def _moment_s(self, frame: Frame) -> float:
-        return frame.mono_ns / 1e9
+        captured_ns = frame.captured_mono_ns
+        return (frame.mono_ns if captured_ns is None else captured_ns) / 1e9
 
     def _run(self) -> None:
         while not self._stop.is_set():

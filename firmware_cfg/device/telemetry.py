@@ -59,8 +59,8 @@ class Telemetry(ConfigModel):
     )
     clock_offset_s: Annotated[float, between(-86400, 86400)] = Field(
         0.0,
-        description="Seconds that the telemetry's clock is ahead of the frames'; live: minus the camera's"
-        " delay, such as -0.1.",
+        description="Seconds that the telemetry's clock is ahead of the frames'; live: minus the camera's own"
+        " delay, such as -0.1 (what its stream lags behind beyond that is measured).",
     )
     system_id: Annotated[int, between(1, 255)] | None = Field(
         None, description="MAVLink system of this drone; default: the first that tells a position."

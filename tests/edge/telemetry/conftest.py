@@ -22,7 +22,7 @@ def new_record() -> NewRecord:
     def make(camera: Camera | None = None, keep: int | None = None, **fields: object) -> FlightRecord:
         accuracy = Accuracy(horizontal_m=1.0, height_m=2.0, heading_deg=3.0, tilt_deg=1.0, time=0.1)
         settings = Telemetry.model_validate(
-            {"uri": "mavlink:udpin:127.0.0.1:0", "accuracy": accuracy, **fields}
+            {"uri": "mavlink:udpin:127.0.0.1:14550", "accuracy": accuracy, **fields}
         )
         return FlightRecord(settings, camera or Camera(hfov_deg=70, gimbal="fixed"), keep=keep)
 

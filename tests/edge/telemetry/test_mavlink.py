@@ -9,16 +9,21 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from edge.frames import RgbImage
+from edge.sources import CameraOptions, LiveSource
+from edge.sources.camera import Shot
 from edge.telemetry import open_telemetry
 from edge.telemetry.attitude import from_angles
 from edge.telemetry.mavlink import MavlinkMessages
 from edge.telemetry.mavlink_live import LiveMavlink
+from edge.telemetry.position import Position
 from edge.telemetry.record import FlightRecord
 from firmware_cfg.device import Camera, Telemetry
 from firmware_cfg.errors import MissingExtra, SourceError
@@ -189,6 +194,30 @@ def test_a_live_link_over_udp(new_record: Any, frame_at: Any, live: Any) -> None
     late = telemetry.pose_of(frame_at(mono_s=time.monotonic() + 60))
     assert late is None
     assert telemetry.refused["telemetry is silent"] == 1
+
+
+class LateCamera(LiveSource):
+    """Its one picture comes out of the stream 0.75 s after it was taken."""
+
+    @classmethod
+    def from_options(cls, uri: str, options: CameraOptions) -> LateCamera:
+        return cls(uri, options)
+
+    def _shots(self) -> Generator[Shot, None, None]:
+        yield Shot(RgbImage(np.zeros((2, 2, 3), np.uint8)), time.monotonic() - 0.75)
+
+
+def test_a_live_pose_is_of_the_capture_however_late_the_frame_comes(new_record: Any, live: Any) -> None:
+    (frame,) = LateCamera("rtsp://camera", CameraOptions())
+    assert frame.captured_mono_ns is not None
+    captured_s = frame.captured_mono_ns / 1e9
+    assert captured_s <= frame.mono_ns / 1e9 - 0.75
+    record = new_record(STABILISED)
+    for step in range(11):
+        record.add_position(captured_s + (step - 5) / 10, Position(47 + step * 1e-5, 8.0, 50.0, None))
+        record.add_body(captured_s + (step - 5) / 10, from_angles(0, 0, 0))
+    pose = live("udpin:127.0.0.1:0", record).pose_of(frame)
+    assert pose.latitude == pytest.approx(47 + 5e-5, abs=1e-9)
 
 
 def test_a_tcp_link_is_opened_again(
