@@ -24,7 +24,9 @@ def from_angles(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Quaternion
 
 
 def from_radians(yaw: float, pitch: float, roll: float) -> Quaternion:
-    """The attitude with these angles in radians. NaN in, NaN out."""
+    """The attitude with these angles in radians; NaN throughout where one is not a finite number."""
+    if not all(map(math.isfinite, (yaw, pitch, roll))):
+        return math.nan, math.nan, math.nan, math.nan
     yaw, pitch, roll = yaw / 2, pitch / 2, roll / 2
     cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
     cr, sr = math.cos(roll), math.sin(roll)

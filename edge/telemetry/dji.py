@@ -22,7 +22,7 @@ from firmware_cfg.errors import SourceError
 if TYPE_CHECKING:
     from edge.telemetry.record import FlightRecord
 
-_TIMES = re.compile(r"^(\d+):(\d\d):(\d\d)[,.](\d{1,3})\s*-->", re.MULTILINE)
+_TIMES = re.compile(r"^(\d{1,4}):(\d\d):(\d\d)[,.](\d{1,3})\s*-->", re.MULTILINE)
 _NUMBER = r"([-+]?\d+(?:\.\d+)?)"
 _NAMED = re.compile(rf"\b([A-Za-z_]+)\s*:\s*{_NUMBER}")
 _GPS = re.compile(rf"\bGPS\s*\(\s*{_NUMBER}\s*,\s*{_NUMBER}\s*,")

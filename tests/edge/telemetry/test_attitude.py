@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,6 +26,12 @@ def test_angles_to_a_rotation_and_back(angles: tuple[float, float, float]) -> No
     yaw, pitch, roll = to_angles(attitude)
     assert 0 <= yaw <= 360
     np.testing.assert_allclose(rotation(from_angles(yaw, pitch, roll)), rotation(attitude), atol=2e-5)
+
+
+@pytest.mark.parametrize("angle", [math.nan, math.inf, -math.inf])
+def test_what_is_no_angle_makes_no_attitude(angle: float) -> None:
+    for angles in ((angle, 0.0, 0.0), (0.0, angle, 0.0), (0.0, 0.0, angle)):
+        assert all(map(math.isnan, from_angles(*angles)))
 
 
 @given(ANGLES, ANGLES)

@@ -109,6 +109,15 @@ def test_positions_before_the_first_fix_are_refused(tmp_path: Path) -> None:
         open_telemetry(section(write(tmp_path, cue)), Camera(hfov_deg=71))
 
 
+def test_numbers_that_cannot_be_are_refused(tmp_path: Path, new_record: Any) -> None:
+    cue = MAVIC_3.format(number=1, second=0, milli=0, end=33, latitude=47, yaw=0)
+    record: FlightRecord = new_record()
+    read_srt(write(tmp_path, cue.replace("gb_yaw: 0.0", "gb_yaw: " + "9" * 400)), record)
+    assert record.refused == Counter({"not a number": 1})
+    with pytest.raises(SourceError, match="has no subtitles"):
+        read_srt(write(tmp_path, cue.replace("00:00:00,000", "9" * 5000 + ":00:00,000")), record)
+
+
 def test_other_subtitles_are_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="has no subtitles"):
         open_telemetry(section(write(tmp_path, "hello")), Camera(hfov_deg=71))

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.frames import RgbImage
 from edge.sources import CameraOptions, LiveSource
@@ -158,6 +160,34 @@ def test_damage_costs_the_message_that_it_hits(new_record: Any) -> None:
     assert record.pose_at(1000.3) is not None
 
 
+ANY = st.floats(width=32)
+OF_16, OF_32, OF_U32 = (
+    st.integers(*ends) for ends in ((-(2**15), 2**15 - 1), (-(2**31), 2**31 - 1), (0, 2**32 - 1))
+)
+WILD = st.one_of(
+    st.builds(mavlink.MAVLink_attitude_message, OF_U32, ANY, ANY, ANY, ANY, ANY, ANY),
+    st.builds(
+        mavlink.MAVLink_global_position_int_message, OF_U32, OF_32, OF_32, OF_32, OF_32, OF_16, OF_16, OF_16,
+        st.integers(0, 65535),
+    ),
+    st.builds(
+        mavlink.MAVLink_gimbal_device_attitude_status_message, st.just(0), st.just(0), OF_U32,
+        st.integers(0, 65535), st.lists(ANY, min_size=4, max_size=4), ANY, ANY, ANY, st.just(0),
+    ),
+    st.builds(mavlink.MAVLink_mount_status_message, st.just(0), st.just(0), OF_32, OF_32, OF_32),
+    st.builds(mavlink.MAVLink_mount_orientation_message, OF_U32, ANY, ANY, ANY, yaw_absolute=ANY),
+)  # fmt: skip
+
+
+@given(st.lists(WILD, max_size=8))
+def test_no_message_stops_the_reader_whatever_it_says(messages: list[Any]) -> None:
+    record = FlightRecord(Telemetry(uri="mavlink:udp:a:1"), GIMBAL)
+    pilot = Autopilot()
+    fed(record, pilot.position(7.0), pilot.attitude(7.1), *map(pilot.pack, messages))
+    pose = record.pose_at(1000.2)
+    assert pose is None or math.isfinite(pose.yaw_deg)
+
+
 @pytest.fixture
 def live() -> Iterator[Callable[[str, FlightRecord], LiveMavlink]]:
     opened: list[LiveMavlink] = []
@@ -187,6 +217,7 @@ def test_a_live_link_over_udp(new_record: Any, frame_at: Any, live: Any) -> None
         sender.connect(("127.0.0.1", telemetry._link.port))
 
         def pose() -> Any:
+            sender.send(pilot.attitude(time.monotonic(), yaw_deg=math.inf))
             sender.send(pilot.position(time.monotonic()) + pilot.attitude(time.monotonic()))
             return telemetry.pose_of(frame_at(mono_s=time.monotonic()))
 
@@ -194,6 +225,7 @@ def test_a_live_link_over_udp(new_record: Any, frame_at: Any, live: Any) -> None
     late = telemetry.pose_of(frame_at(mono_s=time.monotonic() + 60))
     assert late is None
     assert telemetry.refused["telemetry is silent"] == 1
+    assert telemetry.refused["not a number"] >= 1
 
 
 class LateCamera(LiveSource):
