@@ -27,38 +27,43 @@ _FEW = 4
 def looks_of(places: Sequence[Place], width: int) -> Looks:
     """(N, width) the first numbers of each place's embedding: the rest tell where it is in the frame."""
     looks: Looks = np.zeros((len(places), width), np.float32)
-    for row, place in zip(looks, places, strict=True):
-        if place.embedding is not None:
-            row[:] = place.embedding[:width]
-    return _unit(looks)
+    if not width:
+        return looks
+    known = [row for row, place in enumerate(places) if place.embedding is not None]
+    if known:
+        of_known = [place.embedding[:width] for place in places if place.embedding is not None]
+        looks[known if len(known) < len(places) else slice(None)] = of_known
+    return _to_unit(looks)
 
 
 def strangeness(tracks: Looks, seen: Looks, t: Ints, s: Ints) -> Floats:
     """(K,) of each pair: 0 looks the same, 1 as different as two things of this frame usually do."""
     unknown = np.ones(len(t))
-    known = _known(seen)
-    if tracks.shape[1] == 0 or np.count_nonzero(known) < _FEW:
+    if not (tracks.shape[1] and len(t) and len(seen) >= _FEW):
         return unknown
-    some = seen[known]
-    others = some @ some[len(some) // 2]
-    usual = 1 - float(np.median(np.delete(others, len(some) // 2)))
+    # One that has no embedding is all zero, and alike to nothing by exactly that.
+    middle = len(seen) // 2
+    others = np.delete(seen @ seen[middle], middle)
+    others = others[others != 0]
+    usual = 1 - float(np.median(others)) if len(others) >= _FEW - 1 else 0.0
     if usual <= 1e-6:
         return unknown
     alike = np.einsum("kd,kd->k", tracks[t], seen[s])
     strange = ((1 - alike) / usual).clip(0.0, 2.0)
-    return np.where(known[s] & _known(tracks)[t], strange, unknown)
+    return np.where(alike == 0, unknown, strange)
 
 
-def blend(old: Looks, seen: Looks) -> Looks:
-    """(K, D) what tracks look like after another sighting."""
-    return _unit(np.where(_known(seen)[:, None], _KEEP * old + (1 - _KEEP) * seen, old))
+def blend(looks: Looks, t: Ints, seen: Looks) -> None:
+    """Tracks `t` (K,) were sighted again as `seen` (K, D); where that is not known they stay as they were."""
+    mixed = looks[t]
+    mixed *= _KEEP
+    mixed += (1 - _KEEP) * seen
+    looks[t] = _to_unit(mixed)
 
 
-def _known(looks: Looks) -> NDArray[np.bool_]:
-    known: NDArray[np.bool_] = np.any(looks != 0, axis=1)
-    return known
-
-
-def _unit(looks: Looks) -> Looks:
-    length = np.linalg.norm(looks, axis=1, keepdims=True)
-    return np.asarray(looks / np.where(length > 0, length, 1.0), np.float32)
+def _to_unit(looks: Looks) -> Looks:
+    """Scales the rows in place; what is all zero stays so."""
+    length = np.sqrt(np.einsum("nd,nd->n", looks, looks))
+    length[length == 0] = 1.0
+    looks /= length[:, None]
+    return looks

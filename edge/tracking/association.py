@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.tracking.appearance import Looks, strangeness
 from edge.tracking.state import Floats, Ints, Records, breadth, completed, sight_variance
@@ -18,8 +19,14 @@ _LOOK = 1.0
 """What it costs to look as different as two things of the frame usually do."""
 
 
-def match(tracks: Records, seen: Records, looks: Looks, seen_looks: Looks) -> tuple[Ints, Ints]:
-    """Pairs of a track and a place of the same prompt, cheapest first, nothing twice: (indices, indices)."""
+def match(
+    tracks: Records, seen: Records, open_to: NDArray[np.bool_], looks: Looks, seen_looks: Looks
+) -> tuple[Ints, Ints]:
+    """Pairs of a track that is open to them and a place of its prompt, nothing twice: (indices, indices)."""
+    offered = np.flatnonzero(open_to)
+    if not (len(offered) and len(seen)):
+        return offered[:0], offered[:0]
+    tracks = tracks[offered]
     side, seen_side = breadth(tracks), breadth(seen)
     sigma = _SIGMAS * np.sqrt(tracks["var_centre"])
     widest = (side + seen_side.max(initial=0.0)) / 2
@@ -35,10 +42,14 @@ def match(tracks: Records, seen: Records, looks: Looks, seen_looks: Looks) -> tu
     ratio = 2 * abs(np.log(side[t] / whole_side))
     fits = ((apart < 1) | (overlap >= _MIN_OVERLAP)) & (ratio <= np.log(_MAX_AREA_RATIO))
     t, s = t[fits], s[fits]
-    cost = (apart - overlap + 0.3 * ratio)[fits] + _LOOK * strangeness(looks, seen_looks, t, s)
+    cost = (apart - overlap + 0.3 * ratio)[fits]
+    # Where neither has another choice, it does not matter how they look.
+    choice = (np.bincount(t, minlength=len(tracks))[t] > 1) | (np.bincount(s, minlength=len(seen))[s] > 1)
+    cost[choice] += _LOOK * strangeness(looks, seen_looks, offered[t[choice]], s[choice])
     # A track that proved itself goes before one that may be a false alarm.
     cost += 0.3 * ~tracks["confirmed"][t] + 0.05 * np.minimum(tracks["missed"][t], 8)
-    return _cheapest(t, s, cost, len(tracks), len(seen))
+    i, s = _cheapest(t, s, cost, len(tracks), len(seen))
+    return offered[i], s
 
 
 def near(tracks: Records, seen: Records, reach: Floats) -> tuple[Ints, Ints, Floats]:
@@ -48,9 +59,11 @@ def near(tracks: Records, seen: Records, reach: Floats) -> tuple[Ints, Ints, Flo
     bound = reach.astype(np.float32)[:, None]
     dx, dy = there[0] - here[0][:, None], there[1] - here[1][:, None]
     close = (abs(dx) < bound) & (abs(dy) < bound)
-    close &= tracks["prompt"][:, None] == seen["prompt"]
     flat = np.flatnonzero(close)
     t, s = np.divmod(flat, max(len(seen), 1))
+    same = tracks["prompt"][t] == seen["prompt"][s]
+    if not same.all():
+        flat, t, s = flat[same], t[same], s[same]
     return t, s, np.stack([dx.ravel()[flat], dy.ravel()[flat]], axis=1).astype(np.float64)
 
 

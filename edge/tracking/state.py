@@ -36,6 +36,7 @@ TRACK = np.dtype(
         ("missed", np.int64),  # updates since the last one
         ("first_s", np.float64),
         ("seen_s", np.float64),
+        ("firm_s", np.float64),  # when last seen well enough to count by itself
         ("confirmed", np.bool_),
     ]
 )

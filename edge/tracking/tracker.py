@@ -19,13 +19,13 @@ from edge.motion import CameraMotion
 from edge.tracking.appearance import Looks, blend, looks_of
 from edge.tracking.association import match
 from edge.tracking.drift import Drift
+from edge.tracking.patience import TrackerSettings, kept_waiting
 from edge.tracking.state import (
     TRACK,
     Floats,
     Ints,
     Records,
     begin,
-    breadth,
     completed,
     correct,
     predict,
@@ -39,10 +39,6 @@ _MAX_TRACKS = 1024
 """Keeps the worst frame (hundreds of new false places every time) at a bounded cost."""
 _EDGE_PX = 1.5
 """A box that comes this near to the edge of the frame goes on beyond it."""
-_STANDS = 0.5
-"""What moves at less than this, in breadths per second, stands."""
-_FAR = 2.0
-"""A thing outside of the frame is forgotten beyond this many frame sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +53,6 @@ class TrackedPlace:
     track_id: int
     age: float
     confirmed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TrackerSettings:
-    """How patient the tracker is. A gap is bridged while it is within the seconds or within the updates.
-
-    confirm_hits 1 suits unrelated images, where every place is a thing of its own. While the camera's motion
-    is measured, things that stand wait longer: `standing_gap_s`, and `outside_gap_s` where it does not look.
-    """
-
-    confirm_hits: int = 3
-    max_gap_s: float = 2.0
-    max_gap_updates: int = 3
-    tentative_gap_s: float = 0.5
-    tentative_gap_updates: int = 2
-    standing_gap_s: float = 10.0
-    outside_gap_s: float = 30.0
 
 
 class Tracker:
@@ -131,7 +110,8 @@ class Tracker:
             frame_size: width and height in pixels; without it nothing is remembered outside of the frame.
 
         Returns:
-            All `places` in their order, then those of the `faint` that a track took.
+            All `places` in their order, then those of the `faint` that a track took which was seen well not
+            long ago. The others tell it where it is, and count for nothing.
         """
         if (self._time_s is not None and time_s < self._time_s) or frame_size != self._frame_size:
             self.reset()
@@ -154,14 +134,16 @@ class Tracker:
         taken = np.ones(len(tracks), np.bool_)
         taken[of_track] = False
         waiting = self._in_frame() & taken & tracks["confirmed"]
-        _, of_weak = self._associate(weak, looks_of(faint, self._width), waiting)
+        tracks["firm_s"][of_track] = time_s
+        of_track_too, of_weak = self._associate(weak, looks_of(faint, self._width), waiting)
+        goes_on = time_s - tracks["firm_s"][of_track_too] <= self._settings.faint_s
         just_seen = tracks[of_track]
         if motion is None:
             self._drift.settle(tracks, just_seen, elapsed_s)
         self._forget(measured=motion is not None)
         fresh = np.setdiff1d(np.arange(len(seen)), of_seen)
         self._start(seen, looks, fresh, elapsed_s)
-        went_on = np.sort(of_weak)
+        went_on = np.sort(of_weak[goes_on])
         return (
             *_tracked(places, seen, time_s),
             *_tracked([faint[i] for i in went_on.tolist()], weak[went_on], time_s),
@@ -178,7 +160,7 @@ class Tracker:
                 seen["cut_low"] = boxes[:, :2] <= _EDGE_PX
                 seen["cut_high"] = boxes[:, 2:] >= np.array(self._frame_size) - _EDGE_PX
         seen["hits"] = 1
-        seen["first_s"] = seen["seen_s"] = time_s
+        seen["first_s"] = seen["seen_s"] = seen["firm_s"] = time_s
         seen["confirmed"] = self._settings.confirm_hits <= 1
         return seen
 
@@ -198,43 +180,24 @@ class Tracker:
 
     def _associate(self, seen: Records, looks: Looks, open_to: NDArray[np.bool_]) -> tuple[Ints, Ints]:
         """Gives places to the tracks that are open to them; both learn of each other."""
-        tracks, offered = self._tracks, np.flatnonzero(open_to)
-        index, of_seen = match(tracks[offered], seen, self._looks[offered], looks)
-        of_track: Ints = offered[index]
+        tracks = self._tracks
+        of_track, of_seen = match(tracks, seen, open_to, self._looks, looks)
         follow = correct(tracks[of_track], completed(tracks[of_track], seen[of_seen]))
         follow["seen_s"] = seen["seen_s"][of_seen]
         follow["confirmed"] |= follow["hits"] >= self._settings.confirm_hits
         tracks[of_track] = follow
-        self._looks[of_track] = blend(self._looks[of_track], looks[of_seen])
+        blend(self._looks, of_track, looks[of_seen])
         for name in ("id", "first_s", "confirmed"):
             seen[name][of_seen] = follow[name]
         return of_track, of_seen
 
     def _forget(self, *, measured: bool) -> None:
         """Drops what was missed for too long. `measured`: what is out of the frame is where it should be."""
-        settings, tracks = self._settings, self._tracks
-        gap_s = (self._time_s or 0.0) - tracks["seen_s"]
-        patience_s = np.where(tracks["confirmed"], settings.max_gap_s, settings.tentative_gap_s)
-        patience = np.where(tracks["confirmed"], settings.max_gap_updates, settings.tentative_gap_updates)
-        kept = (gap_s <= patience_s) | (tracks["missed"] <= patience)
-        if measured:
-            kept |= self._stands_by(gap_s)
-        self._tracks, self._looks = tracks[kept], self._looks[kept]
-
-    def _stands_by(self, gap_s: Floats) -> NDArray[np.bool_]:
-        """Confirmed things that stand where they were seen, as far as the camera's motion can be trusted."""
-        settings, tracks = self._settings, self._tracks
-        stands = np.linalg.norm(tracks["velocity"], axis=1) < _STANDS * breadth(tracks)
-        waits: NDArray[np.bool_] = stands & tracks["confirmed"] & (tracks["missed"] > 0)
-        patience_s = np.full(len(tracks), settings.standing_gap_s)
-        if self._frame_size is not None:
-            low, high = tracks["centre"] - tracks["size"] / 2, tracks["centre"] + tracks["size"] / 2
-            outside = ((low < 0) | (high > self._frame_size)).any(axis=1)
-            off = abs(tracks["centre"] - self._middle()).max(axis=1)
-            patience_s[outside] = settings.outside_gap_s
-            patience_s[off > _FAR * max(self._frame_size)] = 0.0
-        tracks["velocity"][waits] = 0.0
-        return waits & (gap_s <= patience_s)
+        kept = kept_waiting(
+            self._tracks, self._time_s or 0.0, self._settings, measured=measured, frame_size=self._frame_size
+        )
+        if not kept.all():
+            self._tracks, self._looks = self._tracks[kept], self._looks[kept]
 
     def _start(self, seen: Records, looks: Looks, fresh: Ints, elapsed_s: float) -> None:
         """Starts a track for every place that none took."""

@@ -311,6 +311,34 @@ def test_faint_places_keep_a_confirmed_track_and_start_none():
     assert (kept.place, kept.track_id, kept.confirmed) == (faint[1], first.track_id, True)
 
 
+def test_faint_places_bridge_a_second_and_then_only_tell_where_the_thing_is():
+    tracker = Tracker()
+    for number in range(4):
+        (first,) = tracker.update([place_at(50 + 5 * number, 60)], number / 10)
+    counted = [
+        tracker.update([], number / 10, faint=[place_at(50 + 5 * number, 60, score=0.2)])
+        for number in range(4, 60)
+    ]
+    assert [len(tracked) for tracked in counted] == [1] * 10 + [0] * 46  # until 1 s after 0.3 s
+    (back,) = tracker.update([place_at(350, 60)], 6.0)
+    assert back.track_id == first.track_id
+
+
+def test_a_thing_seen_at_the_edge_for_a_moment_does_not_seem_to_drive_off():
+    chance = np.random.default_rng(0)
+    for _ in range(20):
+        tracker, seen, spots = Tracker(), set(), np.array([[20.0, 200.0]])
+        for number in range(120):
+            motion = camera(shift=(-8.0 if number < 40 else 8.0, 0.0) if 5 <= number < 75 else (0.0, 0.0))
+            spots = motion.moved(spots)
+            centre = spots[0] + chance.normal(0, 4, 2)
+            low, high = np.maximum(centre - 15, 0), centre + 15
+            places = [Place("car", 0.8, 1.0, (low[0], low[1], high[0], high[1]))] if spots[0, 0] > 0 else []
+            tracked = tracker.update(places, number / 10, motion=motion, frame_size=SIZE)
+            seen |= {item.track_id for item in tracked if item.confirmed}
+        assert seen == {1}
+
+
 def test_a_strong_place_goes_before_a_nearer_faint_one_and_comes_first():
     tracker = Tracker()
     for number in range(4):
