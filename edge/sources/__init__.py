@@ -55,7 +55,7 @@ def open_source(
         raise SourceError(f"{public_name(text)}: no source for {scheme}:// (known: {known})")
     path = Path(unquote(urlsplit(text).path) if scheme == "file" else text).expanduser()
     if not text or "\0" in text or not os.path.lexists(path):
-        raise SourceError(f"{text!r}: no such file or folder (check the path of the source)")
+        raise SourceError(f"{public_name(text)!r}: no such file or folder (check the path of the source)")
     if path.is_dir():
         return ImageFiles.from_uri(str(path), sequence=sequence)
     check_readable(path)

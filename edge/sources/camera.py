@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 Transport = Literal["auto", "tcp", "udp"]
 Decoder = Literal["software", "jetson"]
+
+_ADDRESS = re.compile(r"((?!file:)[a-z][a-z0-9+.-]*(?::/*|//+))(.*)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +73,15 @@ class CameraError(SourceError):
 
 
 def public_name(uri: str) -> str:
-    """The URI without user, password and query, any of which may be secret: errors end up in bug reports."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
+    """The URI without user, password and query, any of which may be secret: errors end up in bug reports.
+
+    Whatever is before the last @ counts as a login, as a password may hold any sign. A path stays as it is.
+    """
+    match = _ADDRESS.fullmatch(uri)
+    if match is None or not ("://" in uri or "@" in uri):
         return uri
-    place, _, path = rest.partition("/")
-    place = place.rpartition("@")[2].partition("?")[0]
-    path = path.partition("?")[0].partition("#")[0]
-    return f"{scheme}://{place}{f'/{path}' if path or rest.count('/') else ''}"
+    scheme, rest = match.groups()
+    return scheme + re.split(r"[?#]", rest.rpartition("@")[2], maxsplit=1)[0]
 
 
 def with_login(url: str, username: str | None, password: str | None) -> str:

@@ -48,11 +48,16 @@ class RtspSource(LiveSource, schemes=("rtsp", "rtsps")):
         """The camera at `rtsp://HOST[:PORT]/PATH`, not yet connected. Raises SourceError if it is no URL."""
         try:
             parts = urlsplit(uri)
-            unfit = not parts.hostname or parts.port == 0
+            # A slash in a password would make the password's beginning the port.
+            cut = ":" in parts.netloc and "@" in uri and "@" not in parts.netloc
+            unfit = not parts.hostname or parts.port == 0 or cut
         except ValueError:
             unfit = True
         if unfit:
-            raise SourceError("the source's address is no URL (write rtsp://HOST:PORT/PATH)")
+            raise SourceError(
+                "the source's address is no URL (write rtsp://HOST:PORT/PATH, and %2F, %40 for a / or @ of a"
+                " password)"
+            )
         if options.decoder == "jetson":
             from edge.sources.jetson import JetsonRtspSource
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
@@ -16,28 +15,24 @@ from firmware_cfg.problems import Finding, must, raise_findings, stated
 DEMO_SOURCE = "demo"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+# However its slashes were mistyped, and whatever the password is made of.
+_PASSWORD = re.compile(
+    r"(?!(?:file|v4l2|gstreamer):)[a-z][a-z0-9+.-]*(?::/+[^:]*:|:[^/]|//[^:]*:).*@", re.IGNORECASE
+)
 
 
 def _source_uri(value: str, info: ValidationInfo) -> str:
     if not value.strip() or not value.isprintable():
         raise must("name a source", "a video file, an image folder, a camera's address, or demo")
-    if _has_password(value):
+    if _PASSWORD.match(value):
         # Not by `must`, which repeats the value.
-        raise stated("uri must hold no password", "use username and password_file")
+        raise stated("uri must hold no password", "use username and password_file; %40 is an @ of the path")
     if value == DEMO_SOURCE or _SCHEME.match(value):
         return value
     path = resolve_path(value, info)
     if is_of_this_tree(value) and path.is_absolute() and not path.exists():
         raise must("name a video file or folder that exists", f"looked for {path}")
     return str(path)
-
-
-def _has_password(uri: str) -> bool:
-    try:
-        parts = urlsplit(uri)
-        return bool(parts.netloc and parts.password)
-    except ValueError:
-        return False
 
 
 class Source(ConfigModel):

@@ -70,7 +70,19 @@ def test_paths_start_at_the_file(device_path: Path, tmp_path: Path) -> None:
     assert device.trusted_keys == (tmp_path / "key.pem",)
 
 
-@pytest.mark.parametrize("uri", ["demo", "rtsp://10.0.0.2/stream", "/data/flight.mp4", "v4l2:///dev/video0"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "demo",
+        "rtsp://10.0.0.2/stream",
+        "rtsp://pilot@camera:554/stream",
+        "/data/flight.mp4",
+        "/data/12:30@noon.mp4",
+        "file:///data/12:30@noon.mp4",
+        "v4l2:///dev/video0",
+        "gstreamer:videotestsrc ! capsfilter caps=video/x-raw,a=b:c@d",
+    ],
+)
 def test_sources_that_are_no_relative_paths_stay_as_they_are(device_path: Path, uri: str) -> None:
     device_path.write_text(f"device: d\nsource: {{uri: '{uri}'}}")
     assert load_device(device_path).source.uri == uri
@@ -105,7 +117,7 @@ def test_a_broker_with_certificates_and_a_password(device_path: Path) -> None:
         ),
         (
             "device: d\nsource: {uri: 'rtsp://pilot:hunter2@camera/a'}",
-            ":2:15: uri must hold no password (use username and password_file)",
+            ":2:15: uri must hold no password (use username and password_file; %40 is an @ of",
         ),
         (
             "device: d\nsource: {uri: 'rtsp://camera/a', stall: 100ms}",
@@ -232,6 +244,25 @@ def test_mistakes(device_path: Path, text: str, line: str) -> None:
 def test_no_message_repeats_a_password(device_path: Path, keys: str) -> None:
     (line,) = device_errors(device_path, f"{SMALLEST_DEVICE}mqtt: {{{keys}}}")
     assert "4711" not in line
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtsp://pilot:4711@camera/a",
+        "rtsp://pilot:/4711@camera/a",
+        "rtsp://pilot:12/4711@camera/a",
+        "rtsp:/pilot:4711@camera/a",
+        "rtsp:pilot:4711@camera/a",
+        "rtsp//pilot:4711@camera/a",
+        "http://pilot:a/4711@camera/a",
+        "pilot:4711@camera/a",
+    ],
+)
+def test_no_source_holds_a_password(device_path: Path, uri: str) -> None:
+    (line,) = device_errors(device_path, f"device: d\nsource: {{uri: '{uri}'}}")
+    assert "4711" not in line
+    assert "uri must hold no password" in line
 
 
 def test_the_shipped_device_file_flies_the_sample_over_trees(repository: Path) -> None:

@@ -125,6 +125,14 @@ def test_stop_ends_a_pause_however_long() -> None:
         ("rtsp://camera?token=secret", "rtsp://camera"),
         ("rtsp://camera/", "rtsp://camera/"),
         ("/dev/video0", "/dev/video0"),
+        ("rtsp://pilot:12/34@camera/live", "rtsp://camera/live"),
+        ("rtsp://pilot:a#b?c@camera/live", "rtsp://camera/live"),
+        ("rtsp:/pilot:pass@camera/live", "rtsp:/camera/live"),
+        ("rtsp:pilot:pass@camera/live", "rtsp:camera/live"),
+        ("rtsp//pilot:pass@camera/live", "rtsp//camera/live"),
+        ("flights//noon #3.mp4", "flights//noon #3.mp4"),
+        ("/data/12:30@noon #3.mp4", "/data/12:30@noon #3.mp4"),
+        ("file:///data/12:30@noon.mp4", "file:///data/12:30@noon.mp4"),
     ],
 )
 def test_a_name_holds_nothing_secret(uri: str, name: str) -> None:

@@ -39,9 +39,20 @@ def test_a_source_that_is_not_there_is_one_clear_line(uri, problem):
     assert "\n" not in str(caught.value)
 
 
-def test_a_password_in_a_uri_is_not_repeated():
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtmp://pilot:hunter2@camera/stream",
+        "rtmp://pilot:slash/hunter2@camera/stream",
+        "rtsp:/pilot:hunter2@camera/stream",
+        "rtsp:pilot:hunter2@camera/stream",
+        "rtsp//pilot:hunter2@camera/stream",
+        "rtsp://pilot:12/hunter2@camera/stream",
+    ],
+)
+def test_a_password_in_a_uri_is_not_repeated(uri):
     with pytest.raises(SourceError) as caught:
-        open_source("rtmp://pilot:hunter2@camera/stream")
+        open_source(uri)
     assert "hunter2" not in str(caught.value)
 
 
