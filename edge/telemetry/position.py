@@ -10,6 +10,10 @@ from edge.geo.earth import LocalPlane
 MAX_HEIGHT_M = 10_000.0
 _JITTER_M = 10.0
 """A position may jump this far at once, as a receiver's does when its satellites change."""
+_ACCELERATION = 3.0
+"""m/s² that going on as before does not know of: a multicopter in brisk flight, one standard deviation."""
+SHORTEST_S = 0.02
+"""Two samples of nearly one moment say nothing of the speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +64,39 @@ class Position:
 
 def _between(start: float | None, end: float | None, share: float) -> float | None:
     return None if start is None or end is None else start + (end - start) * share
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the drone was at a moment, and how sure that is.
+
+    speed_mps  along the ground
+    growth     the samples' own standard deviation counts so many times here
+    drift_m    standard deviation, along each axis, of what the drone may have done since the newest sample
+    """
+
+    position: Position
+    speed_mps: float
+    growth: float = 1.0
+    drift_m: float = 0.0
+
+
+def go_on(
+    before: tuple[float, Position], newest: tuple[float, Position], time_s: float, max_speed_mps: float
+) -> Place:
+    """The place some time after the newest sample: on as from an earlier one to it, but not faster than that.
+
+    The growth is that of two samples whose errors have nothing to do with each other. The drift grows from
+    the middle between them, where the drone had that velocity.
+    """
+    span_s, ahead_s = newest[0] - before[0], time_s - newest[0]
+    if span_s < SHORTEST_S:
+        return Place(newest[1], 0.0, drift_m=max_speed_mps * ahead_s)
+    speed, steps = before[1].metres_to(newest[1]) / span_s, ahead_s / span_s
+    slowed = min(1.0, max_speed_mps / speed) if speed > 0 else 1.0
+    return Place(
+        before[1].towards(newest[1], 1 + steps * slowed),
+        min(speed, max_speed_mps),
+        math.hypot(1 + steps, steps),
+        _ACCELERATION * ahead_s * (ahead_s + span_s) / 2,
+    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from operator import itemgetter
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from edge.telemetry.attitude import Quaternion, angle_between, from_angles, multiply, slerp, to_angles
 from edge.telemetry.pose import Pose, PoseAccuracy
-from edge.telemetry.position import Position
+from edge.telemetry.position import SHORTEST_S, Place, Position, go_on
 from edge.telemetry.series import Series
 
 if TYPE_CHECKING:
@@ -23,11 +24,10 @@ _BELIEVED_AFTER = 5
 """So many positions that fit one another, far from the last good one, are where the drone really is."""
 _AHEAD_S = 0.5
 """A moment so much younger than the newest sample is reached by going on as before; beyond it is a gap."""
-_ACCELERATION = 3.0
-"""m/s² that going on as before does not know of: a multicopter in brisk flight."""
+_SPEED_OVER_S = 1.0
+"""Going on as before is by the samples of so long: the noise of two next to each other looks like speed."""
 _TURN_RATE = 20.0
-"""Degrees a second, likewise."""
-_SHORTEST_S = 0.02
+"""Degrees a second by which the attitude may turn since its newest sample."""
 
 
 class FlightRecord:
@@ -116,7 +116,7 @@ class FlightRecord:
         place = self._place(time_s)
         if isinstance(place, str):
             return place
-        position, speed, sure_m = place
+        position = place.position
         turned = self._attitude(self._cameras if self._gimbal == "telemetry" else self._bodies, time_s)
         if isinstance(turned, str):
             return turned
@@ -141,29 +141,31 @@ class FlightRecord:
             roll_deg=roll,
             accuracy=PoseAccuracy(
                 horizontal_m=math.hypot(
-                    max(stated.horizontal_m, position.h_acc_m), speed * stated.time, sure_m
+                    max(stated.horizontal_m, position.h_acc_m) * place.growth,
+                    place.speed_mps * stated.time,
+                    place.drift_m,
                 ),
-                height_m=stated.height_m,
+                height_m=math.hypot(stated.height_m * place.growth, place.drift_m),
                 heading_deg=math.hypot(stated.heading_deg, turn),
                 tilt_deg=math.hypot(stated.tilt_deg, turn),
             ),
             altitude_m=position.altitude_m,
         )
 
-    def _place(self, time_s: float) -> tuple[Position, float, float] | str:
-        """Position, speed in m/s, and what going on from the last sample may be wrong by, metres."""
+    def _place(self, time_s: float) -> Place | str:
         around = self._positions.around(time_s)
         if around is None:
             return "no position"
         (start_s, start), (end_s, end) = around
         if (cause := self._gap(time_s, start_s, end_s)) is not None:
             return cause
-        # Two samples of nearly one moment say nothing of the speed.
-        known = end_s - start_s >= _SHORTEST_S
-        speed = start.metres_to(end) / (end_s - start_s) if known else 0.0
-        place = start.towards(end, (time_s - start_s) / (end_s - start_s)) if known else end
-        ahead = max(0.0, time_s - end_s)
-        return place, speed, _ACCELERATION * ahead * ahead / 2
+        if time_s > end_s:
+            before = min(around[0], self._positions.since(end_s - _SPEED_OVER_S), key=itemgetter(0))
+            return go_on(before, around[1], time_s, self._settings.max_speed_mps)
+        if end_s - start_s < SHORTEST_S:
+            return Place(end, 0.0)
+        share = (time_s - start_s) / (end_s - start_s)
+        return Place(start.towards(end, share), start.metres_to(end) / (end_s - start_s))
 
     def _attitude(self, series: Series[Quaternion], time_s: float) -> tuple[Quaternion, float, float] | str:
         """Attitude, its rate in degrees a second, and what holding the last one may be wrong by, degrees."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -56,3 +56,8 @@ class Series(Generic[T]):
         after = min(after, len(self._times) - 1)
         before = max(after - 1, 0)
         return (self._times[before], self._values[before]), (self._times[after], self._values[after])
+
+    def since(self, time_s: float) -> tuple[float, T]:
+        """The oldest sample at the moment or after it. Raises IndexError when there is none."""
+        at = bisect_left(self._times, time_s)
+        return self._times[at], self._values[at]

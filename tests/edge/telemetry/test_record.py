@@ -61,6 +61,49 @@ def test_a_moment_ahead_is_reached_less_surely_and_not_far(flight: FlightRecord)
     assert flight.refused == Counter({"telemetry is silent": 1, "no position": 1})
 
 
+@pytest.mark.parametrize("ahead_s", [0.1, 0.3, 0.45])
+def test_a_receivers_jump_is_not_carried_on_as_speed(new_record: Any, ahead_s: float) -> None:
+    record = new_record()
+    for step in range(16):
+        record.add_position(step / 10, at(47 + (0.95 * NORTH_10_M if step == 10 else 0.0)))
+        record.add_body(step / 10, LEVEL)
+        if step == 10:
+            jumped = record.pose_at(1.0 + ahead_s)
+    assert not record.refused  # 9.5 m is what a receiver may jump
+    assert (jumped.latitude - 47) / NORTH_10_M * 10 == pytest.approx(9.5 * (1 + ahead_s), abs=0.01)
+
+
+def test_nobody_is_carried_on_faster_than_a_drone_flies(new_record: Any) -> None:
+    record = new_record(max_speed_mps=5)
+    record.add_body(0.3, LEVEL)
+    record.add_position(0.0, at())
+    record.add_position(0.1, at(47 + 0.95 * NORTH_10_M))  # by 95 m/s
+    pose = record.pose_at(0.3)
+    assert (pose.latitude - 47) / NORTH_10_M * 10 == pytest.approx(9.5 + 5 * 0.2, abs=0.01)
+
+
+def test_how_far_going_on_may_be_off_is_told(new_record: Any) -> None:
+    record = new_record()
+    for step in range(11):
+        record.add_position(step / 10, at())
+    record.add_body(1.5, LEVEL)
+    sure = record.pose_at(1.5).accuracy
+    # Half of the second that tells the speed: the errors of its ends count 1.5 and 0.5 times. And 3 m/s² for
+    # that half second, whose speed was told for half a second before it began.
+    drift_m = 3 * 0.5**2 / 2 + 3 * 0.5 * 0.5
+    assert sure.horizontal_m == pytest.approx(math.hypot(1.5, 0.5, drift_m))
+    assert sure.height_m == pytest.approx(math.hypot(2 * math.hypot(1.5, 0.5), drift_m))
+
+
+def test_one_position_may_have_gone_anywhere(new_record: Any) -> None:
+    record = new_record(max_speed_mps=20)
+    record.add_position(1.0, at())
+    record.add_body(1.2, LEVEL)
+    pose = record.pose_at(1.2)
+    assert pose.latitude == 47
+    assert pose.accuracy.horizontal_m == pytest.approx(math.hypot(1, 20 * 0.2))
+
+
 def test_nothing_is_said_inside_a_gap(flight: FlightRecord) -> None:
     flight.add_position(104.0, at(47 + NORTH_10_M * 4))
     flight.add_body(104.0, LEVEL)
