@@ -74,7 +74,7 @@ def _alerts(state: FleetState, now: datetime, *, connected: bool) -> RenderableT
         return Text("No active alerts", style="green")
     title = f"Active alerts: {len(active)}{'' if connected else ' when last connected'}"
     table = Table(title=title, title_justify="left", expand=True)
-    for column in ("Severity", "Device", "Prompt", "Value", "Score", "Certainty", "For", "Why"):
+    for column in ("Severity", "Device", "Prompt", "Value", "Score", "Certainty", "For", "Where", "Why"):
         table.add_column(column)
     for alert, device in sorted(
         active, key=lambda each: (_SEVERITY_RANK[each[0].severity], each[0].raised_at)
@@ -94,6 +94,7 @@ def _alert_row(alert: Alert, device: DeviceState, now: datetime) -> list[Text]:
         Text(f"{alert.score:.2f}"),
         Text(alert.certainty),
         Text(age or _ago(alert.raised_at, now), style="dim" if age else ""),
+        Text(_where(alert)),
         Text(plain(alert.reason)),
     ]
 
@@ -102,8 +103,18 @@ def event_line(event: Event) -> Text:
     late = " (late)" if event.historical else ""
     line = f"{event.observed_at:%H:%M:%S} {event.device} {event.msg_type} {event.severity} {event.prompt}"
     why = plain(event.reason) or event.count_kind
-    text = f"{line} {_number(event)} ({why}){late}"
+    where = f" at {place}" if (place := _where(event)) else ""
+    text = f"{line} {_number(event)} ({why}){where}{late}"
     return Text(text, style="dim" if event.msg_type == "clear" else _SEVERITY_STYLE[event.severity])
+
+
+def _where(told: Alert | Event) -> str:
+    """Latitude and longitude, and how far the true place may be off; empty where nobody knows."""
+    if told.position is None:
+        return ""
+    longitude, latitude = told.position.coordinates
+    accuracy = "" if told.h_acc_m is None else f" (±{told.h_acc_m:.0f} m)"
+    return f"{latitude:.5f}, {longitude:.5f}{accuracy}"
 
 
 def _number(told: Alert | Event) -> str:
@@ -113,8 +124,9 @@ def _number(told: Alert | Event) -> str:
 def _state(device: DeviceState) -> Text:
     if device.status is None:
         return Text("unknown", style="dim")
-    reason = f" ({plain(device.status.reason, 40)})" if device.status.reason else ""
-    return Text(device.status.state + reason, style=_STATE_STYLE[device.status.state])
+    blind = "" if device.health is None or device.away else device.health.camera_problem
+    reason = f" ({plain(why, 60)})" if (why := blind or device.status.reason) else ""
+    return Text(device.status.state + reason, style="yellow" if blind else _STATE_STYLE[device.status.state])
 
 
 def _fps(device: DeviceState) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from edge.fleet import FleetState
 from edge.fleet_view import event_line, plain, render, status_line
 from firmware_cfg.messages import Alert, Counts, Event, Health, Status
+from firmware_cfg.messages.events import GeoPoint
 from firmware_cfg.topics import Topics
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
@@ -19,8 +20,10 @@ HEAD: dict[str, Any] = {"device": "kestrel-1", "sent_at": NOW}
 TOPICS = Topics("kestrel-1")
 
 
-def shown(state: FleetState, problem: str = "", now: datetime = NOW + timedelta(minutes=3)) -> str:
-    console = Console(file=io.StringIO(), width=140, color_system=None)
+def shown(
+    state: FleetState, problem: str = "", now: datetime = NOW + timedelta(minutes=3), width: int = 180
+) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(render(state, now=now, problem=problem))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -109,10 +112,32 @@ def told(**changes: Any) -> Event:
         ({"count": 0.00250641, "count_kind": "score", "reason": "restart"}, "boat 0.0025 (restart)"),
         ({"reason": ""}, "boat 5 (count)"),
         ({"historical": True}, "boat 5 (count >= 5) (late)"),
+        (
+            {"position": GeoPoint(coordinates=(7.45, 46.95)), "h_acc_m": 4.6},
+            "boat 5 (count >= 5) at 46.95000, 7.45000 (±5 m)",
+        ),
     ],
 )
 def test_an_event_is_told_with_its_number_and_why(changes: dict[str, Any], end: str) -> None:
     assert event_line(told(**changes)).plain.endswith(f" critical {end}")
+
+
+def test_an_alert_with_a_position_says_where() -> None:
+    state = FleetState()
+    fill(state)
+    placed = told(position=GeoPoint(coordinates=(7.45, 46.95)), h_acc_m=4.6)
+    state.apply(TOPICS.alert("a1"), Alert.from_event(placed, NOW).to_payload(), False, at=NOW)
+    assert "46.95000, 7.45000 (±5 m)" in shown(state)
+
+
+def test_a_blind_drone_says_what_is_wrong_with_its_camera() -> None:
+    state = FleetState()
+    fill(state)
+    health = state.devices["kestrel-1"].health
+    assert health is not None
+    blind = health.model_copy(update={"camera_problem": "the camera refused the password"})
+    state.apply(TOPICS.health, blind.to_payload(), False, at=NOW)
+    assert "online (the camera refused the password)" in " ".join(shown(state, width=240).split())
 
 
 def test_a_lost_drone_shows_when_it_was_heard_and_its_alerts_as_stale() -> None:
