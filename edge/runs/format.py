@@ -107,18 +107,28 @@ def create(path: Path, about: RunAbout) -> sqlite3.Connection:
     """Make a run without frames, for any thread. Raises sqlite3.Error, and leaves nothing behind then."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")  # in the file itself, not in its journal
         db.execute("PRAGMA journal_mode = WAL")  # who searches it in flight waits for nobody
         db.execute("PRAGMA synchronous = NORMAL")
         db.executescript(_SCHEMA)
         facts = [(name, json.dumps(value)) for name, value in asdict(about).items()]
         db.executemany("INSERT INTO about VALUES (?, ?)", facts)
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except BaseException:
         db.close()
         path.unlink(missing_ok=True)
         raise
     return db
+
+
+def is_run(path: Path) -> bool:
+    """Whether a file says in its first bytes that it is a run; False for one that is gone. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(72)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    return head.startswith(b"SQLite format 3\0") and head[68:72] == APPLICATION_ID.to_bytes(4, "big")
 
 
 def pack_pose(pose: Pose) -> bytes:

@@ -51,7 +51,7 @@ class RunWriter:
     """
 
     def __init__(
-        self, path: Path, db: sqlite3.Connection, keep_bytes: int, taker: Taker, locate: Locate | None
+        self, path: Path, db: sqlite3.Connection, keep_bytes: int | None, taker: Taker, locate: Locate | None
     ) -> None:
         self.path = path
         self.left_out = 0
@@ -73,15 +73,16 @@ class RunWriter:
         folder: Path,
         about: RunAbout,
         *,
-        keep_mib: int = 1024,
+        keep_mib: int | None = None,
         thumbnail_every_s: float = 2.0,
         locate: Locate | None = None,
     ) -> RunWriter:
-        """Begin a run in `folder`, which is made if needed; the oldest runs there go to make room.
+        """Begin a run in `folder`, which is made if needed.
 
         Args:
             about: what the run is of.
-            keep_mib: most MiB of all runs in the folder. A run that reaches it alone loses its oldest frames.
+            keep_mib: most MiB of all runs in the folder: the oldest go to make room, a run that reaches it
+                alone loses its oldest frames. None: nothing is ever removed.
             thumbnail_every_s: seconds of capture time between two pictures of the whole frame.
             locate: puts each frame's footprint on the ground; called in the writer's thread.
 
@@ -91,12 +92,14 @@ class RunWriter:
         path = folder / f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}{SUFFIX}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            make_room(folder, keep_mib << 20, spare=path)
+            if keep_mib is not None:
+                make_room(folder, keep_mib << 20, spare=path)
             db = create(path, about)
         except (OSError, sqlite3.Error) as error:
             detail = error.strerror if isinstance(error, OSError) else error
             raise RunError(f"{folder}: no run can be recorded: {detail} (name a folder with room)") from error
-        return cls(path, db, keep_mib << 20, Taker(thumbnail_every_s), locate)
+        keep_bytes = None if keep_mib is None else keep_mib << 20
+        return cls(path, db, keep_bytes, Taker(thumbnail_every_s), locate)
 
     def add(self, result: FrameResult) -> None:
         """Take one frame over, at once; one without an embedding is passed over."""
@@ -229,6 +232,8 @@ class RunWriter:
 
     def _keep_bound(self) -> None:
         """The oldest runs go first; when this one fills the room alone, its oldest frames."""
+        if self._keep_bytes is None:
+            return
         try:
             make_room(self.path.parent, self._keep_bytes, spare=self.path)
             pages, unused, size = (

@@ -16,7 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.geo.ground import GroundPoints
-from edge.runs.format import GRID, PLACE, RunError, footprint_pixels, pack_pose, unpack_pose
+from edge.runs.format import (
+    APPLICATION_ID,
+    GRID,
+    PLACE,
+    RunError,
+    footprint_pixels,
+    is_run,
+    pack_pose,
+    unpack_pose,
+)
 from edge.runs.reader import Run, find_runs
 from edge.runs.room import make_room
 from edge.runs.writer import MOST_WAITING, RunWriter
@@ -24,6 +33,8 @@ from edge.telemetry.pose import Pose, PoseAccuracy
 
 POSE = Pose(46.5, 7.25, 80.0, 10.0, -90.0, 0.5, PoseAccuracy(1.5, 2.0, 3.0, 1.0))
 BOX = (8.0, 8.0, 24.0, 24.0)
+HEAD = b"SQLite format 3\0" + bytes(52) + APPLICATION_ID.to_bytes(4, "big")
+"""What a run begins with."""
 
 
 def locate(pixels, pose, size):
@@ -183,17 +194,53 @@ def test_the_oldest_runs_go_first_with_their_journals(tmp_path):
     for age, name in enumerate(["c", "b", "a"]):
         for end in ("", "-wal"):
             path = tmp_path / f"{name}.run{end}"
-            path.write_bytes(bytes(1000))
+            path.write_bytes(HEAD + bytes(1000 - len(HEAD)))
             os.utime(path, (1e9 - age, 1e9 - age))
     (tmp_path / "other.txt").write_bytes(bytes(9000))
+    (tmp_path / "installer.run").write_bytes(b"#!/bin/sh" + bytes(9000))
+    (tmp_path / "folder.run").mkdir()
     make_room(tmp_path, 4500, spare=tmp_path / "a.run")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a.run",
         "a.run-wal",
         "c.run",
         "c.run-wal",
+        "folder.run",
+        "installer.run",
         "other.txt",
     ]
+
+
+def test_a_run_that_another_writer_is_at_stays(runs, about, make_result):
+    with RunWriter.open(runs, about) as other:
+        other.add(make_result(0))
+        os.utime(other.path, (1, 1))  # checkpoints are rare: the journal tells
+        make_room(runs, 0, spare=runs / "mine.run")
+        assert other.path.exists()
+    make_room(runs, 0, spare=runs / "mine.run")
+    assert not other.path.exists()
+
+
+def test_what_a_kill_leaves_is_known_as_a_run(runs, about, make_result):
+    """Its header must be in the file, not only in its journal."""
+    with RunWriter.open(runs, about) as writer:
+        writer.add(make_result(0))
+        assert is_run(writer.path)
+    assert is_run(writer.path)
+
+
+def test_nothing_is_removed_unless_a_bound_was_asked_for(runs, about, make_result):
+    runs.mkdir()
+    with (runs / "old.run").open("wb") as file:
+        file.write(HEAD)
+        file.truncate(5 << 30)  # sparse
+    os.utime(runs / "old.run", (1, 1))
+    with RunWriter.open(runs, about) as writer:
+        writer.add(make_result(0))
+    assert (runs / "old.run").exists()
+    with RunWriter.open(runs, about, keep_mib=1024) as writer:
+        writer.add(make_result(0))
+    assert not (runs / "old.run").exists()
 
 
 def test_a_run_that_fills_the_room_alone_loses_its_oldest_frames(runs, about, make_result):
