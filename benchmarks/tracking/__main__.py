@@ -1,6 +1,6 @@
 """Unique counts and identities under a moving camera: ours against roboflow's ByteTrack, and what both cost.
 
-    python -m benchmarks.tracking [--data ../shared/data] [--tune] [--cost-only]
+    python -m benchmarks.tracking [--data ../shared/data] [--tune] [--only PART]
 
 Virtual flights over real orthophotos and drone photographs with known truth; everybody gets the very same
 places. Settings of all rivals were chosen on other grounds and seeds (`--tune` flies those). Needs the
@@ -16,7 +16,10 @@ from benchmarks.tracking.clips import continuity_table, demo_line
 from benchmarks.tracking.cost import motion_table, tracker_table
 from benchmarks.tracking.flights import RIVALS, compete, table
 from benchmarks.tracking.grounds import forest, streets
+from benchmarks.tracking.runs import runs_table
 from benchmarks.tracking.scenes import SCENES
+
+_PARTS = ("flights", "clips", "demo", "runs", "cost")
 
 
 def main() -> None:
@@ -28,19 +31,26 @@ def main() -> None:
     parser.add_argument(
         "--tune", action="store_true", help="fly the grounds and seeds that settings were chosen on"
     )
-    parser.add_argument("--cost-only", action="store_true")
+    parser.add_argument("--only", choices=_PARTS, help="one part of it")
     asked = parser.parse_args()
-    if not asked.cost_only:
-        if asked.tune:
-            grounds, seeds = [forest("a"), streets(asked.data, 0)], [0]
-        else:
-            grounds, seeds = [forest("b"), streets(asked.data, 1), streets(asked.data, 2)], [1]
-        print(f"Unique-count error and IDF1 over {', '.join(ground.name for ground in grounds)}\n")
-        print(table(compete(SCENES, grounds, seeds, RIVALS)), flush=True)
-        print(f"\nThe target of two real clips\n\n{continuity_table(asked.data)}", flush=True)
-        print(f"\nUnique trees of the demo flight: {demo_line()}", flush=True)
-    print(f"\nA tracker's time for one frame\n\n{tracker_table()}")
-    print(f"\nThe camera's motion\n\n{motion_table(forest('b'))}")
+    for part in _PARTS if asked.only is None else (asked.only,):
+        print(_tables(part, asked.data, tune=asked.tune), end="\n\n", flush=True)
+
+
+def _tables(part: str, data: Path, *, tune: bool) -> str:
+    if part == "flights":
+        seen = [forest("a"), streets(data, 0)], [0]
+        grounds, seeds = seen if tune else ([forest("b"), streets(data, 1), streets(data, 2)], [1])
+        over = ", ".join(ground.name for ground in grounds)
+        return f"Unique-count error and IDF1 over {over}\n\n{table(compete(SCENES, grounds, seeds, RIVALS))}"
+    if part == "clips":
+        return f"The target of two real clips\n\n{continuity_table(data)}"
+    if part == "demo":
+        return f"Unique trees of the demo flight: {demo_line()}"
+    if part == "runs":
+        return f"Mean absolute error of a frame's count (mean error) on real runs\n\n{runs_table(data)}"
+    camera = f"The camera's motion\n\n{motion_table(forest('b'))}"
+    return f"A tracker's time for one frame\n\n{tracker_table()}\n\n{camera}"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -19,20 +20,33 @@ from edge.motion import MotionEstimator
 COUNTS = (50, 100, 300, 1000)
 _FRAMES = 40
 _WARM_UP = 10
+WIDTH = 384
+"""Numbers of an embedding, as many as the largest model has."""
 
 
 def _flock(count: int, seed: int) -> list[tuple[Place, ...]]:
-    """Frames of `count` things on a 1920 x 1080 frame, moving a little, nine in ten found each time."""
+    """Frames of `count` things on a 1920 x 1080 frame, moving a little, nine in ten found each time.
+
+    They look as alike as the shipped model finds trees (decision 011): a cosine of 0.98.
+    """
     dice = np.random.default_rng(seed)
     spots = dice.uniform([20, 20], [1900, 1060], (count, 2))
     sides = dice.uniform(12, 40, count)
+    looks = dice.normal(0, 1, WIDTH) + dice.normal(0, 0.14, (count, WIDTH))
+    looks /= np.linalg.norm(looks, axis=1, keepdims=True)
     frames = []
     for _ in range(_FRAMES):
         spots = spots + dice.normal(0, 1.5, spots.shape)
         found = np.flatnonzero(dice.random(count) < 0.9)
         low, high = spots - sides[:, None] / 2, spots + sides[:, None] / 2
         boxes = np.hstack([low, high])[found].tolist()
-        frames.append(tuple(Place("thing", 0.9, 0.0, (b[0], b[1], b[2], b[3])) for b in boxes))
+        seen = looks[found].astype(np.float32)
+        frames.append(
+            tuple(
+                Place("thing", 0.9, 0.0, (b[0], b[1], b[2], b[3]), embedding=look)
+                for b, look in zip(boxes, seen, strict=True)
+            )
+        )
     return frames
 
 
@@ -40,10 +54,11 @@ def tracker_table() -> str:
     """Markdown: median milliseconds a frame, the rivals taking turns at every frame."""
     makers: dict[str, Callable[[], Rival]] = {
         "ours": lambda: Ours(with_motion=False),
+        "ours with looks": lambda: Ours(with_motion=False, embedding_width=WIDTH),
         "ByteTrack": lambda: ByteTrack(FPS, THRESHOLD),
     }
     pixels = np.zeros((1080, 1920, 3), np.uint8)
-    lines = [f"| objects | {' | '.join(f'{name}, ms' for name in makers)} |", "| --- " * 3 + "|"]
+    lines = [f"| objects | {' | '.join(f'{name}, ms' for name in makers)} |", "| --- " * 4 + "|"]
     for count in COUNTS:
         rivals = {name: make() for name, make in makers.items()}
         spent: dict[str, list[float]] = {name: [] for name in rivals}
@@ -55,7 +70,7 @@ def tracker_table() -> str:
                     spent[name].append(time.perf_counter() - began)
         cells = [f"{1e3 * statistics.median(times):.2f}" for times in spent.values()]
         lines.append(f"| {count} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"\nMedians at a load of {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"])
 
 
 def motion_table(ground: Ground) -> str:

@@ -28,8 +28,8 @@ class Rival(Protocol):
 class Ours:
     """The drone's tracker."""
 
-    def __init__(self, *, with_motion: bool) -> None:
-        self._tracker = Tracker()
+    def __init__(self, *, with_motion: bool, embedding_width: int = 0) -> None:
+        self._tracker = Tracker(embedding_width=embedding_width)
         self._estimator = MotionEstimator() if with_motion else None
 
     def update(
