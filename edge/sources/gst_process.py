@@ -8,7 +8,6 @@ import re
 import select
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -33,6 +32,8 @@ _PACKAGES = (
     ("video", "apt install gstreamer1.0-plugins-base"),
 )
 _PIPE_BYTES = 1 << 20
+_KEPT_BYTES = 1 << 16
+"""Of what a process says: why it ended comes last, and a flight is long."""
 _END_S = 2.0
 
 
@@ -60,7 +61,9 @@ class GstProcess:
             feed_from, self._feed_end = os.pipe()
             inherited.append(feed_from)
             words = [word.replace("{fed}", str(feed_from)) for word in words]
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._words = bytearray()
+        self._words_end, words_to = os.pipe()
+        os.set_blocking(self._words_end, False)
         try:
             with contextlib.suppress(OSError, ImportError, AttributeError):  # a smaller pipe is slower
                 import fcntl
@@ -69,8 +72,8 @@ class GstProcess:
             self._process = subprocess.Popen(
                 [program(LAUNCH), "-q", *words],
                 stdin=subprocess.DEVNULL,
-                stdout=self._words,
-                stderr=self._words,
+                stdout=words_to,
+                stderr=words_to,
                 pass_fds=inherited,
                 start_new_session=True,  # Ctrl-C is for us; we end it
             )
@@ -78,7 +81,7 @@ class GstProcess:
             self._close_pipes()
             raise
         finally:
-            for end in inherited:
+            for end in (*inherited, words_to):
                 os.close(end)
 
     def next(self, patience_s: float) -> tuple[Image, float | None, bool] | None:
@@ -110,8 +113,9 @@ class GstProcess:
 
     def last_words(self) -> str:
         """Why it ended, in its own words, without what may be secret; empty if it said nothing."""
-        self._words.seek(0)
-        said = self._words.read(65536).decode("utf-8", "replace")
+        while self._hear():
+            pass
+        said = self._words.decode("utf-8", "replace")
         errors = re.findall(r"ERROR: (?:from element \S+: |pipeline [^:]*: )?(.+)", said) or re.findall(
             r"erroneous pipeline: (.+)", said
         )
@@ -134,10 +138,19 @@ class GstProcess:
         self._close_pipes()
 
     def _close_pipes(self) -> None:
-        for end in (self._read_end, self._feed_end):
+        for end in (self._read_end, self._feed_end, self._words_end):
             if end is not None:
                 os.close(end)
-        self._words.close()
+
+    def _hear(self) -> bool:
+        """Takes in what the process says, the newest of it; False when there is nothing more for now."""
+        try:
+            said = os.read(self._words_end, _KEPT_BYTES)
+        except BlockingIOError:
+            return False
+        self._words += said
+        del self._words[:-_KEPT_BYTES]
+        return bool(said)
 
     def _picture(self, record: Record, payload: np.ndarray) -> tuple[Image, float | None, bool]:
         if self.format is None:
@@ -150,13 +163,18 @@ class GstProcess:
         data = np.empty(size, dtype=np.uint8)
         view = memoryview(data.data)
         ready = select.poll()
-        ready.register(self._read_end, select.POLLIN)
+        for end in (self._read_end, self._words_end):
+            ready.register(end, select.POLLIN)
         while view:
-            if not ready.poll(max(0.0, ends_s - time.monotonic()) * 1000):
+            found = {end for end, _ in ready.poll(max(0.0, ends_s - time.monotonic()) * 1000)}
+            if self._words_end in found and not self._hear():
+                ready.unregister(self._words_end)
+            if self._read_end in found:
+                if not (count := os.readv(self._read_end, [view])):
+                    return None
+                view = view[count:]
+            elif time.monotonic() >= ends_s:
                 raise Frozen
-            if not (count := os.readv(self._read_end, [view])):
-                return None
-            view = view[count:]
         return data
 
 

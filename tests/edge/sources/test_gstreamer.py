@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from edge.sources import CameraOptions, gstreamer, open_source
 from edge.sources.gdp import HEADER_BYTES, RawFormat, buffer_record, caps_record, read_header
-from edge.sources.gst_process import GstProcess, check_elements, elements
+from edge.sources.gst_process import Frozen, GstProcess, check_elements, elements
 from firmware_cfg.errors import SourceError
 
 needs_gstreamer = pytest.mark.skipif(
@@ -84,6 +84,26 @@ def test_why_a_pipeline_fails_is_its_own_first_word_without_secrets(pipeline: st
         frames_of(pipeline)
     assert "\n" not in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@needs_gstreamer
+def test_a_talkative_pipeline_takes_no_memory_and_its_reason_is_still_known() -> None:
+    # Dumps every picture in hex to its standard output, 300 times 34 KiB, and fails.
+    words = "videotestsrc ! identity dump=true error-after=300 ! video/x-raw,format=I420,width=64,height=64"
+    with GstProcess(words.split()) as process:
+        pictures = 0
+        while process.next(10) is not None:
+            pictures += 1
+        assert "Failed after iterations as requested" in process.last_words()
+        assert len(process._words) <= 1 << 16
+    assert pictures == 299
+
+
+@needs_gstreamer
+def test_a_pipeline_that_only_talks_is_frozen() -> None:
+    words = "videotestsrc num-buffers=5000 ! identity dump=true drop-probability=1"
+    with GstProcess(words.split()) as process, pytest.raises(Frozen):
+        process.next(0.5)
 
 
 @needs_gstreamer
