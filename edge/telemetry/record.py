@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 
 _BELIEVED_AFTER = 5
 """So many positions that fit one another, far from the last good one, are where the drone really is."""
-_AHEAD_S = 0.5
-"""A moment so much younger than the newest sample is reached by going on as before; beyond it is a gap."""
 _SPEED_OVER_S = 1.0
 """Going on as before is by the samples of so long: the noise of two next to each other looks like speed."""
 _TURN_RATE = 20.0
@@ -182,7 +180,7 @@ class FlightRecord:
 
     def _gap(self, time_s: float, start_s: float, end_s: float) -> str | None:
         longest = self._settings.max_gap
-        if time_s > end_s + min(longest, _AHEAD_S):
+        if time_s > end_s + longest:
             return "telemetry is silent"
         # A sample of the very moment needs no neighbour.
         return "gap" if end_s - start_s > longest and time_s not in (start_s, end_s) else None

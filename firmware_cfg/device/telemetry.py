@@ -69,7 +69,9 @@ class Telemetry(ConfigModel):
         None,
         description="Height of the ground above mean sea level; default: flat, as high as the take-off.",
     )
-    max_gap: Duration = Field(1.0, description="Nothing is said about moments inside a longer gap.")
+    max_gap: Duration = Field(
+        2.0, description="Nothing is said about moments inside a longer gap, or later after the newest sample."
+    )
     max_speed_mps: Annotated[float, between(1, 200)] = Field(
         40.0, description="Positions that ask for more than this are refused."
     )

@@ -31,6 +31,6 @@ def test_a_camera_that_is_none(text: str, message: str) -> None:
 
 
 def test_telemetry_by_its_address() -> None:
-    assert telemetry_option("mavlink:udpin:0.0.0.0:14550").max_gap == 1.0
+    assert telemetry_option("mavlink:udpin:0.0.0.0:14550").max_gap == 2.0
     with pytest.raises(UsageError, match=r"--telemetry a\.gpx: uri must name a source of telemetry"):
         telemetry_option("a.gpx")

@@ -217,8 +217,8 @@ def test_a_live_link_over_udp(new_record: Any, frame_at: Any, live: Any) -> None
         sender.connect(("127.0.0.1", telemetry._link.port))
 
         def pose() -> Any:
-            sender.send(pilot.attitude(time.monotonic(), yaw_deg=math.inf))
-            sender.send(pilot.position(time.monotonic()) + pilot.attitude(time.monotonic()))
+            now = time.monotonic()
+            sender.send(pilot.position(now) + pilot.attitude(now, math.inf) + pilot.attitude(now))
             return telemetry.pose_of(frame_at(mono_s=time.monotonic()))
 
         assert until(pose).height_m == 50.0

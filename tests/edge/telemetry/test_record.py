@@ -56,7 +56,8 @@ def test_a_moment_ahead_is_reached_less_surely_and_not_far(flight: FlightRecord)
     assert pose.latitude == pytest.approx(47 + NORTH_10_M * 2.4, abs=1e-8)
     assert pose.accuracy.horizontal_m > 1.43
     assert pose.accuracy.heading_deg > 8
-    assert flight.pose_at(102.6) is None
+    assert flight.pose_at(103.9) is not None
+    assert flight.pose_at(104.1) is None
     assert flight.pose_at(99.9) is None
     assert flight.refused == Counter({"telemetry is silent": 1, "no position": 1})
 
@@ -105,11 +106,21 @@ def test_one_position_may_have_gone_anywhere(new_record: Any) -> None:
 
 
 def test_nothing_is_said_inside_a_gap(flight: FlightRecord) -> None:
-    flight.add_position(104.0, at(47 + NORTH_10_M * 4))
-    flight.add_body(104.0, LEVEL)
+    flight.add_position(104.1, at(47 + NORTH_10_M * 4))
+    flight.add_body(104.1, LEVEL)
     assert flight.pose_at(103.0) is None
     assert flight.refused == Counter({"gap": 1})
-    assert flight.pose_at(104.0) is not None
+    assert flight.pose_at(104.1) is not None
+
+
+def test_a_position_a_second_is_enough(new_record: Any) -> None:
+    record = new_record()
+    for second in range(5):
+        record.add_position(second + (0.1 if second % 2 else 0.0), at())  # none comes quite in time
+        for frame in range(30):
+            record.add_body(second + frame / 30, LEVEL)
+            assert record.pose_at(second + frame / 30) is not None
+    assert record.pose_at(2.5) is not None  # and in a recording
 
 
 @pytest.mark.parametrize(
