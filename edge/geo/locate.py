@@ -91,15 +91,19 @@ class Locator:
 def stands_at(boxes: Floats, pose: Pose) -> Floats:
     """(N, 2) pixels at which things stand on the ground, from their (N, 4) boxes x1 y1 x2 y2.
 
-    Seen from straight above that is the box's centre, seen from the side the middle of its lower edge. In
-    between, of a thing as tall as it is deep the picture shows depth * sin + height * cos of the camera's
-    depression, and the ground below it has its centre at half of the first part.
+    Seen from straight above that is the box's centre, seen from the side the middle of the edge that is down
+    in the world: the lower one, unless the camera is rolled. In between, of a thing as tall as it is deep
+    the picture shows depth * sin + height * cos of the camera's depression, and the ground below it has its
+    centre at half of the first part.
     """
     depression = np.radians(np.clip(-pose.pitch_deg, 0.0, 90.0))
     share = 0.5 * np.sin(depression) / (np.sin(depression) + np.cos(depression))
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    x = (boxes[:, 0] + boxes[:, 2]) / 2
-    return np.stack([x, boxes[:, 3] - share * (boxes[:, 3] - boxes[:, 1])], axis=1)
+    upper_left, lower_right = boxes[:, :2], boxes[:, 2:]
+    roll = np.radians(pose.roll_deg)
+    down = np.array([np.sin(roll), np.cos(roll)])
+    feet: Floats = (upper_left + lower_right) / 2 + (0.5 - share) * (lower_right - upper_left) * down
+    return feet
 
 
 def radius_95(north: Floats, east: Floats, both: Floats) -> Floats:
@@ -120,17 +124,17 @@ def ground_homography(
 ) -> Floats | None:
     """(3, 3) that takes a pixel of the earlier frame to where the same ground lies in this one.
 
-    For flat ground; lens distortion is left out, and so are pixels above the horizon. None where the ground
-    is edge-on to a camera, so that no such matrix exists.
+    For flat ground, from above it (both heights > 0); lens distortion is left out, and so are pixels above
+    the horizon. None where the ground of the earlier frame's corner (0, 0) is now exactly beside the camera:
+    the matrix, whose last number is 1, would have to be infinite.
     """
     inner = np.asarray(np.linalg.inv(camera.matrix(frame_size)), dtype=np.float64)
     shift = np.eye(3)
     shift[:2, 2] = _plane(now).from_degrees(before.latitude, before.longitude)
     earlier, later = (_to_ground(inner, pose) for pose in (before, now))
-    if abs(np.linalg.det(later)) < 1e-12:
-        return None
     matrix = np.linalg.solve(later, shift @ earlier)
-    return np.asarray(matrix / matrix[2, 2], dtype=np.float64) if abs(matrix[2, 2]) > 1e-12 else None
+    known = abs(matrix[2, 2]) > 1e-12 * np.abs(matrix).max()
+    return np.asarray(matrix / matrix[2, 2], dtype=np.float64) if known else None
 
 
 def _to_ground(inner: Floats, pose: Pose) -> Floats:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from edge.geo.camera import CameraModel
 from edge.geo.earth import LocalPlane
 from edge.geo.locate import Locator, ground_homography, radius_95, stands_at
+from edge.telemetry.attitude import from_angles, rotation
 from edge.telemetry.pose import Pose, PoseAccuracy
 
 SIZE = (1280, 720)
@@ -97,8 +98,20 @@ def test_the_homography_takes_pixels_where_their_ground_has_gone(
     np.testing.assert_allclose((moved[:, :2] / moved[:, 2:])[near], there[near], atol=0.5)
 
 
-def test_a_camera_on_the_ground_has_no_homography() -> None:
-    assert ground_homography(CAMERA, DOWN, replace(DOWN, height_m=0.0), SIZE) is None
+def test_no_homography_of_ground_that_is_now_beside_the_camera() -> None:
+    # At the corner the earlier camera saw ground 36 m ahead; this one looks back, square to its way there.
+    back = replace(DOWN, yaw_deg=180.0, pitch_deg=-math.degrees(math.atan(360 / 640)))
+    assert ground_homography(CAMERA, DOWN, back, SIZE) is None
+    assert ground_homography(CAMERA, DOWN, replace(back, pitch_deg=back.pitch_deg + 0.1), SIZE) is not None
+
+
+def test_a_homography_for_every_attitude() -> None:
+    for pitch_deg in range(-90, 31, 10):
+        for roll_deg in range(-180, 181, 20):
+            now = replace(DOWN, pitch_deg=float(pitch_deg), roll_deg=float(roll_deg))
+            matrix = ground_homography(CAMERA, DOWN, now, SIZE)
+            assert matrix is not None
+            assert np.isfinite(matrix).all()
 
 
 def test_the_sky_and_the_far_ground_are_nowhere() -> None:
@@ -121,12 +134,14 @@ def test_the_stated_radius_holds_95_in_a_hundred(pitch_deg: float) -> None:
     random = np.random.default_rng(7)
     pose = replace(DOWN, pitch_deg=pitch_deg, accuracy=PoseAccuracy(1.5, 2.0, 3.0, 1.0))
     locator, inside, drawn = Locator(CAMERA), 0, 0
-    north, yaw, pitch, roll, height = random.normal(size=(5, 200)) * [[1.5], [3.0], [1.0], [1.0], [2.0]]
+    sigmas = [[1.5], [1.5], [3.0], [1.0], [1.0], [2.0]]
+    north, east, yaw, pitch, roll, height = random.normal(size=(6, 200)) * sigmas
     for i in range(200):
         # Rolling about the view's axis is what the tilt and the heading make of it, seen from above or not.
         truth = replace(
             pose,
             latitude=pose.latitude + north[i] / 111_175,
+            longitude=pose.longitude + east[i] / 76_056,
             yaw_deg=yaw[i],
             pitch_deg=pitch_deg + pitch[i],
             roll_deg=roll[i],
@@ -161,3 +176,24 @@ def test_where_a_box_stands_follows_from_how_it_is_seen() -> None:
     for pitch_deg, y in ((-90.0, 240.0), (-45.0, 260.0), (0.0, 280.0), (20.0, 280.0)):
         np.testing.assert_allclose(stands_at(boxes, replace(DOWN, pitch_deg=pitch_deg)), [[120.0, y]])
     assert stands_at(np.empty((0, 4)), DOWN).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("roll_deg", "foot"), [(0, (120, 280)), (90, (140, 240)), (180, (120, 200)), (-90, (100, 240))]
+)
+def test_a_rolled_camera_sees_the_foot_at_another_edge(roll_deg: float, foot: tuple[float, float]) -> None:
+    level = replace(DOWN, pitch_deg=0.0, roll_deg=roll_deg)
+    found = stands_at(np.array([[100.0, 200.0, 140.0, 280.0]]), level)
+    np.testing.assert_allclose(found, [foot], atol=1e-9)
+
+
+@pytest.mark.parametrize("roll_deg", [0.0, 90.0, 180.0, -90.0])
+def test_a_mast_stands_where_it_stands_however_the_camera_is_mounted(roll_deg: float) -> None:
+    pose = replace(DOWN, height_m=50.0, pitch_deg=-30.0, roll_deg=roll_deg)
+    turn = rotation(from_angles(0.0, -30.0, roll_deg))
+    mast = np.array([[60.0, 0.0, 50.0], [60.0, 0.0, 44.0]])  # north, east, down: its foot and its top
+    pixels = CAMERA.pixels(mast @ turn, SIZE)
+    box = np.array([[*pixels.min(axis=0), *pixels.max(axis=0)]])
+    found = Locator(CAMERA).locate(stands_at(box, pose), pose, SIZE)
+    north, _ = LocalPlane(47.0, 8.0).from_degrees(found.latitude, found.longitude)[0]
+    assert 60 <= north < 63  # the middle of a thing as deep as it is tall; its top would be at 68
