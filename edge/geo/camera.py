@@ -19,11 +19,13 @@ _PIXEL_TOLERANCE = 1e-9  # of the undistorted place, in focal lengths
 
 @dataclass(frozen=True, slots=True)
 class CameraModel:
-    """A camera's inner geometry in shares of the frame's width, so that a scaled video needs no new one.
+    """A camera's inner geometry in shares of the picture's width, so that a scaled video needs no new one.
 
-    focal_x, focal_y    focal lengths divided by the frame's width
-    centre_x, centre_y  principal point from the frame's centre, divided by the frame's width
+    focal_x, focal_y    focal lengths divided by the picture's width
+    centre_x, centre_y  principal point from the picture's centre, divided by the picture's width
     distortion          k1, k2, p1, p2
+    aspect              the picture's width divided by its height: a frame that is narrower is cut at its
+                        sides, one that is wider above and below; 0: every frame is as wide as the picture
     """
 
     focal_x: float
@@ -31,6 +33,7 @@ class CameraModel:
     centre_x: float = 0.0
     centre_y: float = 0.0
     distortion: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    aspect: float = 0.0
 
     @classmethod
     def from_hfov(cls, hfov_deg: float) -> CameraModel:
@@ -42,7 +45,7 @@ class CameraModel:
 
     @classmethod
     def from_section(cls, section: Camera) -> CameraModel:
-        """Of a device file's `camera`. Frames of another shape count as cut evenly from all sides."""
+        """Of a device file's `camera`: a calibration is of pictures of its `size`, all else of the video."""
         lens = section.distortion
         distortion = (lens.k1, lens.k2, lens.p1, lens.p2)
         if (matrix := section.matrix) is not None:
@@ -53,6 +56,7 @@ class CameraModel:
                 (matrix.cx - width / 2) / width,
                 (matrix.cy - height / 2) / width,
                 distortion,
+                aspect=width / height,
             )
         if section.focal_mm is not None and section.sensor_width_mm is not None:
             focal = section.focal_mm / section.sensor_width_mm
@@ -65,8 +69,9 @@ class CameraModel:
     def matrix(self, frame_size: tuple[int, int]) -> Floats:
         """(3, 3) intrinsic matrix for frames of (width, height); pixel (0, 0) is the corner, not a centre."""
         width, height = frame_size
-        cx, cy = width * (0.5 + self.centre_x), height / 2 + width * self.centre_y
-        return np.array([[width * self.focal_x, 0.0, cx], [0.0, width * self.focal_y, cy], [0.0, 0.0, 1.0]])
+        whole = max(width, height * self.aspect)
+        cx, cy = width / 2 + whole * self.centre_x, height / 2 + whole * self.centre_y
+        return np.array([[whole * self.focal_x, 0.0, cx], [0.0, whole * self.focal_y, cy], [0.0, 0.0, 1.0]])
 
     def rays(self, pixels: Floats, frame_size: tuple[int, int]) -> Floats:
         """(N, 3) rays (1, right, down) of (N, 2) pixels; NaN where no ray through the lens ends there."""

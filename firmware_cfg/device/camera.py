@@ -19,7 +19,10 @@ class CameraMatrix(ConfigModel):
     fy: Annotated[float, between(1, 1e6)] = Field(description="Focal length along the columns, pixels.")
     cx: Annotated[float, between(0, 1e5)] = Field(description="Principal point from the left edge, pixels.")
     cy: Annotated[float, between(0, 1e5)] = Field(description="Principal point from the upper edge, pixels.")
-    size: tuple[PositiveInt, PositiveInt] = Field(description="Width and height of the calibration pictures.")
+    size: tuple[PositiveInt, PositiveInt] = Field(
+        description="Width and height of the calibration pictures; video of another shape is cut evenly out"
+        " of them."
+    )
 
 
 class Distortion(ConfigModel):

@@ -38,6 +38,25 @@ def test_a_calibration_serves_a_scaled_video() -> None:
     np.testing.assert_allclose(camera.rays(PIXELS, SIZE), camera.rays(PIXELS * 1.5, (1920, 1080)))
 
 
+@pytest.mark.parametrize(
+    ("size", "scale", "left", "top"),
+    [
+        ((1440, 1080), 1.0, 240, 0),  # cut at its sides
+        ((1920, 800), 1.0, 0, 140),  # cut above and below
+        ((720, 540), 0.5, 240, 0),  # and scaled
+        ((500, 1000), 1000 / 1080, 690, 0),
+    ],
+)
+def test_a_video_of_another_shape_is_cut_out_of_the_calibrated_picture(
+    size: tuple[int, int], scale: float, left: float, top: float
+) -> None:
+    matrix = CameraMatrix(fx=1500, fy=1510, cx=950, cy=560, size=(1920, 1080))
+    camera = CameraModel.from_section(Camera(matrix=matrix, distortion=LENS))
+    pixels = np.array([[0.0, 0.0], [100.0, 300.0], size])
+    whole = pixels / scale + (left, top)
+    np.testing.assert_allclose(camera.rays(pixels, size), camera.rays(whole, (1920, 1080)), atol=2e-4)
+
+
 def test_a_distorted_ray_goes_where_opencv_sends_it() -> None:
     camera = CameraModel(0.7, 0.72, 0.01, -0.02, BARREL)
     rays = camera.rays(PIXELS, SIZE)
