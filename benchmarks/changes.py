@@ -242,7 +242,7 @@ def record(frames: Iterator[Frame], folder: Path) -> Path:
     about = RunAbout("flight", bundle.manifest_sha256, bundle.manifest.embedding_width, "")
     with (
         Pipeline(bundle, load_prompt_bytes(LIST, "planted"), locator=locator) as pipeline,
-        RunWriter.open(folder, about, thumbnail_every_s=1.0, locate=locator.locate) as writer,
+        RunWriter.open(folder, about, thumbnail_every_s=1.0, locate=locator.locate, wait=True) as writer,
     ):
         for frame in frames:
             writer.add(pipeline.process(frame))

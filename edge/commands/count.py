@@ -112,7 +112,8 @@ def count(
             typer.echo(drift_line(gauge.median))
         if writer is not None:
             writer.close()
-            typer.echo(f"recorded in {writer.path}")
+            missing = f", without {writer.left_out} frames that it could not take" if writer.left_out else ""
+            typer.echo(f"recorded in {writer.path}{missing}")
 
 
 def _whereabouts(
@@ -141,4 +142,5 @@ def _writer(folder: Path, bundle: Bundle, frames: FrameSource, whereabouts: Wher
         independent=frames.independent,
     )
     locator = whereabouts.locator
-    return RunWriter.open(folder, about, locate=None if locator is None else locator.locate)
+    locate = None if locator is None else locator.locate
+    return RunWriter.open(folder, about, locate=locate, wait=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 _CLEARER = 1.1
 """A track is cut out anew when its score has grown by this factor: not in every frame of an approach."""
+_MOST_TRACKS = 4096
+"""Whose best score is remembered; one that is forgotten is cut out once more, and the better one stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Taken:
 
 
 class Taker:
-    """Turns results into what is kept of them. Belongs to the frame loop.
+    """Turns results into what is kept of them. Belongs to the frame loop, `forget` to any thread.
 
     Args:
         thumbnail_every_s: seconds of capture time between two pictures of the whole frame.
@@ -62,6 +66,7 @@ class Taker:
         self._every_s = thumbnail_every_s
         self._next_s = -np.inf
         self._best: dict[int, float] = {}
+        self._lock = threading.Lock()
 
     def take(self, result: FrameResult, *, pictures: bool) -> Taken:
         """What is kept of one frame, which has an embedding; without `pictures` none, until a later frame."""
@@ -89,16 +94,33 @@ class Taker:
             thumbnail=due,
         )
 
+    def forget(self, tracks: Iterable[int]) -> None:
+        """What was taken of these tracks is not in the run, or not any more: their next sighting counts."""
+        with self._lock:
+            for track in tracks:
+                self._best.pop(track, None)
+
     def _clearer(self, result: FrameResult, width: int) -> tuple[Sighting, ...]:
         found = []
         for tracked in result.tracks:
             place = tracked.place
-            best = _CLEARER * self._best.get(tracked.track_id, 0.0)
-            if tracked.confirmed and place.embedding is not None and place.score > best:
-                self._best[tracked.track_id] = place.score
+            if (
+                tracked.confirmed
+                and place.embedding is not None
+                and self._is_clearer(tracked.track_id, place.score)
+            ):
                 embedding = pack_halves(place.embedding[:width])
                 found.append(Sighting(tracked.track_id, place.prompt, place.score, place.box, embedding))
         return tuple(found)
+
+    def _is_clearer(self, track: int, score: float) -> bool:
+        with self._lock:
+            clearer = score > _CLEARER * self._best.get(track, 0.0)
+            if clearer:
+                self._best[track] = score
+                if len(self._best) > _MOST_TRACKS:
+                    del self._best[next(iter(self._best))]
+        return clearer
 
 
 def _records(result: FrameResult) -> PlaceRecords:

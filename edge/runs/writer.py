@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edge.runs.format import SUFFIX, RunAbout, RunError, create, footprint_pixels, pack_pose
-from edge.runs.pictures import crop, thumbnail
+from edge.runs.format import SUFFIX, RunAbout, RunError, create
 from edge.runs.room import make_room
+from edge.runs.tables import Locate, RunTables
 from edge.runs.taken import Taken, Taker
 
 if TYPE_CHECKING:
-    from edge.geo.ground import GroundPoints
     from edge.pipeline import FrameResult
-    from edge.prompts.bank import PromptBank
-    from edge.telemetry.pose import Pose
-
-Locate: TypeAlias = "Callable[[NDArray[np.float64], Pose, tuple[int, int]], GroundPoints | None]"
-"""Pixels (N, 2) of a frame of (width, height) taken from a pose -> where they lie on the ground."""
 
 FLUSH_S = 1.0
 """What a kill -9 may cost of the end of a run."""
@@ -37,8 +26,6 @@ MOST_WAITING = 256
 """Frames in memory that are not written yet; beyond it frames are left out."""
 MOST_PICTURES = 8
 """Frames among them that keep their pixels: 12 MiB each in 4K."""
-_LEAVE = 0.1
-"""Share of a run that goes, its oldest, each time that it fills the room by itself."""
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +38,14 @@ class RunWriter:
     """
 
     def __init__(
-        self, path: Path, db: sqlite3.Connection, keep_bytes: int | None, taker: Taker, locate: Locate | None
+        self, path: Path, tables: RunTables, taker: Taker, *, keep_bytes: int | None, wait: bool
     ) -> None:
         self.path = path
         self.left_out = 0
-        self._db = db
-        self._keep_bytes = keep_bytes
+        self._tables = tables
         self._taker = taker
-        self._locate = locate
-        self._lists: dict[str, int] = {}
+        self._keep_bytes = keep_bytes
+        self._wait = wait
         self._waiting: deque[Taken] = deque()
         self._pictures = 0
         self._changed = threading.Condition()
@@ -76,15 +62,17 @@ class RunWriter:
         keep_mib: int | None = None,
         thumbnail_every_s: float = 2.0,
         locate: Locate | None = None,
+        wait: bool = False,
     ) -> RunWriter:
         """Begin a run in `folder`, which is made if needed.
 
         Args:
-            about: what the run is of.
+            about: what the run is of. Of pictures that are unrelated, each is kept small.
             keep_mib: most MiB of all runs in the folder: the oldest go to make room, a run that reaches it
                 alone loses its oldest frames. None: nothing is ever removed.
             thumbnail_every_s: seconds of capture time between two pictures of the whole frame.
             locate: puts each frame's footprint on the ground; called in the writer's thread.
+            wait: `add` waits for a slow disk, rather than leave frames or pictures out; not for a flight.
 
         Raises:
             RunError: nothing can be written there.
@@ -98,15 +86,18 @@ class RunWriter:
         except (OSError, sqlite3.Error) as error:
             detail = error.strerror if isinstance(error, OSError) else error
             raise RunError(f"{folder}: no run can be recorded: {detail} (name a folder with room)") from error
+        taker = Taker(0.0 if about.independent else thumbnail_every_s)
         keep_bytes = None if keep_mib is None else keep_mib << 20
-        return cls(path, db, keep_bytes, Taker(thumbnail_every_s), locate)
+        return cls(path, RunTables(db, locate), taker, keep_bytes=keep_bytes, wait=wait)
 
     def add(self, result: FrameResult) -> None:
-        """Take one frame over, at once; one without an embedding is passed over."""
+        """Take one frame over, at once unless made to wait; one without an embedding is passed over."""
         if result.scores.embedding is None:
             return
         with self._changed:
-            full, pictures = len(self._waiting) >= MOST_WAITING, self._pictures < MOST_PICTURES
+            if self._wait:
+                self._changed.wait_for(lambda: self._stopping or not (self._full or self._many_pictures))
+            full, pictures = self._full, not self._many_pictures
             if full:
                 self._leave_out(1, "the disk is slower than the frames")
         if full:
@@ -115,8 +106,7 @@ class RunWriter:
         with self._changed:
             self._waiting.append(taken)
             self._pictures += taken.image is not None
-            if self._pictures > MOST_PICTURES // 2:
-                self._changed.notify()
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Write what is left; one file without a journal remains. May be called twice.
@@ -125,7 +115,7 @@ class RunWriter:
         """
         with self._changed:
             self._stopping = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join()
 
     def __enter__(self) -> RunWriter:
@@ -136,27 +126,43 @@ class RunWriter:
     ) -> None:
         self.close()
 
-    def _leave_out(self, frames: int, why: object) -> None:
+    @property
+    def _full(self) -> bool:
+        return len(self._waiting) >= MOST_WAITING
+
+    @property
+    def _many_pictures(self) -> bool:
+        return self._pictures >= MOST_PICTURES
+
+    def _due(self) -> bool:
+        """Whether what waits is to be written before its second is over."""
+        return self._stopping or self._pictures > MOST_PICTURES // 2 or len(self._waiting) > MOST_WAITING // 2
+
+    def _leave_out(self, frames: int, why: object, *, trace: bool = False) -> None:
         self.left_out += frames
         if not self._troubled:
-            log.warning("%s: frames are missing in this run: %s", self.path, why)
+            log.warning("%s: frames are missing in this run: %s", self.path, why, exc_info=trace)
         self._troubled = True
 
     def _run(self) -> None:
+        stopping = False
         try:
-            while True:
+            while not stopping:
                 with self._changed:
-                    if not self._stopping:
-                        self._changed.wait(FLUSH_S)
+                    self._changed.wait_for(self._due, FLUSH_S)
                     stopping = self._stopping
                 self._flush()
-                if stopping:
-                    break
-            self._db.execute("PRAGMA journal_mode = DELETE")
+        finally:
+            with self._changed:  # whatever ended it, nobody waits for it any more
+                self._stopping = True
+                self._changed.notify_all()
+            self._close()
+
+    def _close(self) -> None:
+        try:
+            self._tables.close()
         except sqlite3.Error as error:
             log.warning("%s: cannot be closed properly: %s (it can be read all the same)", self.path, error)
-        finally:
-            self._db.close()
 
     def _flush(self) -> None:
         """Everything that waits, in one transaction. What the disk refuses is left out."""
@@ -164,18 +170,12 @@ class RunWriter:
             batch = list(self._waiting)
         if not batch:
             return
-        lists = dict(self._lists)
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            for taken in batch:
-                self._write(taken)
-            self._db.execute("COMMIT")
+            self._tables.add(batch)
         except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            self._lists = lists
-            with self._changed:
-                self._leave_out(len(batch), f"{error} (make room on the disk)")
+            self._lose(batch, f"{error} (make room on the disk)")
+        except Exception as error:  # noqa: BLE001 - a frame that cannot be written must not end the recording
+            self._lose(batch, repr(error), trace=True)
         else:
             if self._troubled:
                 log.info("%s: recording again; %d frames are missing", self.path, self.left_out)
@@ -185,50 +185,12 @@ class RunWriter:
             for taken in batch:
                 self._waiting.popleft()
                 self._pictures -= taken.image is not None
+            self._changed.notify_all()
 
-    def _write(self, taken: Taken) -> None:
-        pose, picture = taken.pose, taken.image
-        cursor = self._db.execute(
-            "INSERT INTO frames VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                taken.number,
-                taken.name,
-                taken.time_s,
-                taken.captured_at.timestamp(),
-                *taken.size,
-                self._list(taken.bank),
-                taken.embedding,
-                None if pose is None else pack_pose(pose),
-                None if pose is None else self._footprint(pose, taken.size),
-                json.dumps(taken.counts),
-                taken.places.tobytes(),
-                thumbnail(picture) if picture is not None and taken.thumbnail else None,
-            ),
-        )
-        for seen in taken.sightings:
-            box = np.array(seen.box, "<f4").tobytes()
-            shown = None if picture is None else crop(picture, seen.box)
-            row = (seen.track, seen.prompt, cursor.lastrowid, seen.score, box, seen.embedding, shown)
-            self._db.execute("INSERT OR REPLACE INTO tracks VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-
-    def _list(self, bank: PromptBank) -> int:
-        """Row of the prompt list, written when it is first met."""
-        if bank.list_sha256 not in self._lists:
-            prompts = [
-                {"id": each.id, "kind": each.kind, "text": each.text, "threshold": bank.thresholds[each.id]}
-                for each in bank.prompt_list.prompts
-            ]
-            row = self._db.execute(
-                "INSERT INTO lists VALUES (NULL, ?, ?)", (bank.list_sha256, json.dumps(prompts))
-            )
-            self._lists[bank.list_sha256] = row.lastrowid or 0
-        return self._lists[bank.list_sha256]
-
-    def _footprint(self, pose: Pose, size: tuple[int, int]) -> bytes | None:
-        ground = None if self._locate is None else self._locate(footprint_pixels(*size), pose, size)
-        if ground is None:
-            return None
-        return np.stack([ground.latitude, ground.longitude], axis=1).astype("<f8").tobytes()
+    def _lose(self, batch: list[Taken], why: str, *, trace: bool = False) -> None:
+        self._taker.forget(seen.track for taken in batch for seen in taken.sightings)
+        with self._changed:
+            self._leave_out(len(batch), why, trace=trace)
 
     def _keep_bound(self) -> None:
         """The oldest runs go first; when this one fills the room alone, its oldest frames."""
@@ -236,14 +198,6 @@ class RunWriter:
             return
         try:
             make_room(self.path.parent, self._keep_bytes, spare=self.path)
-            pages, unused, size = (
-                self._db.execute(f"PRAGMA {name}").fetchone()[0]
-                for name in ("page_count", "freelist_count", "page_size")
-            )
-            if (pages - unused) * size > 0.9 * self._keep_bytes:  # the rest is for the journal
-                first, last = self._db.execute("SELECT min(id), max(id) FROM frames").fetchone()
-                leave = first + max(1, int(_LEAVE * (last - first)))
-                self._db.execute("DELETE FROM frames WHERE id < ?", (leave,))
-                self._db.execute("DELETE FROM tracks WHERE frame < ?", (leave,))
+            self._taker.forget(self._tables.shrink(self._keep_bytes))
         except (OSError, sqlite3.Error) as error:
             log.warning("%s: its bound cannot be kept now: %s", self.path.parent, error)

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,78 @@ def test_a_disk_that_is_too_slow_costs_frames_that_are_counted(runs, about, make
     assert writer.left_out >= 7
 
 
+def test_a_recording_waits_for_the_disk(runs, about, make_result):
+    frames = 3 * MOST_WAITING
+    with RunWriter.open(runs, about, wait=True, thumbnail_every_s=0.0) as writer:
+        for number in range(frames):
+            writer.add(make_result(number))
+    assert writer.left_out == 0
+    with Run(writer.path) as run:
+        assert [frame.has_thumbnail for frame in run.frames()] == [True] * frames
+    writer.add(make_result(frames))  # after its end nobody waits
+
+
+def test_every_unrelated_picture_is_kept_small(runs, about, make_result):
+    with RunWriter.open(runs, replace(about, independent=True), wait=True) as writer:
+        for number in range(5):
+            writer.add(make_result(number))
+    with Run(writer.path) as run:
+        assert [frame.has_thumbnail for frame in run.frames()] == [True] * 5
+
+
+def test_a_name_of_any_bytes_is_kept(runs, about, make_result):
+    result = make_result(0)
+    named = replace(result, frame=replace(result.frame, name=os.fsdecode(b"caf\xe9.jpg")))
+    with RunWriter.open(runs, about) as writer:
+        writer.add(named)
+    with Run(writer.path) as run:
+        assert [frame.name for frame in run.frames()] == [r"caf\udce9.jpg"]
+
+
+def test_a_frame_that_cannot_be_written_costs_itself(runs, about, make_result, caplog):
+    def stumble(pixels, pose, size):
+        raise ValueError("no such ground")
+
+    with RunWriter.open(runs, about, locate=stumble) as writer:
+        writer.add(make_result(0, pose=POSE))
+        writer._flush()
+        writer.add(make_result(1))
+    assert writer.left_out == 1
+    assert "frames are missing in this run: ValueError('no such ground')" in caplog.text
+    with Run(writer.path) as run:
+        assert [frame.number for frame in run.frames()] == [1]
+
+
+def test_a_thing_whose_best_sighting_is_lost_is_kept_by_its_next(runs, about, make_result, full_disk):
+    writer = RunWriter.open(runs, about)
+    writer.add(make_result(0, tracks=[(1, "red", 0.5, BOX)]))
+    writer._flush()
+    with full_disk(1 << 14):
+        for number in range(1, 40):
+            noise = np.random.default_rng(number).integers(0, 256, (64, 128, 3), np.uint8)
+            writer.add(make_result(number, tracks=[(1, "red", 0.9, BOX), (7, "red", 0.9, BOX)], pixels=noise))
+        writer._flush()
+    assert writer.left_out == 39
+    writer.add(make_result(40, tracks=[(1, "red", 0.4, BOX), (7, "red", 0.6, BOX)]))
+    writer.close()
+    with Run(writer.path) as run:
+        found = [(each.track, round(each.score, 3)) for each in run.tracks()]
+    assert found == [(1, 0.5), (7, 0.6)]  # what is on the disk is better than what came later
+
+
+def test_a_thing_that_the_bound_took_is_kept_again(runs, about, make_result):
+    rng = np.random.default_rng(0)
+    writer = RunWriter.open(runs, about, keep_mib=1, thumbnail_every_s=0.0)
+    for number in range(60):
+        noise = rng.integers(0, 256, (400, 600, 3), np.uint8)
+        writer.add(make_result(number, pixels=noise, tracks=[(7, "red", 0.9, BOX)]))
+        writer._flush()
+    writer.close()
+    with Run(writer.path) as run:
+        assert run.frames()[0].number > 0
+        assert [track.track for track in run.tracks()] == [7]
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, about):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"file: no run can be recorded: .* \(name a folder with room\)"):
@@ -320,14 +393,14 @@ def test_the_loop_never_waits_for_the_writer(runs, about, make_result):
     """While the thread is inside a write, `add` returns: it takes no lock that the write holds."""
     writer = RunWriter.open(runs, about)
     inside, go_on = threading.Event(), threading.Event()
-    original = writer._write
+    original = writer._tables._add
 
     def slow(taken):
         inside.set()
         go_on.wait(10)
         original(taken)
 
-    writer._write = slow
+    writer._tables._add = slow
     writer.add(make_result(0))
     assert inside.wait(10)
     writer.add(make_result(1))

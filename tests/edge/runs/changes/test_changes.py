@@ -100,12 +100,15 @@ def fly(tmp_path, about, make_result) -> Callable[..., Path]:
 
     def record(flight: Flight, *, poses: bool = True, shift: tuple[float, float] = (0, 0), **facts) -> Path:
         writer = RunWriter.open(
-            tmp_path / "runs", replace(about, **facts), thumbnail_every_s=0.2, locate=LOCATOR.locate
+            tmp_path / "runs",
+            replace(about, **facts),
+            thumbnail_every_s=0.2,
+            locate=LOCATOR.locate,
+            wait=True,  # no picture is left out, however fast the frames come
         )
         with writer:
             for result in flight.frames(make_result, shift, poses=poses):
                 writer.add(result)
-                writer._flush()  # no picture is left out, however fast the frames come
         return writer.path
 
     return record
@@ -202,10 +205,9 @@ def test_unlike_lists_and_models_are_refused_or_told(fly, make_result, tmp_path,
             del options["ground"]
             return make_result(*arguments[:2], tracks, **options, prompts=prompts)
 
-        with RunWriter.open(tmp_path / "runs", about, thumbnail_every_s=0.2, locate=LOCATOR.locate) as writer:
+        with RunWriter.open(tmp_path / "runs", about, locate=LOCATOR.locate, wait=True) as writer:
             for result in Flight(BEFORE).frames(other, (0, 0), poses=True):
                 writer.add(result)
-                writer._flush()
         return writer.path
 
     with pytest.raises(RunError, match="looked for nothing in common"):
