@@ -16,13 +16,19 @@ MAVLINK = "mavlink:"
 TELEMETRY_SUFFIXES = (".tlog", ".bin", ".srt", ".json")
 """Recordings: MAVLink of a ground station, ArduPilot's own log, DJI subtitles, AU-AIR annotations."""
 
-_LINK = re.compile(r"(?:udpin|udp|tcp):[^\s:]+:[0-9]{1,5}|/dev/[^\s,]+(?:,[0-9]+)?")
+_LINK = re.compile(r"(?:udpin|udp|tcp):[^\s:]+:(?P<port>[0-9]{1,5})|/dev/[^\s,]+(?:,(?P<baud>[0-9]{1,8}))?")
+_PORTS = range(1, 65536)
+_BAUDS = range(1200, 4_000_001)
 
 
 def _telemetry_uri(value: str, info: ValidationInfo) -> str:
     if value.startswith(MAVLINK):
-        if _LINK.fullmatch(value.removeprefix(MAVLINK)) is None:
+        link = _LINK.fullmatch(value.removeprefix(MAVLINK))
+        if link is None:
             raise must("name a MAVLink link", "mavlink:udpin:0.0.0.0:14550, or mavlink:/dev/ttyTHS1,921600")
+        for part, numbers in (("port", _PORTS), ("baud", _BAUDS)):
+            if link[part] is not None and int(link[part]) not in numbers:
+                raise must(f"name a {part} from {numbers[0]} to {numbers[-1]}")
         return value
     if not value.strip() or Path(value).suffix.lower() not in TELEMETRY_SUFFIXES:
         raise must(
@@ -70,7 +76,8 @@ class Telemetry(ConfigModel):
         description="Height of the ground above mean sea level; default: flat, as high as the take-off.",
     )
     max_gap: Duration = Field(
-        2.0, description="Nothing is said about moments inside a longer gap, or later after the newest sample."
+        2.0,
+        description="Nothing is said about moments inside a longer gap, or later after the newest sample.",
     )
     max_speed_mps: Annotated[float, between(1, 200)] = Field(
         40.0, description="Positions that ask for more than this are refused."

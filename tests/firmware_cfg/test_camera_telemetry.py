@@ -55,6 +55,13 @@ def test_a_recordings_path_starts_at_the_files_folder(tmp_path: Path) -> None:
         ("camera: {hfov_deg: 69, distortion: {k1: 20}}\n", ":3:41: k1 must be between -10 and 10, got 20"),
         ("telemetry: {uri: 'mavlink:udp:0.0.0.0:1'}\n", ":3:12: telemetry needs a camera section beside it"),
         ("camera: {hfov_deg: 69}\ntelemetry: {uri: mavlink:14550}\n", 'must name a MAVLink link, got "mavl'),
+        (
+            "camera: {hfov_deg: 69}\ntelemetry: {uri: 'mavlink:udpin:0.0.0.0:99999'}\n",
+            "a port from 1 to 65535",
+        ),
+        ("camera: {hfov_deg: 69}\ntelemetry: {uri: 'mavlink:tcp:host:0'}\n", "a port from 1 to 65535"),
+        ("camera: {hfov_deg: 69}\ntelemetry: {uri: 'mavlink:/dev/ttyS1,0'}\n", "a baud from 1200 to 4000000"),
+        ("camera: {hfov_deg: 69}\ntelemetry: {uri: 'mavlink:/dev/ttyS1,99999999'}\n", "a baud from 1200"),
         ("camera: {hfov_deg: 69}\ntelemetry: {uri: a.tlog}\n", "must name a recording that exists"),
         ("camera: {hfov_deg: 69}\ntelemetry: {uri: a.gpx}\n", "must name a source of telemetry"),
         (

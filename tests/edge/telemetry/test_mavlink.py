@@ -381,6 +381,38 @@ def test_a_dataflash_log_that_is_none(tmp_path: Path, data: bytes) -> None:
         open_telemetry(section(path), STABILISED)
 
 
+UNKNOWN_LETTER = b"\xa3\x95\x80" + struct.pack("<BB4s16s64s", 150, 11, b"BAD", b"\x01", b"A")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (b"\xa3\x95\x80" + b"?" * 3000, "not a dataflash log that can be read"),
+        (UNKNOWN_LETTER * 20, "not a dataflash log that can be read"),
+        (bytes(range(256)) * 20, "no credible position; refused: damaged message 1"),
+    ],
+)
+def test_a_damaged_dataflash_log_is_told_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], damage: bytes, message: str
+) -> None:
+    path = tmp_path / "log.bin"
+    path.write_bytes(damage)
+    with pytest.raises(SourceError, match=message):
+        open_telemetry(section(path), STABILISED)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_damage_inside_a_dataflash_log_is_counted(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], frame_at: Any
+) -> None:
+    path = tmp_path / "log.bin"
+    path.write_bytes(logged() + b"damage" + logged())
+    with open_telemetry(section(path), STABILISED) as telemetry:
+        assert telemetry.pose_of(frame_at(utc_s=WEEK_BEGAN_S + 1.5)) is not None
+        assert telemetry.refused["damaged message"] == 1
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("name", ["log.bin", "log.tlog"])
 def test_without_pymavlink_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
