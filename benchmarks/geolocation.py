@@ -2,9 +2,11 @@
 
     python benchmarks/geolocation.py [--draws N] [--auair FOLDER] [--json]
 
-Simulation: a drone flies 8 m/s over flat ground and reports itself with errors as a device file states them:
-position, height, heading, the drone's roll and pitch, the clock, and two pixels in the picture. What it
-reports goes through the flight record and the locator; the places are held against the true ones.
+Simulation: a drone flies about 8 m/s over flat ground, speeds up, brakes and turns, and reports itself with
+errors as a device file states them: position, height, heading, the drone's roll and pitch, the clock, and two
+pixels in the picture. What it reports goes through the flight record and the locator; the places are held
+against the true ones. A recording is asked between two of its samples; a live frame may be younger than the
+newest position, from which the record then goes on.
 
 `--auair`: real telemetry has no true places. There, still points of the ground that two pictures of one clip
 share (SIFT) are located from both, with each picture's own telemetry: how far the two places are apart is
@@ -43,6 +45,10 @@ SIZE = (1280, 720)
 HFOV_DEG = 70.0
 SPEED_MPS = 8.0
 PLACE = LocalPlane(47.0, 8.0)
+OWN_SHARE = 1 / 3
+"""Of a position's stated error, what is each sample's own; the rest all samples of a moment share."""
+ACCELERATION_MPS2, TURN_RATE_DPS = 2.0, (20.0, 10.0, 10.0)  # one standard deviation an axis
+AHEADS_S = (0.1, 0.3, 0.6)  # moments after the newest position; the newest attitude is 0.05 s old
 HEIGHTS_M = (20, 40, 80, 120)
 PITCHES_DEG = (-90, -75, -60, -45, -30)
 SENSORS = {
@@ -93,40 +99,65 @@ def apart(one: GroundPoints, other: GroundPoints, plane: LocalPlane) -> Floats:
     return distance
 
 
-def simulate(height_m: float, pitch_deg: float, sensors: Accuracy, draws: int, seed: int) -> Row:
-    """One setting; every draw is another moment of another flight."""
-    random = np.random.default_rng(seed)
+def simulate(
+    height_m: float, pitch_deg: float, sensors: Accuracy, draws: int, ahead_s: float | None = None
+) -> tuple[Floats, Floats]:
+    """Errors and told radii; every draw is another moment of another flight, `ahead_s` as in AHEADS_S."""
+    random = np.random.default_rng(1)
     camera = Camera(hfov_deg=HFOV_DEG, gimbal="fixed", pitch_deg=pitch_deg)
     settings = Telemetry(uri="mavlink:udpin:0.0.0.0:14550", accuracy=sensors)
     model = CameraModel.from_section(camera)
     locator, truth = Locator(model), Locator(model, max_h_acc_m=np.inf)
+    asked_s = -0.55 if ahead_s is None else ahead_s
+    last_s = asked_s + (0.05 if ahead_s is None else -0.05)
+    stated = np.array([sensors.horizontal_m, sensors.horizontal_m, sensors.height_m])
     errors, h_acc = [], []
     for _ in range(draws):
         course = random.uniform(0, 2 * np.pi)
         velocity = SPEED_MPS * np.array([np.cos(course), np.sin(course)])
+        faster = random.normal(0, ACCELERATION_MPS2, 2) / 2
         body = np.array([random.uniform(0, 360), *random.normal(0, 3, 2)])  # a drone leans as it flies
+        turning = random.normal(0, TURN_RATE_DPS)
         wrong = random.normal(0, [sensors.heading_deg, sensors.tilt_deg, sensors.tilt_deg])
-        place_error = random.normal(0, sensors.horizontal_m, 2)
-        height_error, clock_error = random.normal(0, sensors.height_m), random.normal(0, sensors.time)
+        shared, clock_error = (
+            random.normal(0, stated * np.sqrt(1 - OWN_SHARE**2)),
+            random.normal(0, sensors.time),
+        )
         record = FlightRecord(settings, camera)
-        for time_s in np.arange(-0.6, 0.61, 0.2):
-            there = velocity * (time_s + clock_error) + place_error
-            latitude, longitude = PLACE.to_degrees(there)
-            record.add_position(
-                float(time_s), Position(float(latitude), float(longitude), height_m + height_error, None)
-            )
-            record.add_body(float(time_s), from_angles(*(body + wrong)))
-        told = record.pose_at(0.05)
+        for time_s in np.arange(-6, 1) / 5:
+            error, then_s = shared + random.normal(0, stated * OWN_SHARE), time_s + clock_error
+            there = velocity * then_s + faster * then_s**2 + error[:2]
+            latitude, longitude = map(float, PLACE.to_degrees(there))
+            record.add_position(float(time_s), Position(latitude, longitude, height_m + error[2], None))
+        for time_s in last_s + np.arange(-2, 1) / 10:
+            record.add_body(float(time_s), from_angles(*(body + turning * (time_s + clock_error) + wrong)))
+        told = record.pose_at(asked_s)
         if told is None:
             continue
-        latitude, longitude = PLACE.to_degrees(velocity * 0.05)
-        view = to_angles(multiply(from_angles(*body), from_angles(0, pitch_deg, 0)))
-        true = Pose(float(latitude), float(longitude), height_m, *view, EXACT)
+        latitude, longitude = map(float, PLACE.to_degrees(velocity * asked_s + faster * asked_s**2))
+        view = to_angles(multiply(from_angles(*(body + turning * asked_s)), from_angles(0, pitch_deg, 0)))
+        true = Pose(latitude, longitude, height_m, *view, EXACT)
         pixels = random.uniform((0, 0), SIZE, (40, 2))
         found = locator.locate(pixels + random.normal(0, PIXEL_SIGMA, pixels.shape), told, SIZE)
         errors.append(apart(found, truth.locate(pixels, true, SIZE), PLACE))
         h_acc.append(found.h_acc_m)
-    return Row.of(f"{height_m:g} m, pitch {pitch_deg:g}", np.concatenate(errors), np.concatenate(h_acc))
+    return np.concatenate(errors), np.concatenate(h_acc)
+
+
+def simulated(sensors: Accuracy, draws: int) -> tuple[list[Row], list[Row]]:
+    """Between samples, a row for each height and pitch; and live, a row for all heights."""
+    between = [
+        Row.of(f"{height:g} m, pitch {pitch:g}", *simulate(height, pitch, sensors, draws))
+        for height in HEIGHTS_M
+        for pitch in PITCHES_DEG
+    ]
+    live = []
+    for ahead_s in AHEADS_S:
+        for pitch in PITCHES_DEG:
+            parts = [simulate(height, pitch, sensors, draws, ahead_s) for height in HEIGHTS_M]
+            errors, h_acc = map(np.concatenate, zip(*parts, strict=True))
+            live.append(Row.of(f"{ahead_s:g} s, pitch {pitch:g}", errors, h_acc))
+    return between, live
 
 
 @dataclass(frozen=True)
@@ -230,11 +261,9 @@ def main() -> int:
     options = parser.parse_args()
     tables = {}
     for name, sensors in SENSORS.items():
-        tables[f"simulated, {name}: {sensors}"] = [
-            simulate(height, pitch, sensors, options.draws, seed=1)
-            for height in HEIGHTS_M
-            for pitch in PITCHES_DEG
-        ]
+        between, live = simulated(sensors, options.draws)
+        tables[f"simulated, {name}, between samples: {sensors}"] = between
+        tables[f"simulated, {name}, live, so long after the newest position"] = live
     if options.auair is not None:
         hfov, rows = auair_rows(options.auair)
         tables[f"AU-AIR, two pictures of one place, field of view {hfov}° fitted"] = rows
