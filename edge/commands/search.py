@@ -49,12 +49,12 @@ def search(
 
     from edge.bundle.load import load_bundle
     from edge.files import write_atomically
+    from edge.progress import shown
     from edge.runs.reader import Run, find_runs
     from edge.runs.search.find import search_images, search_runs
     from edge.runs.search.hits import as_geojson, lines
     from edge.runs.search.hits import as_json as to_json
     from edge.runs.search.images import ImageEmbedder, find_images
-    from edge.runs.search.progress import shown
     from edge.runs.search.query import embed_query
     from edge.runs.search.sheet import check_sheet_path, write_sheet
     from edge.runtime import BundleRuntime
@@ -88,4 +88,6 @@ def search(
             raise SourceError(
                 f"{geojson}: cannot be written: {error.strerror} (name another file)"
             ) from error
+        if all(hit.latitude is None for hit in hits):
+            typer.echo(f"{geojson}: holds nothing: not one of these has a position", err=True)
     typer.echo(to_json(text, hits) if as_json else "\n".join(lines(hits)))

@@ -82,16 +82,16 @@ def _passages(
     hits = []
     for each in ranking(run.embeddings(), query, top):
         frame, pose = frames[each.index], frames[each.index].pose
-        # The picture of the passage that is nearest to its best frame, else the nearest at all.
+        # The picture of the passage that is nearest to its best frame: any other shows something else.
         inside = np.flatnonzero(shown[each.first : each.last + 1]) + each.first
-        pictures = inside if len(inside) else np.flatnonzero(shown)
-        nearest = pictures[np.argmin(abs(pictures - each.index))] if len(pictures) else None
+        nearest = inside[np.argmin(abs(inside - each.index))] if len(inside) else None
         hits.append(
             Hit(
                 "frame",
                 run.path,
                 _scene(calibration, each),
                 each.cosine,
+                name=_name(run, frame),
                 frame=frame.number,
                 time_s=frame.time_s,
                 first_s=frames[each.first].time_s,
@@ -129,6 +129,7 @@ def _places(
                 run.path,
                 float(calibration.object_score(logit)),
                 each.cosine,
+                name=_name(run, frame),
                 frame=frame.number,
                 time_s=frame.time_s,
                 captured_at=frame.captured_at.isoformat(),
@@ -141,6 +142,10 @@ def _places(
             )
         )
     return hits
+
+
+def _name(run: Run, frame: RunFrame) -> str | None:
+    return frame.name if run.about.independent else None
 
 
 def _ground(frame: RunFrame, track: RunTrack) -> tuple[float, float, float] | tuple[None, None, None]:

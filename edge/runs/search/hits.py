@@ -18,6 +18,7 @@ class Hit:
         path: the image file, or the run.
         score: calibrated, 0 to 1; places and whole pictures have calibrations of their own.
         cosine: of the embedding with the text's, -1 to 1.
+        name: of the picture, in a run of unrelated ones; None otherwise.
         frame: number in its source; None for a file.
         time_s: capture time since the source began; first_s and last_s are the passage's.
         captured_at: ISO 8601, UTC.
@@ -30,6 +31,7 @@ class Hit:
     path: Path
     score: float
     cosine: float
+    name: str | None = None
     frame: int | None = None
     time_s: float | None = None
     first_s: float | None = None
@@ -52,21 +54,30 @@ class Hit:
         if self.first_s is not None and self.last_s is not None and self.last_s > self.first_s:
             when += f" ({self.first_s:.1f} to {self.last_s:.1f})"
         what = f"{self.prompt} {self.track}, " if self.kind == "place" else ""
+        seen = f"frame {self.frame}, {when}" if self.name is None else self.name
         where = "" if self.latitude is None else f", {self.latitude:.6f} {self.longitude:.6f}"
-        return f"{self.path.name}: {what}frame {self.frame}, {when}{where}"
+        return f"{self.path.name}: {what}{seen}{where}"
+
+
+def ranked(hits: Sequence[Hit]) -> list[tuple[Literal["picture", "place"], int, Hit]]:
+    """Each hit with its kind and its rank, from 1, among those of its kind; in their own order."""
+    ranks = {"picture": 0, "place": 0}
+    found = []
+    for hit in hits:
+        kind: Literal["picture", "place"] = "place" if hit.kind == "place" else "picture"
+        ranks[kind] += 1
+        found.append((kind, ranks[kind], hit))
+    return found
 
 
 def lines(hits: Sequence[Hit]) -> list[str]:
     """The answer for people, pictures first, then places; each kind ranked by itself."""
     found = []
-    for title, kinds in (("pictures", ("image", "frame")), ("places", ("place",))):
-        of_kind = [hit for hit in hits if hit.kind in kinds]
+    for wanted in ("picture", "place"):
+        of_kind = [(rank, hit) for kind, rank, hit in ranked(hits) if kind == wanted]
         if of_kind:
-            found.append(f"{title:>9}  score  cosine")
-            found += [
-                f"{rank:>9}  {hit.score:.3f}  {hit.cosine:6.3f}  {hit.title}"
-                for rank, hit in enumerate(of_kind, 1)
-            ]
+            found.append(f"{wanted + 's':>9}  score  cosine")
+            found += [f"{rank:>9}  {hit.score:.3f}  {hit.cosine:6.3f}  {hit.title}" for rank, hit in of_kind]
     return found
 
 
@@ -82,7 +93,7 @@ def as_json(text: str, hits: Sequence[Hit]) -> str:
 
 
 def as_geojson(text: str, hits: Sequence[Hit]) -> str:
-    """A GeoJSON FeatureCollection (RFC 7946) of the hits whose position is known."""
+    """A GeoJSON FeatureCollection (RFC 7946) of the hits whose position is known, ranked as in `lines`."""
     features = [
         {
             "type": "Feature",
@@ -98,7 +109,7 @@ def as_geojson(text: str, hits: Sequence[Hit]) -> str:
                 "prompt": hit.prompt,
             },
         }
-        for rank, hit in enumerate(hits, 1)
+        for _, rank, hit in ranked(hits)
         if hit.latitude is not None
     ]
     return json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False)

@@ -139,11 +139,12 @@ class _Cache:
 
     def __init__(self, folder: Path | None, identity: Sequence[str]) -> None:
         self._db: sqlite3.Connection | None = None
+        self._path: Path | None = None
+        self._kept = time.monotonic()
         if folder is None:
             return
         shrink(folder, _SUFFIX, _MOST_CACHED_BYTES)
         self._path = folder / f"{hashlib.sha256(repr(tuple(identity)).encode()).hexdigest()}{_SUFFIX}"
-        self._kept = time.monotonic()
         with self._forgiving():
             self._db = sqlite3.connect(self._path)
             self._db.execute("PRAGMA journal_mode = WAL")

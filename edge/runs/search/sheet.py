@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.files import write_atomically
 from edge.runs.reader import Run
-from edge.runs.search.hits import Hit
+from edge.runs.search.hits import Hit, ranked
 from edge.sources.images import read_rgb
 from firmware_cfg.errors import SourceError, UsageError
 
@@ -43,13 +43,10 @@ def write_sheet(path: Path, hits: Sequence[Hit], runs: Mapping[Path, Run]) -> No
     rows = -(-len(hits) // _COLUMNS)
     cell = (_TILE + _CAPTION + _GAP, _TILE + _GAP)
     canvas = np.full((rows * cell[0] + _GAP, _COLUMNS * cell[1] + _GAP, 3), _PAPER, np.uint8)
-    ranks = {"place": 0, "picture": 0}
-    for number, hit in enumerate(hits):
+    for number, (kind, rank, hit) in enumerate(ranked(hits)):
         top, left = _GAP + number // _COLUMNS * cell[0], _GAP + number % _COLUMNS * cell[1]
         canvas[top : top + _TILE, left : left + _TILE] = _tile(_pixels(hit, runs))
-        kind = "place" if hit.kind == "place" else "picture"
-        ranks[kind] += 1
-        captions = (f"{kind} {ranks[kind]}: {hit.score:.2f}", _fitting(hit))
+        captions = (f"{kind} {rank}: {hit.score:.2f}", _fitting(hit))
         for line, text in enumerate(captions):
             at = (left, top + _TILE + 15 + 18 * line)
             printable = text.encode("ascii", "replace").decode()
@@ -66,7 +63,8 @@ def _fitting(hit: Hit) -> str:
     if hit.time_s is None:
         return f"{hit.path.parent.name}/{hit.path.name}"[-34:]
     where = "" if hit.latitude is None else f" {hit.latitude:.5f} {hit.longitude:.5f}"
-    return f"{hit.prompt or ''} {hit.time_s:.1f} s{where}".strip()[:34]
+    seen = f"{hit.time_s:.1f} s" if hit.name is None else hit.name
+    return f"{hit.prompt or ''} {seen}{where}".strip()[:34]
 
 
 def _pixels(hit: Hit, runs: Mapping[Path, Run]) -> NDArray[np.uint8] | None:

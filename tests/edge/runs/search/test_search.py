@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from edge.cli import app
 from edge.runs.format import RunAbout
+from edge.runs.reader import Run
+from edge.runs.search.find import search_runs
 from edge.runs.search.images import ImageEmbedder, find_images
 from edge.runs.search.query import embed_query
 from edge.runs.search.rank import SAME_VIEW, rank, rank_passages
@@ -26,6 +28,7 @@ from firmware_cfg.errors import SourceError, UsageError
 POSE = Pose(46.5, 7.25, 80.0, 10.0, -90.0, 0.5, PoseAccuracy(1.5, 2.0, 3.0, 1.0))
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 BOX = (8.0, 8.0, 24.0, 24.0)
+LIST = b"version: 1\nprompts:\n  - {id: red, text: red}\n  - {id: blue, text: blue}\n"
 
 
 def paint(path: Path, colour: tuple[int, int, int]) -> Path:
@@ -105,6 +108,13 @@ def test_a_damaged_cache_is_a_warning(tiny_bundle, folder, tmp_path, caplog):
     assert "embeddings of images are not kept" in caplog.text
 
 
+def test_no_cache_folder_is_no_trouble(tiny_bundle, folder, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    result = search(tiny_bundle, "blue", folder)
+    assert result.exit_code == 0, result.output
+    assert "c.png" in result.stdout
+
+
 @pytest.fixture
 def run(tmp_path, about, make_result) -> Path:
     """Two seconds of red, two of green with a blue thing, with telemetry."""
@@ -130,6 +140,8 @@ def test_a_run_is_ranked_by_passages_and_places(tiny_bundle, run, tmp_path):
     assert (place["latitude"], place["h_acc_m"]) == (46.6, 2.5)
     features = json.loads(geojson.read_text())["features"]
     assert [each["geometry"]["coordinates"] for each in features][-1] == [7.3, 46.6]
+    told = [(each["properties"]["kind"], each["properties"]["rank"]) for each in features]
+    assert told == [("frame", 1), ("frame", 2), ("frame", 3), ("place", 1)]
     assert cv2.imread(str(sheet)).shape[0] < 400  # one row of four
 
 
@@ -138,6 +150,37 @@ def test_the_table_names_passages_and_places(tiny_bundle, run):
     assert result.exit_code == 0, result.output
     assert "(2.0 to 3.9)" in result.stdout
     assert "blue 3, frame 40" in result.stdout
+
+
+def test_a_run_of_unrelated_pictures_names_and_shows_each(tiny_bundle, folder, tmp_path):
+    list_file, sheet, geojson = tmp_path / "list.yaml", tmp_path / "sheet.png", tmp_path / "hits.geojson"
+    list_file.write_bytes(LIST)
+    paint(folder / "d.png", BLUE)  # the third that can be read
+    model = ["--bundle", str(tiny_bundle.path), "--engine", "onnxruntime"]
+    words = ["count", str(folder), "--prompts", str(list_file), "--record", str(tmp_path / "runs"), *model]
+    recorded = CliRunner().invoke(app, words)
+    assert recorded.exit_code == 0, recorded.output
+    result = search(tiny_bundle, "green", tmp_path / "runs", "--json", "-o", sheet, "--geojson", geojson)
+    assert result.exit_code == 0, result.output
+    pictures = [hit["name"] for hit in json.loads(result.stdout)["hits"] if hit["kind"] == "frame"]
+    assert sorted(pictures) == ["a.png", "b.png", "d.png"]
+    shown = cv2.imread(str(sheet))
+    for place, name in enumerate(pictures):
+        colour = {"a.png": RED, "b.png": GREEN, "d.png": BLUE}[name][::-1]
+        np.testing.assert_allclose(shown[100, 100 + 264 * place], colour, atol=6)
+    assert "not one of these has a position" in result.stderr
+    assert f": {pictures[0]}" in search(tiny_bundle, "green", tmp_path / "runs").stdout
+
+
+def test_a_passage_without_a_picture_shows_none_of_another(tiny_bundle, tmp_path, about, make_result):
+    with RunWriter.open(tmp_path / "runs", about, thumbnail_every_s=2.0) as writer:
+        writer.add(make_result(0, (1, 0, 0, 0, 1, 1)))
+        writer.add(make_result(1, (0, 1, 0, 1, 0, 1)))
+    model = BundleRuntime(tiny_bundle, "onnxruntime")
+    query = embed_query("green", model.sentences)
+    with Run(writer.path) as run:
+        hits = search_runs([run], query, about.bundle_sha256, model.facts, model.calibration, 2)
+        assert {hit.frame: hit.picture for hit in hits} == {0: run.frames()[0].row, 1: None}
 
 
 def test_a_run_of_another_model_is_refused_with_the_mend(tiny_bundle, tmp_path, make_result):
