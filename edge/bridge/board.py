@@ -30,6 +30,14 @@ class _Ended:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A drone where it was; from `until` on nobody shall take that for where it is."""
+
+    facts: AlertFacts
+    until: datetime
+
+
 class Board:
     """Not thread safe. `take` what comes, send what `next_due` gives.
 
@@ -46,7 +54,7 @@ class Board:
         self._fleet = FleetState()
         self._active: OrderedDict[str, AlertFacts] = OrderedDict()
         self._ended: OrderedDict[str, _Ended] = OrderedDict()
-        self._drones: dict[str, AlertFacts] = {}
+        self._drones: dict[str, _Seen] = {}
         self._hidden: OrderedDict[str, None] = OrderedDict()  # alerts that were counted as without position
         self._confirmed: set[str] = set()  # known to be active since the broker was last connected
         self._due: OrderedDict[str, None] = OrderedDict()
@@ -80,7 +88,7 @@ class Board:
         elif isinstance(message, (Event, Alert)):
             self._put(message)
         if isinstance(message, AlertFacts) and message.pose is not None:
-            self._see_drone(message)
+            self._see_drone(message, retained, now)
 
     def refresh(self) -> None:
         """Make due again what is still so, before it goes stale; not what a lost drone last said."""
@@ -112,7 +120,7 @@ class Board:
             last = [] if facts is None else [alert_event(facts, self._type, now, timedelta(0))]
             return [*last, delete_event(uid, now)]
         drone = self._drones.get(uid.removeprefix(drone_uid("")))
-        return [] if drone is None else [drone_event(drone, now, self._stale)]
+        return [drone_event(drone.facts, now, drone.until - now)] if drone and now < drone.until else []
 
     def _put(self, facts: AlertFacts) -> None:
         uid = alert_uid(facts.device, facts.alert_id)
@@ -163,8 +171,11 @@ class Board:
             facts.alert_id,
         )
 
-    def _see_drone(self, facts: AlertFacts) -> None:
+    def _see_drone(self, facts: AlertFacts, retained: bool, now: datetime) -> None:
+        if not facts.clock_synced and (retained or facts.historical):
+            return  # nobody knows how old that is
         known = self._drones.get(facts.device)
-        if known is None or facts.observed_at > known.observed_at:
-            self._drones[facts.device] = facts
+        if known is None or facts.observed_at > known.facts.observed_at:
+            seen_at = min(facts.observed_at, now) if facts.clock_synced else now
+            self._drones[facts.device] = _Seen(facts, seen_at + self._stale)
             self._due[drone_uid(facts.device)] = None

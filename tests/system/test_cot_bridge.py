@@ -9,7 +9,7 @@ import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -165,13 +165,14 @@ def test_an_alert_is_raised_moved_and_removed_on_the_map(
 ) -> None:
     listener.start()
     stop = bridge(mosquitto.settings, tcp(listener))
-    drone.says("raise", 0)
+    now = {"observed_at": datetime.now(timezone.utc)}
+    drone.says("raise", 0, **now)
     point = listener.wait_for("a-u-G", MARKER).find("point")
     assert point is not None
     assert (point.get("lat"), point.get("lon"), point.get("ce")) == ("48.2500000", "11.5000000", "7.5")
     listener.wait_for("a-f-A-M-H-Q", "remoteclip.heron-1")
     drone.says("raise", 0, alert_id="nowhere", position=None, h_acc_m=None)
-    drone.says("update", 1)
+    drone.says("update", 1, **now)
     point = listener.wait_for("a-u-G", MARKER, 2).find("point")
     assert point is not None
     assert point.get("lat") == "48.2510000"

@@ -165,7 +165,45 @@ def test_a_server_that_comes_back_is_told_all_that_is_and_what_ended_lately(desk
     assert sorted(desk.sends()) == sorted(before)
     desk.now += RETOLD
     desk.board.server_connected(desk.now)
-    assert sorted(desk.sends()) == sorted(RAISED)
+    assert desk.sends() == [("a-u-G", MARKER)]
+
+
+def test_where_a_drone_was_is_never_told_as_where_it_is(desk: Desk, event: Make) -> None:
+    desk.hears(event())
+    desk.now += STALE - timedelta(seconds=1)
+    desk.board.server_connected(desk.now)
+    assert ("a-f-A-M-H-Q", DRONE, "2026-05-04T12:01:30.000Z") in desk.events()
+    desk.now += timedelta(seconds=1)
+    desk.board.server_connected(desk.now)
+    assert desk.sends() == [("a-u-G", MARKER)]
+
+
+@pytest.mark.parametrize(
+    ("age", "changes", "shown"),
+    [
+        (timedelta(hours=9), {"historical": True}, False),
+        (timedelta(seconds=20), {"historical": True}, True),
+        (timedelta(hours=9), {"historical": True, "clock_synced": False}, False),
+        (timedelta(hours=9), {"clock_synced": False}, True),  # its clock is wrong, and it is there now
+        (timedelta(hours=-9), {}, True),
+    ],
+)
+def test_a_drone_is_shown_for_as_long_as_what_is_told_of_it_is_fresh(
+    desk: Desk, event: Make, age: timedelta, changes: dict[str, bool], shown: bool
+) -> None:
+    desk.now += age
+    desk.hears(event(**changes))
+    stales = [stale for kind, _, stale in desk.events() if kind == "a-f-A-M-H-Q"]
+    fresh_for = STALE - (age if changes.get("clock_synced", True) and age > timedelta(0) else timedelta(0))
+    wanted = (desk.now + fresh_for).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert stales == ([wanted] if shown else [])
+
+
+def test_a_kept_alert_of_a_drone_without_a_clock_shows_no_drone(
+    desk: Desk, event: Make, retained: Callable[[Event], Alert]
+) -> None:
+    desk.hears(retained(event(clock_synced=False)))
+    assert desk.sends() == [("a-u-G", MARKER)]
 
 
 def test_what_did_not_go_out_stays_due(desk: Desk, event: Make) -> None:
