@@ -31,8 +31,8 @@ _Floats: TypeAlias = NDArray[np.float64]
 
 _log = logging.getLogger(__name__)
 
-_FORGET_S = 35.0
-"""Longer than any gap that the tracker bridges: a track unseen for this long will not come back."""
+_FORGET_S, _FORGET_UPDATES = 35.0, 3
+"""The tracker bridges no gap beyond both: a track unseen for longer, and in more updates, is gone."""
 
 
 @dataclass(slots=True)
@@ -51,9 +51,16 @@ class _Side:
 
 @dataclass(slots=True)
 class _Track:
-    """What has to be remembered of a track: when it was seen, if it is counted, its side of every line."""
+    """What has to be remembered of a track.
+
+    seen_s   when it was seen
+    missed   updates since
+    counted  whether it is among the unique ones
+    sides    its side of every line
+    """
 
     seen_s: float
+    missed: int = 0
     counted: bool = False
     sides: dict[str, _Side] = field(default_factory=dict)
 
@@ -101,7 +108,6 @@ class Counter:
             motion: the camera's since the last update (`Tracker.motion`); without it all that passes a line
                 in the image counts as moving by itself.
         """
-        self._forget(time_s)
         boxes = np.array([t.place.box for t in tracked], dtype=np.float64).reshape(-1, 4)
         at = Positions(boxes, np.array([frame_width, frame_height], dtype=np.float64), ground)
         self._note(tracked, time_s)
@@ -111,21 +117,21 @@ class Counter:
             self._cross(name, line, tracked, at)
         return self._counts(tracked, scores, self._zones_of(at), self._unplaced(at))
 
-    def _forget(self, time_s: float) -> None:
+    def _note(self, tracked: Sequence[TrackedPlace], time_s: float) -> None:
         if time_s < self._time_s:  # another recording: the tracker forgets its tracks too
             self._tracks.clear()
         self._time_s = time_s
-        old = [track_id for track_id, track in self._tracks.items() if time_s - track.seen_s > _FORGET_S]
-        for track_id in old:
-            del self._tracks[track_id]
-
-    def _note(self, tracked: Sequence[TrackedPlace], time_s: float) -> None:
+        for track in self._tracks.values():
+            track.missed += 1
         for item in tracked:
             track = self._tracks.setdefault(item.track_id, _Track(time_s))
-            track.seen_s = time_s
+            track.seen_s, track.missed = time_s, 0
             if item.confirmed and not track.counted:
                 track.counted = True
                 self._unique[item.place.prompt] += 1
+        for track_id, track in list(self._tracks.items()):
+            if time_s - track.seen_s > _FORGET_S and track.missed > _FORGET_UPDATES:
+                del self._tracks[track_id]
 
     def _carry(self, motion: CameraMotion) -> None:
         """Takes the spots where tracks last were clear of a line in the image along with the ground."""

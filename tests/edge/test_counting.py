@@ -12,7 +12,7 @@ from edge.geo.earth import LocalPlane
 from edge.geo.ground import GroundPoints
 from edge.lookup import FrameScores, Place
 from edge.motion import CameraMotion
-from edge.tracking import TrackedPlace
+from edge.tracking import TrackedPlace, Tracker
 from firmware_cfg.prompt_list import PromptList
 from firmware_cfg.rules import Term
 
@@ -192,8 +192,26 @@ def test_crossings_are_kept_by_prompt_and_track():
 def test_a_track_unseen_for_long_is_forgotten():
     counter = Counter(numbers_list(lines=ROAD))
     counter.update([tracked_at(500, 200)], NOTHING, WIDTH, HEIGHT, 0.0)
-    counter.update([], NOTHING, WIDTH, HEIGHT, 60.0)
+    for number in range(3):
+        counter.update([], NOTHING, WIDTH, HEIGHT, 60.0 + number)
+    assert len(counter._tracks) == 1
+    counter.update([], NOTHING, WIDTH, HEIGHT, 63.0)
     assert not counter._tracks
+
+
+@pytest.mark.parametrize(
+    ("step_s", "seen"),
+    [(12.0, "xxxx...xxxx"), (20.0, "xxxx.xxxx.xxx"), (40.0, "xxxxxxxxx"), (30.0, "xxx...x")],
+)
+def test_a_thing_that_the_tracker_knows_again_is_not_counted_again_however_slow_the_frames(step_s, seen):
+    tracker, counter = Tracker(), Counter(numbers_list())
+    car = Place("car", 0.9, 1.0, (100.0, 100.0, 140.0, 140.0))
+    ids, unique = set(), 0
+    for number, sign in enumerate(seen):
+        tracks = tracker.update((car,) if sign == "x" else (), number * step_s, frame_size=(WIDTH, HEIGHT))
+        ids |= {track.track_id for track in tracks}
+        unique = counter.update(tracks, NOTHING, WIDTH, HEIGHT, number * step_s).prompts["car"].unique
+    assert (ids, unique) == ({1}, 1)
 
 
 @given(
