@@ -44,6 +44,7 @@ class MetricSources:
     evidence       None where no pictures are kept
     drift          the gauge's value, 0 to 1; None where it is not known
     camera_outages how often the camera was lost
+    telemetry_refused  telemetry that could not be true and frames without any, by cause
     """
 
     session: Session
@@ -58,6 +59,7 @@ class MetricSources:
     evidence: EvidenceStore | None = None
     drift: Callable[[], float | None] = lambda: None
     camera_outages: Callable[[], int] = lambda: 0
+    telemetry_refused: Callable[[], Mapping[str, int]] = dict
     sensors: Callable[[], SensorReading] = read_sensors
 
 
@@ -104,6 +106,13 @@ class _Daemon(Collector):
         )
         skipped = {(cause,): number for cause, number in dict(self._sources.skipped()).items()}
         yield _counter("frames_skipped", "Frames that could not be read, by cause.", skipped, "cause")
+        refused = {(cause,): number for cause, number in self._sources.telemetry_refused().items()}
+        yield _counter(
+            "telemetry_refused",
+            "Telemetry that cannot be true, and frames without, by cause.",
+            refused,
+            "cause",
+        )
         outages = self._sources.camera_outages()
         yield _counter("camera_outages", "How often the camera was lost, or not there.", {(): outages})
         yield _histogram("frame_latency_seconds", "From the source to the counts.", {(): totals.latency})

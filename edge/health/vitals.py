@@ -86,6 +86,7 @@ class Vitals:
             dropped=lambda: self.capture.dropped,
             skipped=lambda: self.on_board.source.skipped,
             camera_outages=lambda: self.on_board.source.outages,
+            telemetry_refused=lambda: self.on_board.whereabouts.refused(),
             alerts_active=lambda: len(self.machine.active),
             unwritten=self._unwritten,
             prompt_lists=lambda: {"applied": updater.applied, "refused": updater.refused},

@@ -83,6 +83,7 @@ class Parts:
             evidence=self.evidence,
             drift=lambda: self.drift,
             camera_outages=lambda: 3,
+            telemetry_refused=lambda: {"jump": 4},
             sensors=lambda: SENSORS,
         )
         self._number = 0
@@ -149,6 +150,7 @@ def test_frames_stages_and_prompts_are_told(parts: Parts, measure: Callable[...,
         measure("prompt_count", prompt="haze")
     assert measure("frames_dropped_total", cause="too_slow") == 5
     assert measure("frames_skipped_total", cause="damaged") == 2
+    assert measure("telemetry_refused_total", cause="jump") == 4
 
 
 def test_alerts_and_changes_of_the_prompt_list_are_counted(
