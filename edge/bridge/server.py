@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 
 from firmware_cfg.errors import MissingExtra, UsageError
 
-DEFAULT_URL = "udp://239.2.3.1:6969"
-"""Where ATAK, WinTAK and iTAK listen without a server."""
 TYPE_PATTERN = re.compile(r"[a-z](-[A-Za-z0-9.]+)+")
 _SCHEMES = ("tcp", "udp", "tls")
+_NO_PASSWORD = "none"  # pytak leaves an empty one out, and OpenSSL asks at the terminal where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,8 @@ class CotServer:
             raise UsageError("--cot-cert needs --cot-key beside it, unless it is a .p12")
         if self.password_env and not os.environ.get(self.password_env):
             raise UsageError("--cot-password-env must name an environment variable that is set (export it)")
+        if self.certificate.suffix == ".p12" and not self.password_env:
+            raise UsageError("--cot-cert: a .p12 has a password, give it with --cot-password-env")
 
     def settings(self) -> dict[str, str]:
         """What pytak reads; its TLS values pass through a parser to which % is special."""
@@ -66,7 +67,7 @@ class CotServer:
         given = {"COT_URL": base.replace("udp://", "udp+wo://", 1), "TAK_PROTO": "0"}
         if urlsplit(self.url).scheme != "tls":
             return given
-        password = os.environ.get(self.password_env) if self.password_env else None
+        password = os.environ[self.password_env] if self.password_env else _NO_PASSWORD
         tls = {
             "PYTAK_TLS_CLIENT_CAFILE": self.ca,
             "PYTAK_TLS_CLIENT_CERT": self.certificate,
@@ -93,8 +94,13 @@ class CotConnection:
         settings = server.settings()
         try:
             reader, writer = await pytak.protocol_factory(settings)
-        except (ssl.SSLError, SyntaxError, ValueError, SystemError) as error:
-            raise OSError(str(error.__cause__ or error)) from error  # pytak's words for files and handshakes
+        except ssl.SSLError:
+            raise  # an OSError that says what is wrong with the handshake
+        except (SyntaxError, ValueError, SystemError, AttributeError) as error:
+            said = str(error.__cause__ or error)  # AttributeError: pytak found no key in a .p12
+            if server.certificate is not None:
+                said = f"{server.certificate} does not open with its key and password: {said}"
+            raise OSError(said) from error
         return cls(reader, writer, pytak.TXWorker(asyncio.Queue(), settings, writer))
 
     async def send(self, event: bytes) -> None:

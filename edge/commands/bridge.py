@@ -17,6 +17,9 @@ from edge.commands.options import (
     broker_settings,
 )
 
+DEFAULT_URL = "udp://239.2.3.1:6969"
+"""Where ATAK, WinTAK and iTAK listen without a server."""
+
 app = typer.Typer(no_args_is_help=True, help="Hand the fleet's alerts on to other control rooms.")
 
 
@@ -35,7 +38,7 @@ def cot(
             metavar="URL",
             help="tcp://HOST:PORT, udp://HOST:PORT (multicast, too) or tls://HOST:PORT.",
         ),
-    ] = "udp://239.2.3.1:6969",
+    ] = DEFAULT_URL,
     cot_type: Annotated[
         str,
         typer.Option("--type", metavar="TYPE", help="Of an alert's marker; a-u-G: unknown, on the ground."),
@@ -68,7 +71,11 @@ def cot(
     ] = None,
     cot_password_env: Annotated[
         str | None,
-        typer.Option("--cot-password-env", metavar="NAME", help="Environment variable with its password."),
+        typer.Option(
+            "--cot-password-env",
+            metavar="NAME",
+            help="Environment variable with the password of the key or the .p12.",
+        ),
     ] = None,
 ) -> None:
     """Show alerts as markers in TAK (Cursor on Target): raised, moved, removed. Ctrl-C ends it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -14,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 from edge.backoff import Backoff
 from edge.bridge.bridge import BridgeReport, CotBridge
-from edge.bridge.server import CotServer
+from edge.bridge.server import CotConnection, CotServer
 from edge.broker import free_port
 from edge.mqtt.link import MqttLink
 from edge.mqtt.settings import BrokerSettings
@@ -232,30 +237,83 @@ def test_a_marker_is_told_again_before_it_goes_stale(
     assert second.get("start") == first.get("start")
 
 
-def test_tls_checks_the_server_and_shows_a_certificate(
-    mosquitto: Any,
-    drone: Drone,
-    authority: Any,
-    bridge: Callable[..., Any],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+@pytest.fixture
+def tak(authority: Any, tmp_path: Path) -> Iterator[Listener]:
+    """A TAK server's TLS port, which lets in who has a certificate of the authority."""
     authority.for_broker(tmp_path / "tak")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "tak" / "broker.crt", tmp_path / "tak" / "broker.key")
     context.load_verify_locations(tmp_path / "tak" / "ca.crt")
     context.verify_mode = ssl.CERT_REQUIRED
-    listener = Listener(context).start()
+    found = Listener(context).start()
+    yield found
+    found.stop()
+
+
+def test_tls_checks_the_server_and_shows_a_certificate(
+    mosquitto: Any,
+    drone: Drone,
+    authority: Any,
+    tak: Listener,
+    bridge: Callable[..., Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     certificate, key = authority.for_client("bridge", tmp_path / "100%" / "bridge.crt")
-    server = CotServer(f"tls://127.0.0.1:{listener.port}", tmp_path / "tak" / "ca.crt", certificate, key)
+    server = CotServer(f"tls://127.0.0.1:{tak.port}", tmp_path / "tak" / "ca.crt", certificate, key)
     stop = bridge(mosquitto.settings, server)
     drone.says("raise", 0)
-    listener.wait_for("a-u-G", MARKER)
+    tak.wait_for("a-u-G", MARKER)
     stop()
     stranger = type(authority)().write(tmp_path / "stranger.crt")
     bridge(mosquitto.settings, replace(server, ca=stranger))
     assert until(lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text)
-    listener.stop()
+
+
+def locked(certificate: Path, key: Path, p12: Path) -> None:
+    """Write both into a .p12, and the key anew, under the password "atak"; a trust store has no key."""
+    lock = serialization.BestAvailableEncryption(b"atak")
+    secret = serialization.load_pem_private_key(key.read_bytes(), None)
+    assert isinstance(secret, ec.EllipticCurvePrivateKey)
+    shown = x509.load_pem_x509_certificate(certificate.read_bytes())
+    p12.write_bytes(pkcs12.serialize_key_and_certificates(b"bridge", secret, shown, None, lock))
+    trust = pkcs12.serialize_key_and_certificates(b"ca", None, shown, None, lock)
+    p12.with_name("trust.p12").write_bytes(trust)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    key.write_bytes(secret.private_bytes(*form, lock))
+
+
+def test_a_locked_key_opens_with_its_password_and_without_it_nobody_is_asked(
+    mosquitto: Any,
+    drone: Drone,
+    authority: Any,
+    tak: Listener,
+    bridge: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    certificate, key = authority.for_client("bridge", tmp_path / "bridge.crt")
+    p12 = tmp_path / "bridge.p12"
+    locked(certificate, key, p12)
+    monkeypatch.setenv("TAK_PASSWORD", "atak")
+    url, ca = f"tls://127.0.0.1:{tak.port}", tmp_path / "tak" / "ca.crt"
+    drone.says("raise", 0)
+    for server in (CotServer(url, ca, p12), CotServer(url, ca, certificate, key)):
+        tak.events.clear()
+        stop = bridge(mosquitto.settings, replace(server, password_env="TAK_PASSWORD"))
+        tak.wait_for("a-u-G", MARKER)
+        stop()
+    with pytest.raises(UsageError, match=r"a \.p12 has a password, give it with --cot-password-env"):
+        CotServer(url, ca, p12).check()
+    for server in (
+        CotServer(url, ca, certificate, key),
+        CotServer(url, ca, p12.with_name("trust.p12"), None, "TAK_PASSWORD"),
+    ):
+        server.check()
+        with pytest.raises(OSError, match="does not open with its key and password"):
+            asyncio.run(CotConnection.open(server))
+    assert "pass phrase" not in capfd.readouterr().err
 
 
 def test_udp_gets_an_event_a_datagram(mosquitto: Any, drone: Drone, bridge: Callable[..., Any]) -> None:
