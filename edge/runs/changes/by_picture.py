@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.engines.base import F32
 from edge.runs.changes.looks import Looks, facing, inverse, transformed
 from edge.runs.changes.things import Floats, Side, Thing
 
@@ -37,29 +38,44 @@ class Pair:
     matrix: Floats
 
 
-def match_pictures(a: Side, b: Side) -> list[Pair]:
-    """Every pair of kept pictures that show one ground."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """The kept pictures of a run as they are matched.
+
+    frames      (P,) indices of the frames that have one
+    embeddings  (P, D) float32 unit embeddings of these frames
+    features    of each: (N, 2) pixels of the frame, and (N, 128) descriptors
+    """
+
+    frames: list[int]
+    embeddings: F32
+    features: list[tuple[Floats, Any]]
+
+
+def pictures_of(side: Side) -> Pictures:
+    """Find the features of every kept picture."""
+    frames = [index for index, frame in enumerate(side.frames) if frame.has_thumbnail]
+    return Pictures(frames, side.run.embeddings()[frames], [_features(side, index) for index in frames])
+
+
+def match_pictures(a: Pictures, b: Pictures) -> list[Pair]:
+    """Every pair of kept pictures that show one ground; of a run with itself, each also with itself."""
     import cv2
 
     matcher = cv2.BFMatcher(cv2.NORM_L2)
-    shown_a, shown_b = _shown(a), _shown(b)
-    if not shown_a or not shown_b:
-        return []
-    near = a.run.embeddings()[shown_a] @ b.run.embeddings()[shown_b].T
-    of_a = {index: _features(a, index) for index in shown_a}
-    of_b = {index: _features(b, index) for index in shown_b}
+    near = a.embeddings @ b.embeddings.T
     pairs = []
-    for row, first in enumerate(shown_a):
+    for row, first in enumerate(a.frames):
         for column in np.argsort(-near[row], kind="stable")[:CANDIDATES].tolist():
-            second = shown_b[column]
-            matrix = _homography(matcher, of_a[first], of_b[second])
+            second = b.frames[column]
+            matrix = _homography(matcher, a.features[row], b.features[column])
             if matrix is not None:
                 pairs.append(Pair(first, second, matrix))
     return pairs
 
 
 def looks(things: list[Thing], pairs: list[Pair], side: Side, *, back: bool) -> Looks:
-    """Every look of the frames of `side` at things of the other run.
+    """Every look of the frames of `side` at things of the other run, or of its own.
 
     Args:
         back: the things are of the second run of the pairs, and the first looks.
@@ -86,10 +102,6 @@ def matrices(pairs: list[Pair], *, back: bool) -> dict[tuple[int, int], Floats]:
     if back:
         return {(pair.second, pair.first): inverse(pair.matrix) for pair in pairs}
     return {(pair.first, pair.second): pair.matrix for pair in pairs}
-
-
-def _shown(side: Side) -> list[int]:
-    return [index for index, frame in enumerate(side.frames) if frame.has_thumbnail]
 
 
 def _features(side: Side, index: int) -> tuple[Floats, Any]:

@@ -11,7 +11,7 @@ from edge.geo.earth import LocalPlane
 from edge.runs.changes import by_ground, by_picture
 from edge.runs.changes.by_ground import GroundSide
 from edge.runs.changes.judge import Between, Change, Judged, Way, found_share
-from edge.runs.changes.things import Floats, Side, Thing, common_prompts
+from edge.runs.changes.things import Floats, Side, common_prompts
 from edge.runs.format import RunError
 from edge.runs.reader import Run
 
@@ -88,18 +88,21 @@ def _by_ground(a: Side, b: Side, plane: LocalPlane, prompts: set[str], others: s
 
 
 def _by_picture(a: Side, b: Side, prompts: set[str], others: set[str]) -> Comparison:
-    pairs = by_picture.match_pictures(a, b)
+    pictures = [by_picture.pictures_of(side) for side in (a, b)]
+    pairs = by_picture.match_pictures(*pictures)
     if not pairs:
         raise RunError(
             f"{a.run.path} and {b.run.path}: no two of their pictures show one ground"
             " (record with telemetry, or more pictures: record: {thumbnail_every: 1s})"
         )
     judged = []
-    for here, there, back in ((a, b, False), (b, a, True)):
+    for here, there, mine, back in ((a, b, pictures[0], False), (b, a, pictures[1], True)):
         things = here.things(prompts)
+        again = by_picture.looks(things, by_picture.match_pictures(mine, mine), here, back=False)
+        own = found_share(again, things, here)
         looks = by_picture.looks(things, pairs, there, back=back)
         known = by_picture.matrices(pairs, back=back)
-        judged.append(Judged(here, there, things, _span(things), looks, "picture", _known(known)))
+        judged.append(Judged(here, there, things, own, looks, "picture", _known(known)))
     return _comparison(judged, prompts, others, pictures=len(pairs))
 
 
@@ -134,8 +137,3 @@ def _through_ground(here: GroundSide, there: GroundSide, shift: Floats) -> Betwe
 
 def _known(matrices: Mapping[tuple[int, int], Floats]) -> Between:
     return lambda frame, other: matrices.get((frame, other))
-
-
-def _span(things: Sequence[Thing]) -> Floats:
-    """(N,) share of the frames from the first sighting to the last that found it."""
-    return np.array([len(thing.frames) / (thing.frames[-1] - thing.frames[0] + 1) for thing in things])
