@@ -10,6 +10,9 @@ import re
 import xml.etree.ElementTree as ET
 from datetime import datetime, timedelta, timezone
 
+import numpy as np
+
+from edge.geo.earth import LocalPlane
 from firmware_cfg.messages.events import AlertFacts, Event
 
 DRONE_TYPE = "a-f-A-M-H-Q"
@@ -88,6 +91,11 @@ def remarks(facts: AlertFacts) -> str:
         f"looked for: {' / '.join(facts.prompt_text)}",
         f"observed {_time(facts.observed_at)} by {facts.device}, frame {facts.frame}",
     ]
+    placed = [(point[1], point[0]) for point in facts.points if point is not None]
+    if len(placed) > 1:
+        south_north, west_east = np.ptp(LocalPlane(*placed[0]).from_degrees(*np.array(placed).T), axis=0)
+        extent = f"{south_north:.0f} m south to north, {west_east:.0f} m west to east"
+        lines.append(f"{len(placed)} places on the ground: {extent}")
     if facts.reason:
         ended = isinstance(facts, Event) and facts.msg_type == "clear"
         lines.append(f"{'ended' if ended else 'rule'}: {facts.reason}")

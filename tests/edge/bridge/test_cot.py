@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.bridge.cot import alert_event, delete_event, drone_event
+from edge.bridge.cot import alert_event, delete_event, drone_event, remarks
 from firmware_cfg.messages import Event
 
 Make = Callable[..., Event]
@@ -70,6 +70,13 @@ def test_what_an_operator_must_not_take_for_granted_is_said(event: Make, start: 
     assert "ended: restart" in remarks
     assert "sent late" in remarks
     assert "clock was not known to be right" in remarks
+
+
+def test_how_many_places_an_alert_has_and_how_far_they_reach_is_said(event: Make) -> None:
+    # Arcs on WGS 84 at 60 degrees, by their radii of curvature: 111.41 m of meridian, 111.60 m of parallel.
+    points = ((179.999, 60.0, 5.0), None, (-179.999, 60.0, 9.0), (179.999, 60.001, 5.0))
+    assert "3 places on the ground: 111 m south to north, 112 m west to east" in remarks(event(points=points))
+    assert "places" not in remarks(event(points=(points[0], None)))
 
 
 def test_a_drone_has_its_camera_s_heading(event: Make, start: datetime) -> None:
