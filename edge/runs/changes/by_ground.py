@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.geo.earth import LocalPlane
 from edge.runs.changes.looks import Looks, facing, inverse, transformed
@@ -18,15 +17,17 @@ _FEWEST_VOTES = 4
 _VOTE_SHARE = 0.3
 _SMALLEST_M = 1.0
 _FEWEST_CORNERS = 6
-_CELL_M = 2.0
-"""Side of the squares that the area is counted in."""
+_FULLEST = 16
+"""Places of the votes' histogram that are looked through: the best of them, and those beside it."""
+_CANDIDATES = 128
+"""Votes of each that are tried, evenly among them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroundSide:
     """A run on the plane: which frames lie how on it, and where its things are.
 
-    outline    (M, 2) metres: points between which all that it saw lies
+    extents    by frame index: (2, 2) metres, lowest and highest north, east of its footprint
     to_pixels  by frame index: (3, 3) from metres north, east to pixels
     things     a thing once, however often the flight came by
     at         (N, 2) metres north, east of each
@@ -35,7 +36,7 @@ class GroundSide:
     """
 
     side: Side
-    outline: Floats
+    extents: dict[int, Floats]
     to_pixels: dict[int, Floats]
     things: list[Thing]
     at: Floats
@@ -54,17 +55,6 @@ class GroundSide:
             found += [(int(n), index, *pixels[n].tolist(), float(reach[n])) for n in np.flatnonzero(inside)]
         return Looks.of(found)
 
-    def seen(self, low: Floats, shape: tuple[int, int]) -> NDArray[np.bool_]:
-        """Which squares of a grid this run saw."""
-        north, east = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
-        points = low + (np.stack([north.ravel(), east.ravel()], axis=1) + 0.5) * _CELL_M
-        seen = np.zeros(len(points), np.bool_)
-        for index, matrix in self.to_pixels.items():
-            frame = self.side.frames[index]
-            pixels = transformed(matrix, points)
-            seen |= ((pixels >= 0) & (pixels < [frame.width, frame.height])).all(axis=1)
-        return seen
-
 
 def plane_of(a: Side, b: Side) -> LocalPlane | None:
     """A plane near both flights; None where one of them has no footprints."""
@@ -77,15 +67,11 @@ def plane_of(a: Side, b: Side) -> LocalPlane | None:
 
 def on_ground(side: Side, plane: LocalPlane, prompts: set[str]) -> GroundSide:
     """Put a run on the plane. Things without a place there are left out."""
-    to_pixels = {}
+    to_pixels, extents = {}, {}
     for index, frame in enumerate(side.frames):
-        matrix = _to_pixels(frame, plane)
-        if matrix is not None:
-            to_pixels[index] = matrix
-    grids = [grid for frame in side.frames if (grid := _grid(frame)) is not None]
-    degrees = np.concatenate(grids) if grids else np.zeros((0, 2))
-    degrees = degrees[np.isfinite(degrees).all(axis=1)]
-    outline = plane.from_degrees(degrees[:, 0], degrees[:, 1])
+        placed = _placed(frame, plane)
+        if placed is not None:
+            to_pixels[index], extents[index] = placed
     located = [thing for thing in side.things(prompts) if thing.degrees is not None]
     at = np.array([plane.from_degrees(*thing.degrees[:2]) for thing in located if thing.degrees is not None])
     at = at.reshape(-1, 2)
@@ -95,7 +81,7 @@ def on_ground(side: Side, plane: LocalPlane, prompts: set[str]) -> GroundSide:
     first = [group[0] for group in groups]
     h_acc = np.array([thing.degrees[2] for thing in things if thing.degrees is not None])
     centre = np.array([np.median(at[group], axis=0) for group in groups]).reshape(-1, 2)
-    return GroundSide(side, outline, to_pixels, things, centre, h_acc, size[first] if len(first) else size)
+    return GroundSide(side, extents, to_pixels, things, centre, h_acc, size[first] if len(first) else size)
 
 
 def shift_between(a: GroundSide, b: GroundSide) -> tuple[Floats, float] | None:
@@ -115,24 +101,39 @@ def shift_between(a: GroundSide, b: GroundSide) -> tuple[Floats, float] | None:
     if not len(votes):
         return None
     reach = max(_SMALLEST_M, float(np.median(np.concatenate([a.size_m, b.size_m]))) / 2)
-    agree = np.linalg.norm(votes[:, None] - votes, axis=2) <= reach
-    best = int(agree.sum(axis=1).argmax())
-    if agree[best].sum() < max(_FEWEST_VOTES, _VOTE_SHARE * min(len(a.things), len(b.things))):
+    agreed = most_agreed(votes, reach)
+    if len(agreed) < max(_FEWEST_VOTES, _VOTE_SHARE * min(len(a.things), len(b.things))):
         return None
-    shift: Floats = np.median(votes[agree[best]], axis=0)
-    residual = float(np.median(np.linalg.norm(votes[agree[best]] - shift, axis=1)))
+    shift: Floats = np.median(agreed, axis=0)
+    residual = float(np.median(np.linalg.norm(agreed - shift, axis=1)))
     return shift, residual
 
 
-def areas(a: GroundSide, b: GroundSide, shift: Floats) -> tuple[float, float, float]:
-    """Square metres that the first run saw, the second, and both."""
-    points = np.concatenate([a.outline, b.outline - shift])
-    low, high = np.min(points, axis=0), np.max(points, axis=0)
-    count = np.minimum(np.ceil((high - low) / _CELL_M), 4000).astype(int)
-    shape = (int(count[0]), int(count[1]))
-    seen_a, seen_b = a.seen(low, shape), b.seen(low + shift, shape)
-    square = _CELL_M**2
-    return float(seen_a.sum() * square), float(seen_b.sum() * square), float((seen_a & seen_b).sum() * square)
+def most_agreed(votes: Floats, reach: float) -> Floats:
+    """The votes (M, 2) round the one that most of (N, 2) others lie within reach of; N at least 1.
+
+    Looked for only where it can be, in the fullest places of a histogram: there are as many votes as pairs
+    of things, and as many pairs of votes as that squared.
+    """
+    cells, inside, counts = np.unique(
+        np.floor(votes / reach).astype(np.int64), axis=0, return_inverse=True, return_counts=True
+    )
+    inside = inside.reshape(-1)
+    count_of = dict(zip(map(tuple, cells.tolist()), counts.tolist(), strict=True))
+    around = np.array(
+        [sum(count_of.get((x + i, y + j), 0) for i in (-1, 0, 1) for j in (-1, 0, 1)) for x, y in cells]
+    )
+    best = votes[:0]
+    for cell in np.argsort(-around, kind="stable")[:_FULLEST].tolist():
+        if around[cell] <= len(best):
+            break
+        near = votes[(abs(cells - cells[cell]) <= 1).all(axis=1)[inside]]
+        candidates = votes[inside == cell]
+        for vote in candidates[:: -(-len(candidates) // _CANDIDATES)]:
+            agreed = near[np.linalg.norm(near - vote, axis=1) <= reach]
+            if len(agreed) > len(best):
+                best = agreed
+    return best
 
 
 def _grid(frame: RunFrame) -> Floats | None:
@@ -142,7 +143,8 @@ def _grid(frame: RunFrame) -> Floats | None:
     return frame.footprint
 
 
-def _to_pixels(frame: RunFrame, plane: LocalPlane) -> Floats | None:
+def _placed(frame: RunFrame, plane: LocalPlane) -> tuple[Floats, Floats] | None:
+    """From metres to its pixels, (3, 3), and its footprint's extent, (2, 2)."""
     import cv2
 
     grid = _grid(frame)
@@ -152,7 +154,10 @@ def _to_pixels(frame: RunFrame, plane: LocalPlane) -> Floats | None:
     ground = plane.from_degrees(grid[known, 0], grid[known, 1])
     matrix, _ = cv2.findHomography(ground, footprint_pixels(frame.width, frame.height)[known])
     usable = matrix is not None and abs(np.linalg.det(matrix)) > 1e-12
-    return facing(np.asarray(matrix, np.float64), ground.mean(axis=0)) if usable else None
+    if not usable:
+        return None
+    extent = np.stack([ground.min(axis=0), ground.max(axis=0)])
+    return facing(np.asarray(matrix, np.float64), ground.mean(axis=0)), extent
 
 
 def _with_scale(matrix: Floats, at: Floats) -> tuple[Floats, Floats]:

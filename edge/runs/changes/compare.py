@@ -9,6 +9,7 @@ import numpy as np
 
 from edge.geo.earth import LocalPlane
 from edge.runs.changes import by_ground, by_picture
+from edge.runs.changes.area import areas
 from edge.runs.changes.by_ground import GroundSide
 from edge.runs.changes.judge import Between, Change, Judged, Way, found_share
 from edge.runs.changes.things import Floats, Side, common_prompts
@@ -71,7 +72,7 @@ def _by_ground(a: Side, b: Side, plane: LocalPlane, prompts: set[str], others: s
     on_a, on_b = by_ground.on_ground(a, plane, prompts), by_ground.on_ground(b, plane, prompts)
     found = by_ground.shift_between(on_a, on_b)
     shift, residual = (np.zeros(2), None) if found is None else found
-    area = by_ground.areas(on_a, on_b, shift)
+    area = areas(on_a, on_b, shift)
     if not area[2]:
         raise RunError(f"{a.run.path} and {b.run.path}: the two flights saw no ground in common")
     judged = []
