@@ -71,6 +71,8 @@ def find_candidates(
     calibration: Calibration,
     letterbox: Letterbox,
     stride: int,
+    *,
+    everything: bool = False,
 ) -> Candidates:
     """The candidates of one image, those that show one thing merged.
 
@@ -78,6 +80,7 @@ def find_candidates(
         margins: (M, number of object prompts) float32, over the background.
         boxes: (M, 4) float32, x1 y1 x2 y2 in pixels of the model tile.
         bank, calibration, letterbox, stride: see `edge.lookup.lookup`.
+        everything: count each peak as faint that is below its threshold, however far.
 
     Raises:
         EngineError: margins are not numbers.
@@ -97,7 +100,8 @@ def find_candidates(
     best = np.zeros(prompts, np.float32)
     np.maximum.at(best, owner[present], score[present])
     firm = score >= bank.object_thresholds[owner]
-    wanted = np.flatnonzero(present & (firm | (score >= faint_thresholds(bank.object_thresholds)[owner])))
+    faint = everything | (score >= faint_thresholds(bank.object_thresholds)[owner])
+    wanted = np.flatnonzero(present & (firm | faint))
     # By strength: scores near 1 are equal in float32 long before their margins are.
     wanted = wanted[np.lexsort((-strength[wanted], ~firm[wanted]))]
     wanted = wanted[merge_places(boxes[wanted], MERGE_CELLS * stride, MERGE_IOU)]

@@ -14,21 +14,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edge.candidates import (
-    MERGE_CELLS,
-    MERGE_IOU,
-    Candidates,
-    alike,
-    find_candidates,
-    first_of_each,
-    pair_geometry,
-)
+from edge.candidates import Candidates, find_candidates
 from edge.engines.base import F32, U8, EngineOutput
 from edge.frames import I420Image, RgbImage
 from edge.letterbox import Letterbox, letterbox
 from edge.lookup import FrameScores, frame_scores, place_margins
+from edge.tile_merge import merged
 
 if TYPE_CHECKING:
     from edge.bundle.calibration import Calibration
@@ -43,10 +35,6 @@ AUTO_SHRINK = 1.5
 """`auto` adds windows until each frame pixel is at least this part of a tile pixel ..."""
 AUTO_WINDOWS = 12
 """... or there are this many: each costs what a whole frame costs without tiling."""
-CUT_PIXELS = 2.0
-"""A box this near, in tile pixels, to a border that is not the frame's is of a thing that may go on there."""
-CUT_OVERLAP = 0.5
-"""Such a box is part of a thing that was found whole if that thing's box covers this share of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +134,23 @@ def lookup_tiles(
         EngineError: the output does not fit the bank, or holds numbers that are not numbers.
         ValueError: the output is not of the tiling.
     """
+    found = candidates(output, bank, calibration, tiling, stride=stride)
+    return frame_scores(found, flat(output.place_embedding), output, 0, bank, calibration)
+
+
+def candidates(
+    output: EngineOutput,
+    bank: PromptBank,
+    calibration: Calibration,
+    tiling: Tiling,
+    *,
+    stride: int = 8,
+    everything: bool = False,
+) -> Candidates:
+    """What `lookup_tiles` makes its places of; `cell` counts in the `flat` arrays of the output.
+
+    Arguments and errors as there; everything: see `find_candidates`.
+    """
     images, places = output.place_box.shape[:2]
     if images != len(tiling.windows):
         raise ValueError(
@@ -153,13 +158,23 @@ def lookup_tiles(
         )
     found = [
         find_candidates(
-            place_margins(output, index, bank), output.place_box[index], bank, calibration, window.fit, stride
+            place_margins(output, index, bank),
+            output.place_box[index],
+            bank,
+            calibration,
+            window.fit,
+            stride,
+            everything=everything,
         )
         for index, window in enumerate(tiling.windows)
     ]
-    embeddings = output.place_embedding.reshape(images * places, output.place_embedding.shape[2])
-    merged = found[0] if images == 1 else _merged(found, tiling, places, stride)
-    return frame_scores(merged, embeddings, output, 0, bank, calibration)
+    return found[0] if images == 1 else merged(found, tiling, places, stride)
+
+
+def flat(of_places: F32) -> F32:
+    """(tiles, places, n) of an output as (tiles * places, n), a view."""
+    rows: F32 = of_places.reshape(-1, of_places.shape[2])
+    return rows
 
 
 def _enough(frame_width: int, frame_height: int, image_size: tuple[int, int]) -> tuple[int, int]:
@@ -180,63 +195,10 @@ def _parts(ratio: float) -> int:
 
 def _spans(length: int, parts: int) -> list[tuple[int, int]]:
     """Begin (even) and end of the windows along a side, the first at its begin and the last at its end."""
-    span = min(length, math.ceil(length / (1 + (parts - 1) * (1 - OVERLAP))))
+    span = math.ceil(length / (1 + (parts - 1) * (1 - OVERLAP)))
+    span = min(length, max(span, 2 + (length - span) // max(1, parts - 1)))  # even begins must leave no gap
     spans = []
     for part in range(parts):
         begin = (length - span) * part // max(1, parts - 1) // 2 * 2
         spans.append((begin, length if part == parts - 1 else min(length, begin + span)))
     return spans
-
-
-def _merged(found: list[Candidates], tiling: Tiling, places: int, stride: int) -> Candidates:
-    """The candidates of all tiles as those of the frame; `cell` counts through the tiles."""
-    whole = tiling.whole
-    counts = [len(part.owner) for part in found]
-    tile = np.repeat(np.arange(len(found)), counts)
-    firm = np.concatenate([np.arange(count) < part.firm for count, part in zip(counts, found, strict=True)])
-    cut = [_cut(part.box, window, whole) for part, window in zip(found, tiling.windows, strict=True)]
-    shifted = [
-        part.box + np.array([window.x, window.y] * 2, np.float32)
-        for part, window in zip(found, tiling.windows, strict=True)
-    ]
-    every = Candidates(
-        owner=np.concatenate([part.owner for part in found]),
-        score=np.concatenate([part.score for part in found]),
-        strength=np.concatenate([part.strength for part in found]),
-        raw=np.concatenate([part.raw for part in found]),
-        box=np.concatenate(shifted),
-        cell=np.concatenate([part.cell + places * number for number, part in enumerate(found)]),
-        firm=0,
-        best=np.max([part.best for part in found], axis=0),
-    )
-    scale = np.array([window.fit.scale for window in tiling.windows], np.float32)
-    # Whole in a window, in the whole frame, cut by a window; the faint after all that are not.
-    group = np.where(np.concatenate(cut), 2, tile == 0)
-    order = np.lexsort((-every.strength, group, ~firm))
-    radius = (MERGE_CELLS * stride / scale)[tile]
-    stays = order[first_of_each(_same_thing(every.box[order], tile[order], radius[order], group[order] == 2))]
-    stays = stays[np.lexsort((-every.strength[stays], ~firm[stays]))]
-    return every.take(stays, firm=int(firm[stays].sum()))
-
-
-def _cut(boxes: F32, window: Window, whole: Letterbox) -> NDArray[np.bool_]:
-    """(N,) which boxes, in pixels of the window, touch a border of it that is not the frame's."""
-    near = CUT_PIXELS / window.fit.scale
-    x1, y1, x2, y2 = boxes.T
-    across = ((x1 < near) & (window.x > 0)) | (
-        (x2 > window.width - near) & (window.x + window.width < whole.frame_width)
-    )
-    down = ((y1 < near) & (window.y > 0)) | (
-        (y2 > window.height - near) & (window.y + window.height < whole.frame_height)
-    )
-    return np.asarray(across | down, np.bool_)
-
-
-def _same_thing(
-    boxes: F32, tile: NDArray[np.int64], radius: F32, cut: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """(N, N) whether the later place (column) is of another tile and shows the thing of the earlier (row)."""
-    apart, overlap, area = pair_geometry(boxes)
-    part = cut & (overlap > CUT_OVERLAP * area)
-    same = (apart < radius * radius) | alike(overlap, area, MERGE_IOU) | part
-    return np.asarray(same & (tile[:, None] != tile))

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from edge import tile_merge
 from edge.bundle.calibration import Calibration
 from edge.bundle.load import Bundle
 from edge.engines import EngineOutput, create_image_engine
@@ -54,6 +55,7 @@ def grey(width: int, height: int) -> np.ndarray:
 
 
 @given(sides, sides, st.integers(1, 8), st.integers(1, 8))
+@example(3, 3, 8, 8)
 def test_windows_cover_the_frame_overlap_and_stay_in_it(width: int, height: int, columns: int, rows: int):
     whole, *windows = tiles_for(width, height, MODEL, (columns, rows)).windows
     assert (whole.x, whole.y, whole.width, whole.height) == (0, 0, width, height)
@@ -67,6 +69,7 @@ def test_windows_cover_the_frame_overlap_and_stay_in_it(width: int, height: int,
         if not spans:
             continue
         assert spans[0][0] == 0
+        assert all(first + size >= second for (first, size), (second, _) in pairwise(spans))
         assert sum(spans[-1]) == side
         for (first, size), (second, _) in pairwise(spans):
             # Even begins and whole pixels take at most three from it.
@@ -236,6 +239,15 @@ def test_a_faint_place_takes_nothing_from_one_that_counts(kept: Any):
     assert (boxes_of(scores), scores.faint) == ([coarse], ())
     alone = kept({1: [(fine, -0.5)]})
     assert (alone.places, len(alone.faint)) == ((), 1)
+
+
+def test_only_the_strongest_are_compared_and_those_that_count_go_first(kept: Any, monkeypatch):
+    monkeypatch.setattr(tile_merge, "MOST_CANDIDATES", 3)
+    boxes = [(x, 30, x + 8, 38) for x in (10, 30, 50, 120, 140)]
+    scores = kept(
+        {1: [(boxes[0], 1.0), (boxes[1], 5.0), (boxes[2], -0.5)], 2: [(boxes[3], 0.4), (boxes[4], 3.0)]}
+    )
+    assert (boxes_of(scores), scores.faint) == ([boxes[1], boxes[4], boxes[0]], ())
 
 
 def test_an_output_of_another_tiling_is_refused(tiny_bundle: Bundle, bank: PromptBank):
