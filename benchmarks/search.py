@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from edge.bundle.load import load_bundle
+from edge.progress import shown
 from edge.runs.search.find import search_images
 from edge.runs.search.images import ImageEmbedder, find_images
-from edge.runs.search.progress import shown
 from edge.runs.search.query import TEMPLATE, embed_query
 from edge.runtime import BundleRuntime
 
