@@ -118,10 +118,7 @@ class Bench:
         return MarksFile(positive=tuple(right), negative=tuple(wrong))
 
     def _run(self, plan: Plan, marks: MarksFile) -> Outcome:
-        def pipeline(loaded: LoadedPromptList) -> Pipeline:
-            return Pipeline(self._runtime, loaded, independent=True)
-
-        return run(plan, self._runtime, lambda: self._images(NAMED), pipeline, marks)
+        return run(plan, self._runtime, lambda: self._images(NAMED), marks)
 
     def _images(self, names: Sequence[str]) -> ImageFiles:
         return ImageFiles("aerial_cars", [self._samples[name].path for name in names], sequence=False)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +24,6 @@ from edge.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from edge.frames import Frame
     from edge.sources import FrameSource
 
 OnOption = Annotated[
@@ -33,8 +31,13 @@ OnOption = Annotated[
 ]
 SequenceOption = Annotated[bool, typer.Option("--sequence", help="Images of a folder follow one another.")]
 
+_LOOKED_AT = frozenset(
+    {"every", "sequence", "bundle", "engine", "precision", "image_size", "tiles", "threads"}
+)
+
 
 def tune(
+    context: typer.Context,
     prompts: Annotated[Path, typer.Argument(metavar="LIST", help="Prompt list (YAML).")],
     on: OnOption,
     output: Annotated[
@@ -71,16 +74,17 @@ def tune(
     import json
 
     from edge.bundle.load import load_bundle
-    from edge.pipeline import Pipeline
+    from edge.progress import watched
     from edge.runtime import BundleRuntime
+    from edge.tune.collect import Look
     from edge.tune.marks import read_marks
     from edge.tune.session import Plan, run
     from edge.tune.summary import as_dict, lines
     from edge.tune.write_back import write_back
     from firmware_cfg.errors import UsageError
-    from firmware_cfg.prompt_list import LoadedPromptList, load_prompt_list
+    from firmware_cfg.prompt_list import load_prompt_list
 
-    size, windows = parse_size(image_size), parse_tiles(tiles)
+    look = Look(parse_size(image_size), parse_tiles(tiles), every)
     given = read_marks(marks, positive, negative)
     if write and not (given.positive or given.negative or given.places):
         raise UsageError("--write needs marks (--positive, --negative or --marks)")
@@ -88,19 +92,10 @@ def tune(
     model = load_bundle(bundle)
     runtime = BundleRuntime(model, engine.value, precision.value, threads)
 
-    def pipeline(opened: LoadedPromptList) -> Pipeline:
-        return Pipeline(runtime, opened, image_size=size, tiles=windows, independent=True)
-
-    settings = (model.manifest_sha256, engine.value, precision.value, size, tiles, sequence)
-    with progress() as seen:
-        outcome = run(
-            Plan(loaded, on, output, settings, every),
-            runtime,
-            partial(recording, on, sequence),
-            pipeline,
-            given,
-            seen=seen,
-        )
+    settings = (model.manifest_sha256, engine.value, precision.value, sequence)
+    plan = Plan(loaded, on, output, look, settings, _looked_at(context))
+    with watched("looking") as seen:
+        outcome = run(plan, runtime, partial(recording, on, sequence), given, seen=seen)
     written = write and outcome.changed is not None
     if write and outcome.changed is not None:
         write_back(loaded, outcome.changed)
@@ -133,6 +128,7 @@ def compare(
 
     from edge.bundle.load import load_bundle
     from edge.pipeline import Pipeline
+    from edge.progress import watched
     from edge.runtime import BundleRuntime
     from edge.tune.compare import as_dict, lines
     from edge.tune.compare import compare as compare_lists
@@ -153,7 +149,7 @@ def compare(
         recording(on, sequence) as source,
         pipeline(lists[0], source.independent) as first,
         pipeline(lists[1], source.independent) as second,
-        progress() as seen,
+        watched("looking") as seen,
     ):
         found = compare_lists(source, (str(a), str(b)), (first, second), seen=seen)
     if output is not None:
@@ -175,16 +171,15 @@ def recording(on: str, sequence: bool) -> FrameSource:
     return source
 
 
-@contextmanager
-def progress() -> Iterator[Callable[[Iterable[Frame]], Iterable[Frame]]]:
-    """Wraps a source's frames in a progress bar on stderr that leaves nothing behind."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
-
-        def seen(frames: Iterable[Frame]) -> Iterable[Frame]:
-            return bar.track(frames, total=getattr(frames, "length", None))
-
-        yield seen
+def _looked_at(context: typer.Context) -> tuple[str, ...]:
+    """The options of the command line that change what `tune` looks at, as words."""
+    words: list[str] = []
+    for option in context.command.params:
+        name = option.name or ""
+        source = context.get_parameter_source(name)
+        if name in _LOOKED_AT and source is not None and source.name == "COMMANDLINE":
+            value = context.params[name]
+            words.append(option.opts[0])
+            if value is not True:
+                words.append(str(value.value if isinstance(value, Enum) else value))
+    return tuple(words)

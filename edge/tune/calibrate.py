@@ -88,7 +88,7 @@ def fit(u: F64, positive: Bools, prior: Line) -> Line:
             break
     # Marks that are all wrong way round would turn the scores over; a list cannot say that.
     slope = float(np.clip(theta[0], *_SLOPES))
-    return Line(slope, float(theta[1]))
+    return Line(slope, float(np.clip(theta[1], -_SHIFT * slope, _SHIFT * slope)))
 
 
 def judge(odds: F64, positive: Bools, threshold: float = 0.5) -> Judgement:

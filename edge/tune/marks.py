@@ -137,7 +137,7 @@ def _index_of(mark: PlaceMark, sightings: Sightings, scored: Scored) -> int:
         raise RemoteclipError(
             f"a mark of {mark.prompt} in frame {mark.frame} has no box (an object prompt needs one)"
         )
-    here = np.flatnonzero(sightings.frame == frames[0])
+    here = np.flatnonzero((sightings.frame == frames[0]) & scored.peaks(mark.prompt))
     overlap = _overlap(np.array(mark.box, np.float64), sightings.box[here].astype(np.float64))
     if not len(here) or overlap.max() < SAME_PLACE:
         raise RemoteclipError(

@@ -30,7 +30,8 @@ class PromptReport:
         prompt: as the list has it.
         threshold: in force; `threshold_from` says "the list" or "the null bank".
         null_threshold: what the null bank would set.
-        suggested: threshold of the greatest expected F1 by the scores as they are; None without sightings.
+        suggested: threshold at which the count comes out right if the scores are right; None where nothing is
+            more likely than not, and of a scene prompt.
         best: highest score in the clip, 0 without a sighting.
         found: sightings that reach the threshold.
         frames: in how many frames there is one.

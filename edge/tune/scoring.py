@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 F64 = NDArray[np.float64]
 Ints = NDArray[np.int64]
+NO_PEAK = np.float32(-1e4)
+"""What the graph answers for a row whose map has no peak at a place: below every logit."""
 _EDGE = 1e-6
 """Thresholds of 0 and 1 have no odds: they are taken as this far from it."""
 
@@ -31,7 +33,8 @@ class Scored:
     Attributes:
         object_odds: (N, object prompts) of every place, in the order of `bank.layout.object_ids`.
         scene_odds: (F, scene prompts) of every frame.
-        logits: (N, rows) of every place, background rows included; before any calibration.
+        logits: (N, rows) of every place, background rows included; before any calibration. Without a peak of
+            the row there it is NO_PEAK, of object rows.
         owner: (N,) the object prompt that each place belongs to.
         bank: by which it was scored.
     """
@@ -52,6 +55,13 @@ class Scored:
         mine = np.flatnonzero(self.owner == column)
         return mine, self.object_odds[mine, column]
 
+    def peaks(self, prompt_id: str) -> NDArray[np.bool_]:
+        """(N,) at which places an object prompt has a peak: it can own those, and no other one."""
+        column = self.bank.layout.object_ids.index(prompt_id)
+        begin = self.bank.layout.object_starts[column]
+        ends = np.append(self.bank.layout.object_starts[1:], self.bank.layout.scene_begin)
+        return np.asarray((self.logits[:, begin : ends[column]] > NO_PEAK / 2).any(axis=1))
+
     def found(self, prompt_id: str) -> Ints:
         """Indices of the sightings that reach the prompt's threshold."""
         mine, odds = self.of(prompt_id)
@@ -69,6 +79,7 @@ class Scorer:
         """Every sighting under the bank, whose list has the scene prompts that the sightings are of."""
         layout, (a, c) = bank.layout, self.calibration.platt_object
         logits = self.logits(sightings.embedding, bank.rows)
+        logits[:, : layout.scene_begin][~sightings.peaks] = NO_PEAK
         odds = np.zeros((len(logits), len(layout.object_ids)))
         if odds.size:
             odds = a * bank.object_correction.apply(object_margins(logits, layout)).astype(np.float64) + c
@@ -80,7 +91,7 @@ class Scorer:
         return Scored(odds, scene_odds, logits, owner, bank)
 
     def logits(self, embeddings: NDArray[np.floating], rows: F32) -> F32:
-        """(N, D + E) place embeddings against (P, D + E) rows, as the graph would: (N, P) float32."""
+        """(N, D + E) place embeddings against (P, D + E) rows, as in the graph's maps: (N, P) float32."""
         if not len(embeddings):
             return np.zeros((0, len(rows)), np.float32)
         cosine = embeddings.astype(np.float32) @ rows.T

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.files import write_atomically
 from edge.prompts.build import build_prompt_bank, in_memory_list
-from edge.tune.collect import Seen, collect, open_list, pass_key
+from edge.tune.collect import EVERYTHING, Look, Seen, collect, pass_key
 from edge.tune.crops import choose, cut
 from edge.tune.marks import MarksFile, resolve, save_marks
 from edge.tune.page import PageFacts, render
@@ -25,30 +25,29 @@ from firmware_cfg.errors import UsageError
 from firmware_cfg.located_yaml import read_config_bytes
 
 if TYPE_CHECKING:
-    from edge.pipeline import Pipeline
     from edge.prompts.bank import PromptBank
     from edge.runtime import Runtime
     from edge.sources import FrameSource
     from firmware_cfg.prompt_list import LoadedPromptList
 
 OpenSource = Callable[[], "FrameSource"]
-OpenPipeline = Callable[["LoadedPromptList"], "Pipeline"]
-"""Makes a list's pipeline, for unrelated images: nothing is tracked among all that does not count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to tune on what.
 
-    source: the clip as the user named it; page: the HTML file to write; settings: whatever else changes what
-    the model sees, such as its bundle's hash; every: look at every so many-th frame.
+    source: the clip as the user named it; page: the HTML file to write; look: how the clip is looked at;
+    settings: whatever else changes what the model sees, such as its bundle's hash; options: further words of
+    the command line, which the page repeats.
     """
 
     loaded: LoadedPromptList
     source: str
     page: Path
+    look: Look = EVERYTHING
     settings: tuple[object, ...] = ()
-    every: int = 1
+    options: tuple[str, ...] = ()
 
     @property
     def cache(self) -> Path:
@@ -77,7 +76,6 @@ def run(
     plan: Plan,
     runtime: Runtime,
     open_source: OpenSource,
-    open_pipeline: OpenPipeline,
     marks: MarksFile,
     *,
     seen: Seen = iter,
@@ -89,7 +87,7 @@ def run(
     """
     prepare(plan.page)
     data = read_config_bytes(plan.loaded.path)
-    sightings, from_cache = _sightings(plan, open_source, open_pipeline, marks, seen)
+    sightings, from_cache = _sightings(plan, runtime, open_source, marks, seen)
     scorer = Scorer(runtime.facts, runtime.calibration)
     try:
         scored = scorer.score(sightings, _bank(runtime, plan.loaded))
@@ -139,10 +137,10 @@ def prepare(page: Path) -> None:
 
 
 def _sightings(
-    plan: Plan, open_source: OpenSource, open_pipeline: OpenPipeline, marks: MarksFile, seen: Seen
+    plan: Plan, runtime: Runtime, open_source: OpenSource, marks: MarksFile, seen: Seen
 ) -> tuple[Sightings, bool]:
     """Those of an earlier run where nothing has changed since, else new ones; and which they are."""
-    key = pass_key(plan.source, plan.loaded.sha256, plan.every, *plan.settings)
+    key = pass_key(plan.source, plan.loaded.sha256, plan.look, *plan.settings)
     known = load_sightings(plan.cache, key)
     if known is not None:
         return known, True
@@ -155,8 +153,8 @@ def _sightings(
         raise UsageError(
             f"{plan.page}: {why}, so crop numbers say nothing (run without marks, then look at the new page)"
         )
-    with open_source() as source, open_pipeline(open_list(plan.loaded)) as pipeline:
-        sightings = collect(pipeline, source, key, every=plan.every, seen=seen)
+    with open_source() as source:
+        sightings = collect(runtime, plan.loaded, source, key, plan.look, seen=seen)
     _write(plan.cache, sightings.as_bytes())
     return sightings, False
 
@@ -183,9 +181,7 @@ def _per_frame(sightings: Sightings, scored: Scored) -> dict[str, list[float]]:
 
 def _command(plan: Plan) -> str:
     words = ["remoteclip", "prompts", "tune", plan.loaded.path, "--on", plan.source, "-o", str(plan.page)]
-    if plan.every != 1:
-        words += ["--every", str(plan.every)]
-    return shlex.join(words)
+    return shlex.join([*words, *plan.options])
 
 
 def write_page(path: Path, html: str) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge.engines.base import F32
 from edge.files import UNREADABLE_NPZ, open_npz
 
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,11 +26,12 @@ class Sightings:
         number: (F,) int64 frame numbers in the source, ascending.
         time_s: (F,) float64 capture times.
         names: F names, such as an image's file name.
-        size: (F, 2) int64 width and height, pixels.
         scene_raw: (F, S) float32 cosines, in the order of the list's scene prompts.
         frame: (N,) int64, index of each place's frame (not its number), ascending.
         box: (N, 4) float32 x1 y1 x2 y2, pixels of the frame.
         embedding: (N, D + E) float16, the place's own.
+        peaks: (N, R) bool, which of the list's R object rows have a peak of their map there: the graph hands
+            out no other row's logit (docs/decisions/002).
         lost: places that were too weak to be kept.
         independent: the frames are unrelated images.
         skipped: unreadable frames by cause.
@@ -40,11 +41,11 @@ class Sightings:
     number: NDArray[np.int64]
     time_s: NDArray[np.float64]
     names: tuple[str, ...]
-    size: NDArray[np.int64]
     scene_raw: F32
     frame: NDArray[np.int64]
     box: F32
     embedding: NDArray[np.float16]
+    peaks: NDArray[np.bool_]
     lost: int
     independent: bool
     skipped: Mapping[str, int]
@@ -65,11 +66,11 @@ class Sightings:
             facts=np.frombuffer(json.dumps(facts).encode(), np.uint8),
             number=self.number,
             time_s=self.time_s,
-            size=self.size,
             scene_raw=self.scene_raw,
             frame=self.frame,
             box=self.box,
             embedding=self.embedding,
+            peaks=self.peaks,
         )
         return buffer.getvalue()
 
@@ -86,11 +87,11 @@ def load_sightings(path: Path, key: str) -> Sightings | None:
                 number=archive["number"],
                 time_s=archive["time_s"],
                 names=tuple(facts["names"]),
-                size=archive["size"],
                 scene_raw=archive["scene_raw"],
                 frame=archive["frame"],
                 box=archive["box"],
                 embedding=archive["embedding"],
+                peaks=archive["peaks"],
                 lost=facts["lost"],
                 independent=facts["independent"],
                 skipped=facts["skipped"],

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge.tune.background import Suggested, suggest
-from edge.tune.calibrate import Bools, Judgement, Line, best_threshold, fit, judge, leave_one_out
+from edge.tune.calibrate import (
+    HIGHEST_THRESHOLD,
+    LOWEST_THRESHOLD,
+    Bools,
+    Judgement,
+    Line,
+    best_threshold,
+    fit,
+    judge,
+    leave_one_out,
+)
 from edge.tune.scoring import Ints, base_odds, log_odds, probability, reaches, with_background
 
 if TYPE_CHECKING:
@@ -34,7 +44,8 @@ class Tuned:
         before: how the scores in force judge the marks.
         left_out: how the new ones do, each mark by what the others give; None where nothing was found better.
         line: bias and temperature to use: the old ones where new ones do not help.
-        threshold: to use; None where the clip shows nothing to set one by.
+        threshold: to use; None where the one in force stays.
+        review_below: to use; None where the list sets none.
         background: a sentence to add, or None.
         missed, passed: marked right and now below the threshold; marked wrong and still above it.
     """
@@ -46,6 +57,7 @@ class Tuned:
     left_out: Judgement | None
     line: Line
     threshold: float | None
+    review_below: float | None
     background: str | None
     missed: int
     passed: int
@@ -122,10 +134,19 @@ def _tuned(
     mine, _ = after.of(prompt.id)
     judged_before = judge(prior(base_odds(before, prompt)[marked.index]), right, in_force)
     threshold = best_threshold(line(every[mine]))
-    judged = None if threshold is None else judge(left_out if helps else prior(u), right, threshold)
-    if judged is None or judged.right < judged_before.right - _doubt(judged_before.right, len(right)):
-        # The marks speak against it: what is counted stays as it is, whatever the scores are now.
-        threshold = _same_cut(in_force, prior, line) if helps else None
+    if threshold is None and helps:
+        # Nothing is more likely than not. The threshold in force holds for the new scores: were it moved with
+        # them, marks that are all wrong would take nothing away. The null bank's would move by itself.
+        threshold = max(LOWEST_THRESHOLD, round(in_force, 2) if prompt.threshold is None else in_force)
+        if not right.any():  # and no such thing counts any more, even where that was next to nothing
+            highest = float(probability(line(u)).max())
+            threshold = max(threshold, math.ceil(100 * highest + 0.5) / 100)
+    if threshold is not None:
+        judged = judge(left_out if helps else prior(u), right, threshold)
+        if judged.right < judged_before.right - _doubt(judged_before.right, len(right)):
+            # The marks speak against it: what is counted stays as it is, whatever the scores are now.
+            cut = float(np.clip(_same_cut(in_force, prior, line), LOWEST_THRESHOLD, HIGHEST_THRESHOLD))
+            threshold = cut if helps else None
     used = in_force if threshold is None else threshold
     above = reaches(line(u), used)
     return Tuned(
@@ -136,6 +157,7 @@ def _tuned(
         left_out=judge(left_out, right, used) if helps else None,
         line=line,
         threshold=threshold,
+        review_below=_review_below(prompt, prior, line, threshold),
         background=None if sentence is None else sentence.sentence,
         missed=int((right & ~above).sum()),
         passed=int((~right & above).sum()),
@@ -146,6 +168,14 @@ def _same_cut(threshold: float, before: Line, after: Line) -> float:
     """The threshold, in hundredths, that lets the same through by another line."""
     u = (log_odds(threshold) - before.shift) / before.slope
     return round(float(probability(after(u))), 2)
+
+
+def _review_below(prompt: Prompt, before: Line, after: Line, threshold: float | None) -> float | None:
+    """What was sure enough by the old scores is so by the new ones, and nothing is surer than it counts."""
+    if prompt.review_below is None:
+        return None
+    moved = prompt.review_below if after == before else _same_cut(prompt.review_below, before, after)
+    return max(moved, threshold or prompt.threshold or 0.0)
 
 
 def _doubt(share: float, n: int) -> float:
@@ -177,9 +207,9 @@ def _changes(prompt: Prompt, item: Tuned) -> tuple[dict[str, float], list[str]]:
     threshold = item.threshold
     if threshold is not None and threshold != prompt.threshold:
         update["threshold"] = threshold
-        if prompt.review_below is not None and prompt.review_below < threshold:
-            update["review_below"] = threshold
-            notes.append(f"{prompt.id}: review_below follows the threshold to {threshold:g}")
+    if item.review_below is not None and item.review_below != prompt.review_below:
+        update["review_below"] = item.review_below
+        notes.append(f"{prompt.id}: review_below follows the scores to {item.review_below:g}")
     if "bias" in update and any(
         term.kind == "score" for alert in prompt.alerts for *_, term, _ in alert.located_terms()
     ):

@@ -170,6 +170,9 @@ def _line_end(text: str, place: int) -> int:
 
 
 def _scalar(sentence: str) -> str:
-    """A sentence as YAML that reads as itself."""
-    written: str = yaml.safe_dump(sentence, default_flow_style=True, width=10_000).strip()
+    """A sentence as YAML that reads as itself, in a flow list too, where more signs have a meaning."""
+    style = None if sentence.replace(" ", "").isalpha() else "'"
+    written: str = yaml.safe_dump(
+        sentence, default_style=style, default_flow_style=True, width=10_000
+    ).strip()
     return written.removesuffix("\n...").removesuffix("...").strip()

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from edge.bundle.load import Bundle
-from edge.pipeline import Pipeline
 from edge.prompts.build import build_prompt_bank
 from edge.runtime import BundleRuntime
 from edge.sources import open_source
 from edge.tune import background
-from edge.tune.collect import collect, open_list
+from edge.tune.collect import collect
 from edge.tune.marks import Mark
 from edge.tune.scoring import Scorer
 from edge.tune.tuning import Tuning, tune
@@ -28,8 +27,8 @@ def tuned(
     monkeypatch.setattr(background, "VOCABULARY", ("green", "grey", "blue blue", "blue red"))
     listed.write_text("prompts:\n- {id: colour, text: [red, blue], match: any, threshold: 0.5}\n")
     loaded, runtime = load_prompt_list(listed), BundleRuntime(tiny_bundle)
-    with open_source(clip) as source, Pipeline(runtime, open_list(loaded), independent=True) as pipeline:
-        sightings = collect(pipeline, source, "key")
+    with open_source(clip) as source:
+        sightings = collect(runtime, loaded, source, "key")
         bank = build_prompt_bank(loaded, runtime.sentences, runtime.facts, runtime.calibration)
     scorer = Scorer(runtime.facts, runtime.calibration)
     scored = scorer.score(sightings, bank)

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge.bundle.load import Bundle
+from edge.bundle.load import Bundle, load_bundle
 from edge.pipeline import Pipeline
 from edge.prompts.build import build_prompt_bank
 from edge.runtime import BundleRuntime
 from edge.sources import open_source
-from edge.tune.collect import collect, open_list
+from edge.tune.collect import Look, collect
 from edge.tune.crops import choose, cut
 from edge.tune.scoring import Scorer, probability
 from edge.tune.sightings import load_sightings
 from firmware_cfg.prompt_list import load_prompt_list
+
+OPTIONS = [
+    "--every",
+    "2",
+    "--sequence",
+    "--engine",
+    "onnxruntime",
+    "--image-size",
+    "128x64",
+    "--tiles",
+    "2x1",
+]
 
 
 def report(result: Any) -> dict[str, Any]:
@@ -30,8 +44,8 @@ def test_sightings_score_as_the_pipeline_does(clip: Path, listed: Path, tiny_bun
     text = listed.read_text().replace("text: red\n", "text: red\n    bias: 0.7\n    temperature: 1.5\n")
     listed.write_text(text)
     loaded, runtime = load_prompt_list(listed), BundleRuntime(tiny_bundle)
-    with open_source(clip) as source, Pipeline(runtime, open_list(loaded), independent=True) as pipeline:
-        sightings = collect(pipeline, source, "key")
+    with open_source(clip) as source:
+        sightings = collect(runtime, loaded, source, "key")
         bank = build_prompt_bank(loaded, runtime.sentences, runtime.facts, runtime.calibration)
     scored = Scorer(runtime.facts, runtime.calibration).score(sightings, bank)
     with open_source(clip) as source, Pipeline(runtime, loaded, independent=True) as pipeline:
@@ -47,12 +61,44 @@ def test_sightings_score_as_the_pipeline_does(clip: Path, listed: Path, tiny_bun
             assert haze == pytest.approx(result.scores.scene["haze"], abs=1e-4)
 
 
+def test_sightings_are_owned_and_score_as_in_flight_by_the_default_model(
+    data_root: Path, tmp_path: Path
+) -> None:
+    listed = tmp_path / "list.yaml"
+    listed.write_text(
+        "prompts: [{id: car, text: car, threshold: 0.1}, {id: van, text: van, threshold: 0.1},"
+        " {id: person, text: person},"
+        " {id: cyclist, text: [a bicycle, a cyclist], match: any, threshold: 0.1}]"
+    )
+    loaded, runtime = load_prompt_list(listed), BundleRuntime(load_bundle("default"))
+    image = data_root / "visdrone_sample" / "images" / "9999999_00027_d_0000002.jpg"
+    with open_source(image) as source, Pipeline(runtime, loaded, independent=True) as pipeline:
+        (result,) = map(pipeline.process, source)
+        sightings = collect(runtime, loaded, source, "key")
+    bank = build_prompt_bank(loaded, runtime.sentences, runtime.facts, runtime.calibration)
+    scored = Scorer(runtime.facts, runtime.calibration).score(sightings, bank)
+    assert not sightings.peaks.all()
+    seen, counted = {}, set()
+    for column, name in enumerate(bank.layout.object_ids):
+        mine, odds = scored.of(name)
+        assert scored.peaks(name)[mine].all()
+        assert (scored.object_odds[~scored.peaks(name), column] < odds.min()).all()
+        for place, score in zip(mine, probability(odds), strict=True):
+            box = tuple(sightings.box[place].tolist())
+            seen[box] = (name, pytest.approx(score, abs=0.002))
+            if score > bank.thresholds[name] + 0.002:
+                counted.add(box)
+    places = result.scores.places + result.scores.faint
+    assert len(places) > 20
+    assert [(place.prompt, place.score) for place in places] == [seen[place.box] for place in places]
+    assert counted <= {place.box for place in result.scores.places}
+
+
 def test_sightings_outlast_the_disk_and_damage_to_it(clip: Path, listed: Path, tiny_bundle: Bundle) -> None:
-    with (
-        open_source(clip) as source,
-        Pipeline(tiny_bundle, open_list(load_prompt_list(listed)), independent=True) as pipeline,
-    ):
-        sightings = collect(pipeline, source, "key", every=3)
+    with open_source(clip) as source:
+        sightings = collect(
+            BundleRuntime(tiny_bundle), load_prompt_list(listed), source, "key", Look(every=3)
+        )
     assert sightings.names == ("0.png", "3.png", "6.png")
     path = clip.parent / "kept.npz"
     path.write_bytes(sightings.as_bytes())
@@ -73,14 +119,14 @@ def test_a_page_then_marks_then_a_better_list(
     first = report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json"))
     assert first["frames"] == 8
     assert not first["from_cache"]
-    html = page.read_text()
-    numbers = [int(number) for number in re.findall(r"<b>(\d+)</b>", html)]
+    written = page.read_text()
+    numbers = [int(number) for number in re.findall(r"<b>(\d+)</b>", written)]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert html.count("data:image/jpeg;base64,") == len(numbers)
+    assert written.count("data:image/jpeg;base64,") == len(numbers)
 
     again = report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json"))
     assert again == {**first, "from_cache": True}
-    assert page.read_text() == html
+    assert page.read_text() == written
 
     red = first["prompts"]["red"]["crops"]
     wrong = ",".join(map(str, red[:4]))
@@ -91,6 +137,7 @@ def test_a_page_then_marks_then_a_better_list(
     (tuned,) = marked["tuned"]
     assert (tuned["prompt"], tuned["negative"], tuned["positive"]) == ("red", 4, 0)
     assert tuned["bias"] < 0
+    assert tuned["threshold"] == 0.5
     assert page.read_text().count("marked wrong") == 4
 
     by_place = page.with_suffix(".marks.yaml")
@@ -102,12 +149,31 @@ def test_a_page_then_marks_then_a_better_list(
     after = load_prompt_list(listed).model
     assert after.prompt("red").bias == tuned["bias"]
     assert listed.read_text().count("# what is looked for") == 1
+    counted = report(remoteclip("tune", listed, "--on", clip, "-o", tmp_path / "after.html", "--json"))
+    assert counted["prompts"]["red"]["found"] < first["prompts"]["red"]["found"]
+    assert counted["prompts"]["blue"]["found"] == first["prompts"]["blue"]["found"]
 
     stale = remoteclip("tune", listed, "--on", clip, "-o", page, "--negative", wrong)
     assert stale.exit_code == 2
     # Marks by place go on; the model looks again, since the list has changed.
     kept = report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json", "--marks", by_place))
     assert not kept["from_cache"]
+
+
+def test_the_page_tells_a_command_that_works(
+    clip: Path, listed: Path, tmp_path: Path, remoteclip: Any
+) -> None:
+    """With a page among the images that it shows, and options that change what is seen."""
+    page = clip / "tune.html"
+    report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json", *OPTIONS))
+    (told,) = re.findall(r"<pre[^>]*>(remoteclip .*) --positive .*</pre>", page.read_text())
+    program, group, command, *words = shlex.split(html.unescape(told))
+    assert (program, group, command) == ("remoteclip", "prompts", "tune")
+    assert [word for word in words if word in OPTIONS] == OPTIONS
+    marked = report(remoteclip("tune", *words, "--positive", "1", "--negative", "2", "--json"))
+    assert marked["from_cache"]
+    assert [(item["positive"], item["negative"]) for item in marked["tuned"]] == [(1, 1)]
+    assert report(remoteclip("tune", *words, "--json"))["from_cache"]
 
 
 def test_scenes_are_marked_by_frame(clip: Path, listed: Path, tmp_path: Path, remoteclip: Any) -> None:
@@ -126,11 +192,8 @@ def test_crops_of_a_video_show_a_thing_once(clip: Path, listed: Path, tiny_bundl
     loaded = load_prompt_list(listed)
     chosen = {}
     for sequence in (False, True):
-        with (
-            open_source(clip, sequence=sequence) as source,
-            Pipeline(runtime, open_list(loaded), independent=True) as pipeline,
-        ):
-            sightings = collect(pipeline, source, "key")
+        with open_source(clip, sequence=sequence) as source:
+            sightings = collect(runtime, loaded, source, "key")
             bank = build_prompt_bank(loaded, runtime.sentences, runtime.facts, runtime.calibration)
             scored = Scorer(runtime.facts, runtime.calibration).score(sightings, bank)
             chosen[sequence] = [crop for crop in choose(sightings, scored) if crop.prompt == "blue"]
