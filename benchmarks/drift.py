@@ -61,7 +61,15 @@ def embedding(image: Image, model: BundleRuntime, engines: dict[tuple[int, int],
 
 def pictures(data: Path) -> Iterator[tuple[str, Iterator[Image]]]:
     """Known ground first, then sets that no training saw, then what is no flight."""
-    for name in ("hit_uav", "cats_vehicles", "urban_trees", "vhr10", "semantic_drone", "rsicd"):
+    for name in (
+        "aerial_cars",
+        "hit_uav",
+        "cats_vehicles",
+        "urban_trees",
+        "vhr10",
+        "semantic_drone",
+        "rsicd",
+    ):
         yield f"{name} (trained on)", images_of(data / name)
     for name in ("resisc12", "ucm_captions", "eurosat", "auair", "uav_sar", "epfl_roads"):
         yield name, images_of(data / name)

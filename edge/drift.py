@@ -1,10 +1,11 @@
-"""How far what the camera shows is from what the model was validated on: one number from 0 to 1.
+"""How odd what the camera shows is beside the pictures that the model was calibrated on: a share, 0 to 1.
 
 A frame's distance is one minus the mean cosine between its embedding and its NEIGHBOURS nearest in the
 bundle's null bank: the detector of Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors",
 ICML 2022. It is told as a share: how many pictures of the bank lie nearer to the rest of the bank. The gauge
-is the median of that share over the newest frames, so that one odd picture moves nothing: 0.5 is home ground,
-and ALARM is where the median frame is odder than 95% of what the model was validated on.
+is the median of that share over the newest frames, so that one odd picture moves nothing. ALARM is where the
+median frame is odder than 95% of the bank. Below it the number ranks pictures and no more: the bank is mixed,
+and sets of the training recipe stand anywhere from 0.09 to 0.94.
 """
 
 from __future__ import annotations

@@ -60,8 +60,9 @@ class Health(Message):
         None,
         ge=0,
         le=1,
-        description="How far the pictures are from what the model was validated on: 0.5 is home ground, from"
-        " 0.95 on it is out of its terrain. None where that is not known.",
+        description="Share of the pictures that the model was calibrated on that are less odd than the newest"
+        " frames: from 0.95 on it is out of its terrain; known ground stands anywhere below. None where that"
+        " is not known.",
     )
     alerts_active: NonNegativeInt = Field(0, description="Alerts that are raised and not cleared.")
     queued: Queued = Field(Queued(), description="The outbox.")
