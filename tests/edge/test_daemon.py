@@ -9,25 +9,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pymap3d
 import pytest
 
 from compile.signing_keys import generate_key
 from edge.alerts.machine import Transition
-from edge.broker import free_port
+from edge.broker import find_mosquitto, free_port, start_demo_broker
 from edge.bundle.load import Bundle, write_manifest
 from edge.daemon import Daemon
 from edge.frames import Frame, RgbImage
+from edge.mqtt.subscriber import Subscriber
 from edge.onboard import OUTBOX_NAME
 from edge.outbox.outbox import Outbox
 from edge.pipeline import FrameResult
 from edge.prompts.shelf import FOLDER_NAME as PROMPTS_NAME
 from edge.prompts.shelf import read_record
 from edge.sources import FrameSource, open_source
-from firmware_cfg.device import DeviceFile, Mqtt, Source, load_device
+from firmware_cfg.device import Camera, DeviceFile, Mqtt, Source, Telemetry, load_device
 from firmware_cfg.errors import BundleError, OutboxError, RemoteclipError, SourceError
 from firmware_cfg.messages import Counts, Event, Health, PromptsState
 
@@ -120,6 +123,58 @@ def test_an_alert_is_raised_and_cleared_under_one_id(device_file: DeviceFile) ->
     assert [first.seq, *(event.seq for event in updates), last.seq] == list(range(1, len(updates) + 3))
     assert last.frame == 8
     assert last.urgency == "past"
+
+
+SUBTITLES = """1
+00:00:00,000 --> 00:00:01,000
+[latitude: 47.000000] [longitude: 8.000000] [rel_alt: 32.000 abs_alt: 432.000] \
+[gb_yaw: 90.0 gb_pitch: -90.0 gb_roll: 0.0]
+
+2
+00:00:01,000 --> 00:00:02,000
+[latitude: 47.000000] [longitude: 8.000000] [rel_alt: 32.000 abs_alt: 432.000] \
+[gb_yaw: 90.0 gb_pitch: -90.0 gb_roll: 0.0]
+"""
+
+
+@pytest.mark.skipif(
+    find_mosquitto() is None and find_spec("amqtt") is None, reason="neither mosquitto nor amqtt is installed"
+)
+def test_what_the_control_room_hears_of_an_alert_is_where_it_stands(
+    device_file: DeviceFile, tmp_path: Path
+) -> None:
+    (tmp_path / "flight.srt").write_text(SUBTITLES)
+    heard: list[Event] = []
+    cleared = threading.Event()
+
+    def hear(topic: str, payload: bytes, retained: bool) -> None:
+        heard.append(Event.from_payload(payload))
+        if heard[-1].msg_type == "clear":
+            cleared.set()
+
+    with start_demo_broker() as broker:
+        device = device_file.model_copy(
+            update={
+                "mqtt": Mqtt(url=broker.url),
+                "camera": Camera(hfov_deg=90),
+                "telemetry": Telemetry(uri=str(tmp_path / "flight.srt")),
+            }
+        )
+        with Subscriber(broker.settings, ["remoteclip/1/bird/events"], hear) as subscriber:
+            assert subscriber.wait_online(60)
+            Daemon(device, source=Squares("rrrrrr....")).run()
+            assert cleared.wait(60)
+    raised = heard[0]
+    assert raised.msg_type == "raise"
+    assert raised.position is not None
+    # The square's middle is 44 and 4 pixels left of and above the frame's; 2 pixels are a metre, east is up.
+    longitude, latitude = raised.position.coordinates
+    east, north, _ = pymap3d.geodetic2enu(latitude, longitude, 400, 47.0, 8.0, 400)
+    assert (east, north) == pytest.approx((2, 22), abs=0.5)
+    assert raised.h_acc_m is not None
+    assert 0 < raised.h_acc_m < 10
+    assert raised.pose is not None
+    assert (raised.pose.latitude, raised.pose.height_m, raised.pose.yaw_deg) == pytest.approx((47, 32, 90))
 
 
 def test_unrelated_images_add_up(device_file: DeviceFile) -> None:
