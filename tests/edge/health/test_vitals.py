@@ -36,6 +36,8 @@ def vitals(tmp_path: Path, outbox: Outbox) -> Vitals:
         outbox=outbox,
         source=SimpleNamespace(skipped={}, outages=0, problem=""),
         whereabouts=Whereabouts(None, None),
+        updater=SimpleNamespace(applied=0, refused=0),
+        evidence=None,
         health_file=HealthFile(tmp_path),
     )
     engine: Any = SimpleNamespace(name="openvino", precision="auto")
@@ -71,3 +73,10 @@ def test_a_damaged_outbox_is_for_the_flight_to_hear(vitals: Vitals, outbox: Outb
     outbox._file.run("PRAGMA shrink_memory")
     with pytest.raises(OutboxDamagedError, match="restart"):
         vitals.health()
+
+
+def test_prometheus_hears_of_refused_telemetry(vitals: Vitals) -> None:
+    telemetry: Any = SimpleNamespace(refused={"jump": 2})
+    on_board: Any = vitals.on_board
+    on_board.whereabouts = Whereabouts(None, telemetry)
+    assert vitals.metric_sources().telemetry_refused() == {"jump": 2}
