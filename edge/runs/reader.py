@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from edge.runs.format import (
     PlaceRecords,
     RunAbout,
     RunError,
+    is_run,
     unpack_pose,
 )
 from edge.telemetry.pose import Pose
@@ -177,7 +179,9 @@ class Run:
 def find_runs(path: Path) -> list[Path]:
     """The run at `path`, or those in a folder, oldest name first; empty where it is a folder without any."""
     if path.is_dir():
-        return sorted(each for each in path.iterdir() if each.suffix == SUFFIX and each.is_file())
+        # Installers have that suffix, too. Of one that cannot be read, who opens it says why.
+        named = [each for each in path.iterdir() if each.suffix == SUFFIX and each.is_file()]
+        return sorted(each for each in named if not os.access(each, os.R_OK) or is_run(each))
     return [path]
 
 

@@ -102,6 +102,7 @@ def test_a_run_is_one_file_when_it_is_closed(runs, about, make_result):
         writer.add(make_result(0))
     writer.close()
     assert list(runs.iterdir()) == [writer.path]
+    (runs / "installer.run").write_bytes(b"#!/bin/sh")
     assert find_runs(runs) == find_runs(writer.path) == [writer.path]
 
 
