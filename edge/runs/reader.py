@@ -122,7 +122,8 @@ class Run:
         """(N, D) float32 of unit length, a row for each of `frames`."""
         with self._readable():
             rows = self._db.execute("SELECT embedding FROM frames ORDER BY id").fetchall()
-            return _unit(np.stack([self._vector(data) for (data,) in rows])) if rows else self._no_vectors()
+            vectors = [self._vector(data) for (data,) in rows]
+            return _unit(np.array(vectors, np.float32).reshape(-1, self.about.embedding_width))
 
     def tracks(self) -> list[RunTrack]:
         """Every confirmed track, in the order of their ids."""
@@ -164,9 +165,6 @@ class Run:
         if vector.size != self.about.embedding_width or not np.isfinite(vector).all():
             raise ValueError(f"an embedding is not {self.about.embedding_width} finite numbers")
         return vector
-
-    def _no_vectors(self) -> F32:
-        return np.zeros((0, self.about.embedding_width), np.float32)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
