@@ -173,7 +173,8 @@ def candidates(
 
 def flat(of_places: F32) -> F32:
     """(tiles, places, n) of an output as (tiles * places, n), a view."""
-    rows: F32 = of_places.reshape(-1, of_places.shape[2])
+    tiles, places, wide = of_places.shape
+    rows: F32 = of_places.reshape(tiles * places, wide)
     return rows
 
 
