@@ -28,6 +28,7 @@ from edge.frames import Frame, RgbImage
 from edge.geo.camera import CameraModel
 from edge.geo.earth import LocalPlane
 from edge.geo.locate import Locator
+from edge.geo.pose import Pose, PoseAccuracy
 from edge.pipeline import Pipeline
 from edge.runs.changes.compare import Comparison, compare_runs
 from edge.runs.changes.things import Side
@@ -35,7 +36,6 @@ from edge.runs.format import RunAbout
 from edge.runs.reader import Run
 from edge.runs.writer import RunWriter
 from edge.sources.images import read_rgb
-from edge.telemetry.pose import Pose, PoseAccuracy
 from firmware_cfg.prompt_list import load_prompt_bytes
 
 LIST = b"""version: 1

@@ -28,13 +28,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edge.geo.attitude import from_angles, multiply, to_angles
 from edge.geo.camera import CameraModel
 from edge.geo.earth import LocalPlane
 from edge.geo.ground import GroundPoints
 from edge.geo.locate import PIXEL_SIGMA, Locator
-from edge.telemetry.attitude import from_angles, multiply, to_angles
+from edge.geo.pose import Pose, PoseAccuracy
 from edge.telemetry.auair import read_auair
-from edge.telemetry.pose import Pose, PoseAccuracy
 from edge.telemetry.position import Position
 from edge.telemetry.record import FlightRecord
 from firmware_cfg.device import Accuracy, Camera, Telemetry

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from edge.alerts.machine import Transition
     from edge.counting import PromptCounts
+    from edge.geo.pose import Pose as CameraPose
     from edge.outbox.outbox import QueuedMessage
     from edge.pipeline import FrameResult
     from edge.prompts.bank import PromptBank
-    from edge.telemetry.pose import Pose as CameraPose
 
 HISTORICAL_AFTER_S = 2.0
 """A message that waited longer than this for a connection is no news of the moment any more."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from edge.frames import Frame
     from edge.geo.ground import GroundPoints
     from edge.geo.locate import Locator
+    from edge.geo.pose import Pose
     from edge.lookup import FrameScores
-    from edge.telemetry.pose import Pose
     from firmware_cfg.prompt_list import PromptList
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from edge.telemetry.pose import Pose
+    from edge.geo.pose import Pose
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Standard: TypeAlias = Literal["bt601", "bt709"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge.demo.orthophoto import Orthophoto
 from edge.geo.camera import CameraModel
 from edge.geo.earth import LocalPlane
-from edge.telemetry.pose import Pose, PoseAccuracy
+from edge.geo.pose import Pose, PoseAccuracy
 from firmware_cfg.errors import SourceError
 
 HFOV_DEG = 73.7

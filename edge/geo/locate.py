@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge.geo.attitude import from_angles, rotation
 from edge.geo.camera import CameraModel
 from edge.geo.earth import Floats, LocalPlane
 from edge.geo.ground import GroundPoints
-from edge.telemetry.attitude import from_angles, rotation
 
 if TYPE_CHECKING:
-    from edge.telemetry.pose import Pose
+    from edge.geo.pose import Pose
 
 MAX_H_ACC_M = 50.0
 PIXEL_SIGMA = 2.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from firmware_cfg.messages.events import Point, Pose
 
 if TYPE_CHECKING:
-    from edge.telemetry.pose import Pose as CameraPose
+    from edge.geo.pose import Pose as CameraPose
 
 
 def told_point(point: Point | None) -> Point | None:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.telemetry.pose import Pose, PoseAccuracy
+from edge.geo.pose import Pose, PoseAccuracy
 from firmware_cfg.errors import RemoteclipError
 
 SUFFIX = ".run"

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.engines.base import F32
+from edge.geo.pose import Pose
 from edge.runs.format import (
     APPLICATION_ID,
     GRID,
@@ -30,7 +31,6 @@ from edge.runs.format import (
     is_run,
     unpack_pose,
 )
-from edge.telemetry.pose import Pose
 
 _RECORD = "record one with remoteclip count SOURCE --prompts LIST --record FOLDER"
 

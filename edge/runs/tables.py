@@ -15,9 +15,9 @@ from edge.runs.pictures import crop, thumbnail
 
 if TYPE_CHECKING:
     from edge.geo.ground import GroundPoints
+    from edge.geo.pose import Pose
     from edge.prompts.bank import PromptBank
     from edge.runs.taken import Taken
-    from edge.telemetry.pose import Pose
 
 Locate: TypeAlias = "Callable[[NDArray[np.float64], Pose, tuple[int, int]], GroundPoints | None]"
 """Pixels (N, 2) of a frame of (width, height) taken from a pose -> where they lie on the ground."""

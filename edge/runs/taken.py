@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from edge.frames import Image
+    from edge.geo.pose import Pose
     from edge.pipeline import FrameResult
     from edge.prompts.bank import PromptBank
-    from edge.telemetry.pose import Pose
 
 _CLEARER = 1.1
 """A track is cut out anew when its score has grown by this factor: not in every frame of an approach."""

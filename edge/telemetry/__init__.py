@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.geo.pose import Pose, PoseAccuracy
 from edge.telemetry.base import ByName, ByUtc, ByVideoTime, Telemetry
-from edge.telemetry.pose import Pose, PoseAccuracy
 from edge.telemetry.record import FlightRecord
 from firmware_cfg.device.telemetry import MAVLINK
 from firmware_cfg.errors import SourceError

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.telemetry.attitude import Quaternion, from_radians
+from edge.geo.attitude import Quaternion, from_radians
 from edge.telemetry.position import Position
 from firmware_cfg.errors import SourceError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge.frames import Frame
-    from edge.telemetry.pose import Pose
+    from edge.geo.pose import Pose
     from edge.telemetry.record import FlightRecord
 
 

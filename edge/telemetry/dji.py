@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.telemetry.attitude import from_angles
+from edge.geo.attitude import from_angles
 from edge.telemetry.position import Position
 from firmware_cfg.errors import SourceError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from edge.telemetry.attitude import Quaternion, from_angles, from_radians, multiply, to_angles
+from edge.geo.attitude import Quaternion, from_angles, from_radians, multiply, to_angles
 from edge.telemetry.boot_clock import BootClock
 from edge.telemetry.position import Position
 from firmware_cfg.errors import MissingExtra

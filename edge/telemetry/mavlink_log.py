@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.telemetry.attitude import from_angles
+from edge.geo.attitude import from_angles
 from edge.telemetry.mavlink import MavlinkMessages, new_parser
 from edge.telemetry.position import Position
 from firmware_cfg.errors import MissingExtra, SourceError

@@ -9,8 +9,8 @@ from operator import itemgetter
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from edge.telemetry.attitude import Quaternion, angle_between, from_angles, multiply, slerp, to_angles
-from edge.telemetry.pose import Pose, PoseAccuracy
+from edge.geo.attitude import Quaternion, angle_between, from_angles, multiply, slerp, to_angles
+from edge.geo.pose import Pose, PoseAccuracy
 from edge.telemetry.position import SHORTEST_S, Place, Position, go_on
 from edge.telemetry.series import Series
 

@@ -17,8 +17,8 @@ from edge import events
 from edge.alerts.machine import Transition
 from edge.counting import PromptCounts
 from edge.events import HISTORICAL_AFTER_S, FrameFacts, Session
+from edge.geo.pose import Pose, PoseAccuracy
 from edge.outbox.outbox import QueuedMessage
-from edge.telemetry.pose import Pose, PoseAccuracy
 from firmware_cfg.messages import Alert, Counts, Event, Status
 from firmware_cfg.prompt_list import load_prompt_bytes
 from firmware_cfg.rules import Term

@@ -13,8 +13,8 @@ from edge.follow import Followed, Follower
 from edge.frames import Frame, RgbImage
 from edge.geo.camera import CameraModel
 from edge.geo.locate import Locator
+from edge.geo.pose import Pose, PoseAccuracy
 from edge.lookup import FrameScores, Place
-from edge.telemetry.pose import Pose, PoseAccuracy
 from firmware_cfg.prompt_list import PromptList
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)

@@ -14,8 +14,8 @@ import pytest
 
 from edge.frames import Frame, RgbImage
 from edge.geo.camera import CameraModel
+from edge.geo.pose import Pose, PoseAccuracy
 from edge.sources import FrameSource
-from edge.telemetry.pose import Pose, PoseAccuracy
 from edge.whereabouts import Whereabouts, open_whereabouts
 from firmware_cfg.device import Camera, Telemetry
 from firmware_cfg.errors import SourceError

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.geo.attitude import from_angles, rotation
 from edge.geo.camera import CameraModel
 from edge.geo.earth import LocalPlane
 from edge.geo.locate import Locator, ground_homography, radius_95, stands_at
-from edge.telemetry.attitude import from_angles, rotation
-from edge.telemetry.pose import Pose, PoseAccuracy
+from edge.geo.pose import Pose, PoseAccuracy
 
 SIZE = (1280, 720)
 CAMERA = CameraModel.from_hfov(90)  # 640 pixels are as far as the ground is

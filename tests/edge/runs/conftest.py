@@ -14,13 +14,13 @@ from edge.bundle.load import Bundle
 from edge.counting import FrameCounts, PromptCounts
 from edge.frames import Frame, RgbImage
 from edge.geo.ground import GroundPoints
+from edge.geo.pose import Pose
 from edge.lookup import FrameScores, Place
 from edge.pipeline import FrameResult, StageSeconds
 from edge.prompts.bank import PromptBank
 from edge.prompts.build import build_prompt_bank
 from edge.runs.format import RunAbout
 from edge.runtime import BundleRuntime
-from edge.telemetry.pose import Pose
 from edge.tracking import TrackedPlace
 from firmware_cfg.prompt_list import load_prompt_bytes
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.geo.ground import GroundPoints
+from edge.geo.pose import Pose, PoseAccuracy
 from edge.runs.format import (
     APPLICATION_ID,
     GRID,
@@ -30,7 +31,6 @@ from edge.runs.format import (
 from edge.runs.reader import Run, find_runs
 from edge.runs.room import make_room
 from edge.runs.writer import MOST_WAITING, RunWriter
-from edge.telemetry.pose import Pose, PoseAccuracy
 
 POSE = Pose(46.5, 7.25, 80.0, 10.0, -90.0, 0.5, PoseAccuracy(1.5, 2.0, 3.0, 1.0))
 BOX = (8.0, 8.0, 24.0, 24.0)

@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.frames import RgbImage
+from edge.geo.attitude import from_angles
 from edge.sources import CameraOptions, LiveSource
 from edge.sources.camera import Shot
 from edge.telemetry import open_telemetry
-from edge.telemetry.attitude import from_angles
 from edge.telemetry.mavlink import MavlinkMessages
 from edge.telemetry.mavlink_live import LiveMavlink
 from edge.telemetry.position import Position

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.telemetry.attitude import from_angles
+from edge.geo.attitude import from_angles
 from edge.telemetry.boot_clock import BootClock
 from edge.telemetry.position import Position
 from edge.telemetry.record import FlightRecord

@@ -18,13 +18,13 @@ from edge.cli import app
 from edge.geo.camera import CameraModel
 from edge.geo.earth import LocalPlane
 from edge.geo.locate import Locator
+from edge.geo.pose import Pose, PoseAccuracy
 from edge.runs.changes.compare import Comparison, compare_runs
 from edge.runs.changes.looks import facing, inverse, transformed
 from edge.runs.changes.report import lines
 from edge.runs.format import RunError
 from edge.runs.reader import Run
 from edge.runs.writer import RunWriter
-from edge.telemetry.pose import Pose, PoseAccuracy
 
 PLANE = LocalPlane(46.5, 7.25)
 CAMERA = CameraModel.from_hfov(73.7)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from edge.geo.camera import CameraModel
 from edge.geo.earth import LocalPlane
 from edge.geo.locate import Locator
+from edge.geo.pose import Pose, PoseAccuracy
 from edge.runs.changes import area
 from edge.runs.changes.by_ground import most_agreed, on_ground
 from edge.runs.changes.things import Side
 from edge.runs.reader import Run
 from edge.runs.writer import RunWriter
-from edge.telemetry.pose import Pose, PoseAccuracy
 
 PLANE = LocalPlane(46.5, 7.25)
 CAMERA = CameraModel.from_hfov(73.7)

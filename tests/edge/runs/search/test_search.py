@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from edge.cli import app
+from edge.geo.pose import Pose, PoseAccuracy
 from edge.runs.format import RunAbout
 from edge.runs.reader import Run
 from edge.runs.search.find import search_runs
@@ -22,7 +23,6 @@ from edge.runs.search.query import embed_query
 from edge.runs.search.rank import SAME_VIEW, rank, rank_passages
 from edge.runs.writer import RunWriter
 from edge.runtime import BundleRuntime
-from edge.telemetry.pose import Pose, PoseAccuracy
 from firmware_cfg.errors import SourceError, UsageError
 
 POSE = Pose(46.5, 7.25, 80.0, 10.0, -90.0, 0.5, PoseAccuracy(1.5, 2.0, 3.0, 1.0))

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edge import tile_merge
 from edge.bundle.calibration import Calibration
 from edge.bundle.load import Bundle
 from edge.engines import EngineOutput, create_image_engine
@@ -20,7 +19,7 @@ from edge.lookup import FrameScores, lookup
 from edge.prompts.bank import PromptBank
 from edge.prompts.build import build_prompt_bank
 from edge.prompts.text_encoder import TextEncoder
-from edge.tiling import AUTO_SHRINK, AUTO_WINDOWS, OVERLAP, Tiling, lookup_tiles, tiles_for
+from edge.tiling import AUTO_SHRINK, AUTO_WINDOWS, OVERLAP, Tiling, lookup_tiles, merge, tiles_for
 from firmware_cfg.prompt_list import load_prompt_bytes
 
 MODEL = (640, 384)
@@ -242,7 +241,7 @@ def test_a_faint_place_takes_nothing_from_one_that_counts(kept: Any):
 
 
 def test_only_the_strongest_are_compared_and_those_that_count_go_first(kept: Any, monkeypatch):
-    monkeypatch.setattr(tile_merge, "MOST_CANDIDATES", 3)
+    monkeypatch.setattr(merge, "MOST_CANDIDATES", 3)
     boxes = [(x, 30, x + 8, 38) for x in (10, 30, 50, 120, 140)]
     scores = kept(
         {1: [(boxes[0], 1.0), (boxes[1], 5.0), (boxes[2], -0.5)], 2: [(boxes[3], 0.4), (boxes[4], 3.0)]}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation, Slerp
 
-from edge.telemetry.attitude import angle_between, from_angles, multiply, rotation, slerp, to_angles
+from edge.geo.attitude import angle_between, from_angles, multiply, rotation, slerp, to_angles
 
 ANGLES = st.tuples(st.floats(-360, 360), st.floats(-90, 90), st.floats(-180, 180))
 

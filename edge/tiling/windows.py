@@ -1,30 +1,17 @@
-"""A large frame as overlapping model inputs: the windows, their tiles, and the places back in the frame.
-
-A thing of ten pixels is lost when a 4K frame shrinks to one tile. Windows of the frame are shrunk less, and
-each is a tile of its own in the engine's batch, beside the whole frame: that one finds what is larger than a
-window, and gives the scenes and the embedding. Slicing and merging follow Akyon et al., "Slicing Aided Hyper
-Inference" (arXiv 2202.06934); here the tile that holds a thing whole is preferred to those that cut it.
-"""
+"""Which windows of a frame become tiles, and the tiles themselves."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from edge.candidates import Candidates, find_candidates
-from edge.engines.base import F32, U8, EngineOutput
+from edge.engines.base import U8
 from edge.frames import I420Image, RgbImage
 from edge.letterbox import Letterbox, letterbox
-from edge.lookup import FrameScores, frame_scores, place_margins
-from edge.tile_merge import merged
-
-if TYPE_CHECKING:
-    from edge.bundle.calibration import Calibration
-    from edge.prompts.bank import PromptBank
 
 Tiles: TypeAlias = Literal["none", "auto"] | tuple[int, int]
 """Only the whole frame; as many windows as it takes; or so many columns and rows of them."""
@@ -110,72 +97,6 @@ def tiles_for(frame_width: int, frame_height: int, image_size: tuple[int, int], 
         for left, right in _spans(frame_width, columns)
     ]
     return Tiling((whole, *windows))
-
-
-def lookup_tiles(
-    output: EngineOutput,
-    bank: PromptBank,
-    calibration: Calibration,
-    tiling: Tiling,
-    *,
-    stride: int = 8,
-) -> FrameScores:
-    """Score a tiled frame: `edge.lookup.lookup` on every tile, then one place for each thing.
-
-    Places of different tiles that show one thing are merged. What a window holds whole stays before what only
-    the coarser whole frame shows, and that before what a window's border cuts. Scenes and embedding are the
-    whole frame's. Of one tile alone it is `lookup`.
-
-    Args:
-        output: what the engine returned for `tiling.render`, `bank.rows` and `bank.bias`.
-        bank, calibration, stride: see `lookup`.
-
-    Raises:
-        EngineError: the output does not fit the bank, or holds numbers that are not numbers.
-        ValueError: the output is not of the tiling.
-    """
-    found = candidates(output, bank, calibration, tiling, stride=stride)
-    return frame_scores(found, flat(output.place_embedding), output, 0, bank, calibration)
-
-
-def candidates(
-    output: EngineOutput,
-    bank: PromptBank,
-    calibration: Calibration,
-    tiling: Tiling,
-    *,
-    stride: int = 8,
-    everything: bool = False,
-) -> Candidates:
-    """What `lookup_tiles` makes its places of; `cell` counts in the `flat` arrays of the output.
-
-    Arguments and errors as there; everything: see `find_candidates`.
-    """
-    images, places = output.place_box.shape[:2]
-    if images != len(tiling.windows):
-        raise ValueError(
-            f"the engine's output is of {images} tiles, not of the tiling's {len(tiling.windows)}"
-        )
-    found = [
-        find_candidates(
-            place_margins(output, index, bank),
-            output.place_box[index],
-            bank,
-            calibration,
-            window.fit,
-            stride,
-            everything=everything,
-        )
-        for index, window in enumerate(tiling.windows)
-    ]
-    return found[0] if images == 1 else merged(found, tiling, places, stride)
-
-
-def flat(of_places: F32) -> F32:
-    """(tiles, places, n) of an output as (tiles * places, n), a view."""
-    tiles, places, wide = of_places.shape
-    rows: F32 = of_places.reshape(tiles * places, wide)
-    return rows
 
 
 def _enough(frame_width: int, frame_height: int, image_size: tuple[int, int]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from edge.engines.base import F32
 
 if TYPE_CHECKING:
     from edge.letterbox import Letterbox
-    from edge.tiling import Tiling, Window
+    from edge.tiling.windows import Tiling, Window
 
 CUT_PIXELS = 2.0
 """A box this near, in tile pixels, to a border that is not the frame's is of a thing that may go on there."""
