@@ -117,4 +117,4 @@ def _login(settings: BrokerSettings) -> str:
         who = f"the name in tls.cert {settings.certificate}"
     else:
         who = "a login without user name"
-    return f"{who} (mend the login in the device file's mqtt section)"
+    return f"{who} (mend the login: the device file's mqtt section, or --username and --password-file)"
