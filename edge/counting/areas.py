@@ -6,13 +6,14 @@ and south, so that right of a line is the same side on both.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.geo.earth import LocalPlane
+from edge.geo.earth import EQUATOR_M, LocalPlane, to_ecef
 from edge.geo.ground import GroundPoints
 from firmware_cfg.prompt_fields import GroundLine, GroundZone
 
@@ -55,6 +56,7 @@ class Area:
         self.on_ground = isinstance(area, (GroundZone, GroundLine))
         points = np.array(area.ground if isinstance(area, (GroundZone, GroundLine)) else area, np.float64)
         self._plane = LocalPlane(*points[0].tolist()) if self.on_ground else None
+        self._earth = to_ecef(*points.T) if self.on_ground else None
         self._points = _south_east(self._plane, *points.T) if self._plane is not None else points
 
     def outline(self, at: Positions) -> _Floats:
@@ -69,6 +71,15 @@ class Area:
         if at.ground is None:
             return np.full((len(at.boxes), 2), np.nan)
         return _south_east(self._plane, at.ground.latitude, at.ground.longitude)
+
+    def distance_km(self, ground: GroundPoints) -> float:
+        """Along the earth, from its nearest point to the nearest place; NaN in the image or without any."""
+        known = ~np.isnan(ground.latitude)
+        if self._earth is None or not known.any():
+            return math.nan
+        places = to_ecef(ground.latitude[known], ground.longitude[known])
+        chord = float(np.linalg.norm(places[:, None] - self._earth, axis=-1).min())
+        return 2 * EQUATOR_M * math.asin(min(1.0, chord / (2 * EQUATOR_M))) / 1000
 
     def margin(self, at: Positions) -> _Floats:
         """(N,) how far a place must be off a line, so that jitter does not carry it over, in its plane."""

@@ -31,6 +31,8 @@ _Floats: TypeAlias = NDArray[np.float64]
 
 _log = logging.getLogger(__name__)
 
+_FAR_KM = 50.0
+"""No flight begins so far from its zones and lines, unless somebody swapped their numbers."""
 _FORGET_S, _FORGET_UPDATES = 35.0, 3
 """The tracker bridges no gap beyond both: a track unseen for longer, and in more updates, is gone."""
 
@@ -76,6 +78,7 @@ class Counter:
         areas = (*self._zones.values(), *self._lines.values())
         self._needs_ground = any(area.on_ground for area in areas)
         self._told_unplaced = False
+        self._told_far = not self._needs_ground
         self.reset()
 
     def reset(self) -> None:
@@ -111,6 +114,8 @@ class Counter:
         boxes = np.array([t.place.box for t in tracked], dtype=np.float64).reshape(-1, 4)
         at = Positions(boxes, np.array([frame_width, frame_height], dtype=np.float64), ground)
         self._note(tracked, time_s)
+        if ground is not None and not self._told_far:
+            self._tell_far(ground)
         if motion is not None:
             self._carry(motion)
         for name, line in self._lines.items():
@@ -170,6 +175,20 @@ class Counter:
             for index in np.flatnonzero(inside_polygon(zone.places(at), zone.outline(at))).tolist():
                 found[index].append(name)
         return [frozenset(names) for names in found]
+
+    def _tell_far(self, ground: GroundPoints) -> None:
+        """Warns of zones and lines far away, once: with the first frame that has a position."""
+        for kind, areas in (("zone", self._zones), ("line", self._lines)):
+            for name, area in areas.items():
+                away_km = area.distance_km(ground)
+                self._told_far |= not math.isnan(away_km)
+                if away_km > _FAR_KM:
+                    _log.warning(
+                        "%s %s lies %s km from the drone (is it [latitude, longitude]?)",
+                        kind,
+                        name,
+                        f"{away_km:,.0f}",
+                    )
 
     def _unplaced(self, at: Positions) -> int:
         missing = at.unplaced if self._needs_ground else 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -320,6 +321,26 @@ def test_what_has_no_position_is_told_as_unplaced_and_logged_once(caplog):
     assert len(caplog.records) == 1
     assert "1 of 2" in caplog.text
     assert Counter(numbers_list(zones=ZONES)).update(tracked, NOTHING, WIDTH, HEIGHT, 0.0).unplaced == 0
+
+
+def test_a_zone_or_line_far_from_every_position_is_warned_of_once(caplog):
+    here = np.array([[56.2050, 10.1850], [56.2050, 10.1860], [56.2060, 10.1860]])
+    zones = {"lot": {"ground": here[:, ::-1].tolist()}, "yard": {"ground": here.tolist()}}
+    lines = {"gate": {"ground": here[:2, ::-1].tolist()}, "road": {"ground": here[:2].tolist()}}
+    counter = Counter(numbers_list(zones=zones, lines=lines))
+    unknown = GroundPoints(*np.full((3, 1), np.nan))
+    known = GroundPoints(np.array([np.nan, 56.206]), np.array([np.nan, 10.188]), np.array([np.nan, 4.0]))
+    counter.update([tracked_at(10, 10)], NOTHING, WIDTH, HEIGHT, 0.0, ground=unknown)
+    caplog.clear()
+    for number in range(3):
+        pair = [tracked_at(10, 10), tracked_at(90, 10, 2)]
+        counter.update(pair, NOTHING, WIDTH, HEIGHT, 0.1 + number, ground=known)
+    told = [record.getMessage() for record in caplog.records]
+    words = r"(zone lot|line gate) lies (\d),(\d{3}) km from the drone \(is it \[latitude, longitude\]\?\)"
+    found = [re.fullmatch(words, line).groups() for line in told]
+    assert [name for name, *_ in found] == ["zone lot", "line gate"]
+    # The haversine formula on the mean sphere gives 6470.3 km.
+    assert [1000 * int(high) + int(low) for _, high, low in found] == pytest.approx([6470.3] * 2, rel=2e-3)
 
 
 UPRIGHT = {"road": [[0.5, 0.0], [0.5, 1.0]]}
