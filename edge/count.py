@@ -23,7 +23,8 @@ def count_frames(
 def record(result: FrameResult) -> dict[str, Any]:
     """One frame as `remoteclip count --json` prints it: boxes in pixels of the frame, scores from 0 to 1.
 
-    Where the frame has a pose, each place has a `position`: [longitude, latitude, h_acc_m], or null.
+    Where the frame has a pose, each place has a `position`: [longitude, latitude, h_acc_m], or null. Where
+    the list has zones or lines, `zones` and `crossings` are there too, by prompt as `counts` are.
     """
     objects = result.bank.layout.object_ids
     numbers = result.counts.prompts
@@ -38,7 +39,7 @@ def record(result: FrameResult) -> dict[str, Any]:
     ]
     for place, point in zip(places, result.ground or (), strict=False):
         place["position"] = point and [round(point[0], 7), round(point[1], 7), round(point[2], 1)]
-    return {
+    line: dict[str, Any] = {
         "frame": result.frame.number,
         "source": result.frame.name,
         "time_s": round(result.frame.time_s, 3),
@@ -47,6 +48,19 @@ def record(result: FrameResult) -> dict[str, Any]:
         "scene": {name: round(score, 4) for name, score in result.scores.scene.items()},
         "places": places,
     }
+    if any(numbers[name].zones for name in objects):
+        line["zones"] = {name: dict(numbers[name].zones) for name in objects}
+    if any(numbers[name].crossings for name in objects):
+        line["crossings"] = {name: _by_line(numbers[name].crossings) for name in objects}
+    return line
+
+
+def _by_line(crossings: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """Line -> "in" and "out" -> crossings since the start."""
+    lines: dict[str, dict[str, int]] = {}
+    for (name, way), number in crossings.items():
+        lines.setdefault(name, {})[way] = number
+    return lines
 
 
 @dataclass(slots=True)
@@ -62,6 +76,10 @@ class CountTable:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     scene: dict[str, tuple[float, int]] = field(default_factory=dict)
     """By scene prompt: its highest score, and in how many frames it reached its threshold."""
+    zones: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By zone and object prompt: the most in one frame."""
+    crossings: dict[str, dict[str, Mapping[str, int]]] = field(default_factory=dict)
+    """By line and object prompt: how many went in and out."""
 
     def add(self, result: FrameResult) -> None:
         """Take one frame in."""
@@ -74,13 +92,23 @@ class CountTable:
             before = self.unique.get(name, 0) if result.independent else 0
             self.unique[name] = before + numbers.unique
             self.best[name] = max(self.best.get(name, 0.0), result.scores.best.get(name, 0.0))
+            for zone, number in numbers.zones.items():
+                most = self.zones.setdefault(zone, {})
+                most[name] = max(most.get(name, 0), number)
+            for line, ways in _by_line(numbers.crossings).items():
+                self.crossings.setdefault(line, {})[name] = ways
         for name, score in result.scores.scene.items():
             highest, frames = self.scene.get(name, (0.0, 0))
             reached = score >= result.bank.thresholds[name]
             self.scene[name] = (max(highest, score), frames + reached)
 
-    def lines(self, skipped: Mapping[str, int]) -> list[str]:
-        """The table as text; `skipped` are the source's unreadable frames by cause."""
+    def lines(self, skipped: Mapping[str, int], unplaced: Mapping[str, int] | None = None) -> list[str]:
+        """The table as text, with what was lost by cause.
+
+        Args:
+            skipped: the source's unreadable frames.
+            unplaced: telemetry that gave no position; its frames were counted.
+        """
         rows = [("prompt", "mean a frame", "most", "unique", "best score", "threshold")] if self.total else []
         rows += [
             (
@@ -101,13 +129,31 @@ class CountTable:
                 for name, (best, frames) in self.scene.items()
             ]
             lines += _aligned(scene_rows)
+        lines += self._area_lines()
         unseen = [name for name, most in self.most.items() if not most]
         unseen += [name for name, (_, frames) in self.scene.items() if not frames]
         if unseen and self.frames:
             mend = "remoteclip prompts tune shows what came near"
             lines.append(f"never reached the threshold: {', '.join(unseen)} ({mend})")
-        lost = ", ".join(f"{number} {cause}" for cause, number in skipped.items())
-        return [*lines, f"{self.frames} frames{f'; skipped: {lost}' if lost else ''}"]
+        end = f"{self.frames} frames"
+        for what, causes in (("skipped", skipped), ("no position", unplaced)):
+            if causes:
+                end += f"; {what}: " + ", ".join(f"{number} {cause}" for cause, number in causes.items())
+        return [*lines, end]
+
+    def _area_lines(self) -> list[str]:
+        lines: list[str] = []
+        for zone, most in self.zones.items():
+            seen = ", ".join(f"{number} {name}" for name, number in most.items() if number)
+            lines.append(f"zone {zone}: {f'most in one frame {seen}' if seen else 'nothing in it'}")
+        for line, prompts in self.crossings.items():
+            gone = ", ".join(
+                f"{name} {ways['in']} in {ways['out']} out"
+                for name, ways in prompts.items()
+                if any(ways.values())
+            )
+            lines.append(f"line {line}: {gone or 'nothing crossed it'}")
+        return lines
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -107,7 +107,7 @@ def count(
             table.add(result)
         if as_json:
             return
-        typer.echo("\n".join(table.lines({**frames.skipped, **whereabouts.refused()})))
+        typer.echo("\n".join(table.lines(frames.skipped, whereabouts.refused())))
         if gauge.median is not None:
             typer.echo(drift_line(gauge.median))
         if writer is not None:

@@ -48,6 +48,52 @@ def test_a_record_has_the_documented_fields_in_pixels(tiny_bundle: Bundle) -> No
     assert len({place["track"] for place in line["places"]}) == 2
 
 
+AREAS = load_prompt_bytes(
+    b"prompts:\n"
+    b"  - {id: red, text: red, threshold: 0.5}\n"
+    b"  - {id: blue, text: blue, threshold: 0.5}\n"
+    b"background: [grey grey]\n"
+    b"zones:\n"
+    b"  left: [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]\n"
+    b"  foot: [[0, 0.9], [1, 0.9], [1, 1], [0, 1]]\n"
+    b"lines: {middle: [[0.5, 1], [0.5, 0]], bottom: [[0, 0.95], [1, 0.95]]}\n",
+    "areas.yaml",
+)
+
+
+def test_zones_and_lines_are_in_the_record_and_the_table(tiny_bundle: Bundle) -> None:
+    table = CountTable()
+    with Pipeline(tiny_bundle, AREAS) as pipeline:
+        results = [
+            result_of(pipeline, number, *columns) for number, columns in enumerate([(2, 4), *[(6,)] * 4])
+        ]
+        results += [result_of(pipeline, 5 + step, column) for step, column in enumerate((7, 8, 9, 10))]
+    for result in results:
+        table.add(result)
+    first, last = record(results[0]), record(results[-1])
+    assert first["zones"] == {"red": {"left": 2, "foot": 0}, "blue": {"left": 0, "foot": 0}}
+    still = {"in": 0, "out": 0}
+    assert last["zones"]["red"] == {"left": 0, "foot": 0}
+    assert last["crossings"] == {
+        "red": {"middle": {"in": 1, "out": 0}, "bottom": still},
+        "blue": {"middle": still, "bottom": still},
+    }
+    assert table.lines({})[3:7] == [
+        "zone left: most in one frame 2 red",
+        "zone foot: nothing in it",
+        "line middle: red 1 in 0 out",
+        "line bottom: nothing crossed it",
+    ]
+
+
+def test_refused_telemetry_is_no_skipped_frame() -> None:
+    assert CountTable(frames=80).lines({}, {"not above the ground": 80}) == [
+        "80 frames; no position: 80 not above the ground"
+    ]
+    both = CountTable(frames=8).lines({"corrupt": 2}, {"no fix": 3})
+    assert both == ["8 frames; skipped: 2 corrupt; no position: 3 no fix"]
+
+
 def test_the_table_sums_a_source_up(tiny_bundle: Bundle) -> None:
     table = CountTable()
     best = 0.0
