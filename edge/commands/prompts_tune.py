@@ -96,8 +96,9 @@ def tune(
     plan = Plan(loaded, on, output, look, settings, _looked_at(context))
     with watched("looking") as seen:
         outcome = run(plan, runtime, partial(recording, on, sequence), given, seen=seen)
-    written = write and outcome.changed is not None
-    if write and outcome.changed is not None:
+    worse = outcome.tuning is not None and outcome.tuning.warning is not None
+    written = write and outcome.changed is not None and not worse
+    if written and outcome.changed is not None:
         write_back(loaded, outcome.changed)
     if as_json:
         typer.echo(
@@ -105,6 +106,8 @@ def tune(
         )
     else:
         typer.echo("\n".join(lines(outcome, output, loaded.path, written)))
+    if write and outcome.changed is not None and worse:
+        raise typer.Exit(1)
 
 
 def compare(

@@ -15,7 +15,7 @@ SHIFT_DEVIATION = 2.0
 """Standard deviations of the prior: how far the line is expected to lie from the one in force."""
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.05, 0.95
 LOWEST_SCORE = 0.02
-"""What scores less is taken for nothing, and not shown to anybody."""
+"""What scores less is taken for nothing, and shown only where nothing scores more."""
 _SLOPES = (0.05, 20.0)  # what a list's `temperature` may be, turned over
 _SHIFT = 20.0
 

@@ -57,9 +57,12 @@ def choose(sightings: Sightings, scored: Scored) -> list[Crop]:
         mine, odds = scored.of(prompt.id)
         scene = prompt.kind == "scene"
         threshold = float(log_odds(scored.bank.thresholds[prompt.id]))
-        shown = mine if scene else mine[probability(odds) >= LOWEST_SCORE]
-        odds = odds if scene else odds[probability(odds) >= LOWEST_SCORE]
+        kept = probability(odds) >= LOWEST_SCORE
+        weak = not scene and not kept.any()  # only the best are shown: what is looked for may be among them
+        shown, odds = (mine, odds) if scene or weak else (mine[kept], odds[kept])
         for group, index in _picked(sightings, shown, odds, threshold, scene):
+            if weak and group != "best":
+                continue
             item = int(shown[index])
             frame = item if scene else int(sightings.frame[item])
             score = float(probability(odds[index]))

@@ -72,6 +72,7 @@ def render(
         tuned=[_tuned(item) for item in tuning.prompts] if tuning else None,
         notes=tuning.notes if tuning else (),
         diff=facts.diff.splitlines(),
+        warning=tuning.warning if tuning else None,
         command=facts.command,
         marks_path=shlex.quote(str(facts.marks_path)),
         example_right=",".join(map(str, numbers[:2])) or "3,7",
@@ -117,8 +118,6 @@ def _prompt(
         lines=lines if scene else (),
         bars=sightings.independent,
     )
-    if report.suggested is not None:
-        lines.append(charts.Line(report.suggested, "suggested"))
     groups = []
     for group, (title, note) in _GROUPS.items():
         crops = [

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.tune.calibrate import best_threshold
 from edge.tune.scoring import probability, reaches
 
 if TYPE_CHECKING:
@@ -30,8 +29,7 @@ class PromptReport:
         prompt: as the list has it.
         threshold: in force; `threshold_from` says "the list" or "the null bank".
         null_threshold: what the null bank would set.
-        suggested: threshold at which the count comes out right if the scores are right; None where nothing is
-            more likely than not, and of a scene prompt.
+        suggested: threshold that marks ask for, beside what else they change; None where they ask for none.
         best: highest score in the clip, 0 without a sighting.
         found: sightings that reach the threshold.
         frames: in how many frames there is one.
@@ -58,19 +56,33 @@ class PromptReport:
 
 
 def reports(
-    sightings: Sightings, scored: Scored, crops: Sequence[Crop], null_thresholds: Mapping[str, float]
+    sightings: Sightings,
+    scored: Scored,
+    crops: Sequence[Crop],
+    null_thresholds: Mapping[str, float],
+    suggested: Mapping[str, float],
 ) -> list[PromptReport]:
-    """A report of every prompt of the list, in its order. `null_thresholds` by prompt id."""
+    """A report of every prompt of the list, in its order. `null_thresholds`, `suggested` by prompt id."""
     return [
         _report(
-            sightings, scored, prompt, [c for c in crops if c.prompt == prompt.id], null_thresholds[prompt.id]
+            sightings,
+            scored,
+            prompt,
+            [c for c in crops if c.prompt == prompt.id],
+            null_thresholds[prompt.id],
+            suggested.get(prompt.id),
         )
         for prompt in scored.bank.prompt_list.prompts
     ]
 
 
 def _report(
-    sightings: Sightings, scored: Scored, prompt: Prompt, crops: Sequence[Crop], null_threshold: float
+    sightings: Sightings,
+    scored: Scored,
+    prompt: Prompt,
+    crops: Sequence[Crop],
+    null_threshold: float,
+    suggested: float | None,
 ) -> PromptReport:
     mine, odds = scored.of(prompt.id)
     score = probability(odds)
@@ -90,7 +102,7 @@ def _report(
         threshold=threshold,
         threshold_from="the null bank" if prompt.threshold is None else "the list",
         null_threshold=null_threshold,
-        suggested=best_threshold(odds) if prompt.kind == "object" else None,
+        suggested=suggested,
         best=float(score.max(initial=0.0)),
         found=int(above.sum()),
         frames=int((series >= threshold).sum() if prompt.kind == "scene" else (series > 0).sum()),

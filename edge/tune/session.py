@@ -14,7 +14,7 @@ from edge.files import write_atomically
 from edge.prompts.build import build_prompt_bank, in_memory_list
 from edge.tune.collect import EVERYTHING, Look, Seen, collect, pass_key
 from edge.tune.crops import choose, cut
-from edge.tune.marks import MarksFile, resolve, save_marks
+from edge.tune.marks import Mark, MarksFile, resolve, save_marks
 from edge.tune.page import PageFacts, render
 from edge.tune.report import PromptReport, reports
 from edge.tune.scoring import Scored, Scorer
@@ -62,7 +62,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run came to; `changed` is the list's new text where marks ask for one, else None."""
+    """What a run came to; `changed` is the list's new text where marks ask for one, else None.
+
+    `tuning.warning` says where that text is worse than the old one.
+    """
 
     reports: tuple[PromptReport, ...]
     tuning: Tuning | None
@@ -70,6 +73,7 @@ class Outcome:
     diff: str
     sightings: Sightings
     from_cache: bool
+    marks: tuple[Mark, ...]
 
 
 def run(
@@ -100,7 +104,7 @@ def run(
         runtime.release_sentences()
     changed = edited(data, plan.loaded.path, tuning.model) if tuning else data
     diff = difference(data, changed, plan.loaded.path)
-    found = tuple(reports(sightings, scored, crops, nulls))
+    found = tuple(reports(sightings, scored, crops, nulls, tuning.suggested if tuning else {}))
     with open_source() as source:
         pictures = cut(source, sightings, crops)
     facts = PageFacts(
@@ -116,7 +120,7 @@ def run(
     write_page(plan.page, render(facts, sightings, found, pictures, tuning))
     if resolved:
         save_marks(plan.marks, resolved, sightings, scored)
-    return Outcome(found, tuning, changed if diff else None, diff, sightings, from_cache)
+    return Outcome(found, tuning, changed if diff else None, diff, sightings, from_cache, tuple(resolved))
 
 
 def prepare(page: Path) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edge.tune.session import Outcome
 
+_KINDS = (("right", True), ("wrong", False))
+
 
 def lines(outcome: Outcome, page: Path, list_path: str, written: bool) -> list[str]:
     """The report as text; `written` says that the list has been changed."""
@@ -38,10 +40,32 @@ def lines(outcome: Outcome, page: Path, list_path: str, written: bool) -> list[s
             f"{item.prompt}: {item.positive} right, {item.negative} wrong; told apart before "
             f"{item.before.right:.0%}, left out one by one {judged}"
         )
+        said += [f"  {kind}: {_crops(outcome, item.prompt, right)}" for kind, right in _KINDS]
     said += outcome.tuning.notes
     if outcome.changed is None:
         return [*said, f"{list_path}: nothing to change"]
+    warning = outcome.tuning.warning
+    if warning is not None:
+        return [*said, outcome.diff, warning, f"{list_path}: not written"]
     return [*said, outcome.diff, f"{list_path}: {'written' if written else 'not written (add --write)'}"]
+
+
+def _crops(outcome: Outcome, prompt: str, right: bool) -> str:
+    """The crops of a prompt that are marked so, by number and frame; by frame alone where none shows it."""
+    numbers = {
+        (crop.prompt, crop.frame if crop.place is None else crop.place): crop.number
+        for report in outcome.reports
+        for crop in report.crops
+    }
+    scene = any(report.prompt.id == prompt and report.prompt.kind == "scene" for report in outcome.reports)
+    told = []
+    for mark in outcome.marks:
+        if (mark.prompt, mark.right) == (prompt, right):
+            frame = mark.index if scene else int(outcome.sightings.frame[mark.index])
+            where = f"frame {outcome.sightings.number[frame]}"
+            number = numbers.get((mark.prompt, mark.index))
+            told.append(where if number is None else f"{number} ({where})")
+    return ", ".join(told) or "none"
 
 
 def as_dict(outcome: Outcome) -> dict[str, Any]:
@@ -77,4 +101,5 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
             for item in (tuning.prompts if tuning else ())
         ],
         "diff": outcome.diff,
+        "warning": None if tuning is None or outcome.changed is None else tuning.warning,
     }

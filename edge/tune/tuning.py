@@ -62,6 +62,13 @@ class Tuned:
     missed: int
     passed: int
 
+    @property
+    def worse(self) -> bool:
+        """Whether fewer marks are told right than before, by scores and threshold that do not know them."""
+        n = self.positive + self.negative
+        now = 1 - (self.missed + self.passed) / n if self.left_out is None else self.left_out.right
+        return now < self.before.right - 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
@@ -70,6 +77,26 @@ class Tuning:
     prompts: tuple[Tuned, ...]
     model: PromptList
     notes: tuple[str, ...]
+
+    @property
+    def warning(self) -> str | None:
+        """Why the list that follows is not to be used, and what to do; None where it may be."""
+        worse = [item.prompt for item in self.prompts if item.worse]
+        if not worse:
+            return None
+        return (
+            f"{', '.join(worse)}: the change tells marks apart worse than before, so it is not to be written"
+            " (mark more crops, or drop the doubtful ones)"
+        )
+
+    @property
+    def suggested(self) -> dict[str, float]:
+        """Thresholds that the marks ask for, by prompt id; they go with the list's other changes."""
+        return {
+            item.prompt: item.threshold
+            for item in self.prompts
+            if item.threshold is not None and not item.worse
+        }
 
 
 def tune(

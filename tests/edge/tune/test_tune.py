@@ -137,7 +137,7 @@ def test_a_page_then_marks_then_a_better_list(
     (tuned,) = marked["tuned"]
     assert (tuned["prompt"], tuned["negative"], tuned["positive"]) == ("red", 4, 0)
     assert tuned["bias"] < 0
-    assert tuned["threshold"] == 0.5
+    assert tuned["threshold"] == marked["prompts"]["red"]["suggested"] == 0.5
     assert page.read_text().count("marked wrong") == 4
 
     by_place = page.with_suffix(".marks.yaml")
@@ -273,5 +273,63 @@ def test_a_prompt_that_nothing_looks_like(clip: Path, listed: Path, tmp_path: Pa
     listed.write_text("prompts: [{id: green, text: green}]\nbackground: [grey grey, red, blue]\n")
     page = tmp_path / "tune.html"
     found = report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json"))["prompts"]["green"]
-    assert (found["found"], found["suggested"], found["crops"]) == (0, None, [])
+    assert (found["found"], found["suggested"]) == (0, None)
+    assert found["best"] < 0.02
+    # The best are shown all the same, so that they can be marked.
+    assert found["crops"] == [1, 2, 3, 4, 5, 6]
     assert "No place in this clip scores above" in page.read_text()
+    marked = report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json", "--positive", "1"))
+    assert [(item["prompt"], item["positive"]) for item in marked["tuned"]] == [("green", 1)]
+
+
+def test_a_change_that_tells_marks_apart_worse_is_not_written(
+    clip: Path, listed: Path, tmp_path: Path, remoteclip: Any
+) -> None:
+    page, before = tmp_path / "tune.html", listed.read_bytes()
+    words = ("tune", listed, "--on", clip, "-o", page)
+    crops = report(remoteclip(*words, "--json"))["prompts"]["red"]["crops"]
+    marks = ("--positive", ",".join(map(str, crops[0:12:2])), "--negative", ",".join(map(str, crops[1:12:2])))
+    shown = report(remoteclip(*words, *marks, "--json"))
+    (tuned,) = shown["tuned"]
+    assert tuned["right_left_out"] < tuned["right_before"]
+    assert shown["prompts"]["red"]["suggested"] is None
+    warning = "red: the change tells marks apart worse than before, so it is not to be written"
+    assert shown["warning"].startswith(warning)
+    assert "mark more crops, or drop the doubtful ones" in shown["warning"]
+    text = page.read_text()
+    assert warning in text
+    assert "--write" not in text
+
+    refused = remoteclip(*words, *marks, "--write")
+    assert refused.exit_code == 1
+    assert warning in refused.stdout
+    assert refused.stdout.endswith("colours.yaml: not written\n")
+    assert listed.read_bytes() == before
+    as_json = remoteclip(*words, *marks, "--write", "--json")
+    assert (as_json.exit_code, json.loads(as_json.stdout.splitlines()[-1])["written"]) == (1, False)
+
+
+def test_the_marks_that_were_taken_are_told(
+    clip: Path, listed: Path, tmp_path: Path, remoteclip: Any
+) -> None:
+    words = ("tune", listed, "--on", clip, "-o", tmp_path / "tune.html")
+    prompts = report(remoteclip(*words, "--json"))["prompts"]
+    assert [prompt["suggested"] for prompt in prompts.values()] == [None, None, None]
+    red, haze = prompts["red"]["crops"][:4], prompts["haze"]["crops"][0]
+    wrong = ",".join(map(str, [*red, haze]))
+    done = remoteclip(*words, "--negative", wrong, "--write")
+    assert done.exit_code == 0
+    told = " ".join(done.stdout.split())
+    assert re.search("right: none wrong: " + ", ".join(rf"{number} \(frame \d\)" for number in red), told)
+    assert re.search(rf"right: none wrong: {haze} \(frame \d\)", told)
+    assert done.stdout.endswith("colours.yaml: written\n")
+
+
+def test_the_page_of_a_flight_says_why_count_differs(
+    clip: Path, listed: Path, tmp_path: Path, remoteclip: Any
+) -> None:
+    page, said = tmp_path / "tune.html", "follows tracks, which also keep faint places"
+    report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json"))
+    assert said not in page.read_text()
+    report(remoteclip("tune", listed, "--on", clip, "-o", page, "--json", "--sequence"))
+    assert said in page.read_text()
