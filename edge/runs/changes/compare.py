@@ -52,9 +52,15 @@ def compare_runs(first: Run, second: Run, *, use_telemetry: bool = True) -> Comp
     chance that as many looks would have found it, were it there.
 
     Raises:
-        RunError: one is damaged or empty, they are of two models, looked for nothing in common, or show no
-            ground in common.
+        RunError: one is damaged, empty or of unrelated images, they are of two models, looked for nothing in
+            common, or show no ground in common.
     """
+    for run in (first, second):
+        if run.about.independent:
+            raise RunError(
+                f"{run.path}: is of unrelated images, in which no thing is followed"
+                " (record it with remoteclip count --sequence)"
+            )
     if first.about.bundle_sha256 != second.about.bundle_sha256:
         models = f"{first.about.bundle_sha256[:12]} and {second.about.bundle_sha256[:12]}"
         raise RunError(

@@ -22,9 +22,15 @@ _SIDE = 220
 _AROUND = 2.5
 """What is shown, in longer sides of the box."""
 _RED, _BLUE = (220, 50, 32), (0, 90, 181)
+_LEGEND = (
+    "A <b class=vanished>red circle</b> is round the thing in the flight that found it, a"
+    " <b class=appeared>blue circle</b> round the place where the other flight looked for it; a picture"
+    " without a circle was cut out round the thing itself. Confidence is of what the two flights found,"
+    " not of the ground."
+)
 _STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;color:#222}
 table{border-collapse:collapse}td,th{padding:.35rem .7rem;text-align:left;border-bottom:1px solid #ddd;
-vertical-align:top}img,.none{width:220px;height:220px;background:#e8e8e8;display:block}
+vertical-align:top}small{color:#555}img,.none{width:220px;height:220px;background:#e8e8e8;display:block}
 .none{display:grid;place-items:center;color:#777}.vanished{color:#dc3220}.appeared{color:#005ab5}"""
 
 
@@ -77,8 +83,8 @@ def page(result: Comparison, first: Run, second: Run) -> str:
     rows = []
     for change in result.changes:
         here, there = (first, second) if change.kind == "vanished" else (second, first)
-        shown = _picture(_crop_there(there, change), "no picture was kept")
-        own = _picture(_crop_here(here, change), "no picture was kept")
+        shown = _picture(_crop_there(there, change), _seen_there(there, change))
+        own = _picture(_crop_here(here, change), _seen(change))
         pictures = (own, shown) if change.kind == "vanished" else (shown, own)
         rows.append(
             f"<tr><td><b class={change.kind}>{html.escape(change.prompt)} {change.kind}</b><br>confidence"
@@ -90,12 +96,27 @@ def page(result: Comparison, first: Run, second: Run) -> str:
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
         f"<style>{_STYLE}</style><h1>What changed</h1><p>{html.escape(title)}</p><ul>{told}</ul>"
-        f"<table><tr><th>what</th><th>first</th><th>second</th></tr>{table}</table></html>\n"
+        f"<p>{_LEGEND}</p><table><tr><th>what</th><th>first</th><th>second</th></tr>{table}</table></html>\n"
     )
 
 
+def _seen(change: Change) -> str:
+    """The flight and the frame that show the thing."""
+    flight = "first" if change.kind == "vanished" else "second"
+    return f"{flight} flight, frame {change.number}, {change.time_s:.1f} s"
+
+
+def _seen_there(run: Run, change: Change) -> str:
+    """The flight and the frame of the other's best look at its place."""
+    flight = "second" if change.kind == "vanished" else "first"
+    if change.other_frame is None:
+        return f"{flight} flight"
+    frame = run.frames()[change.other_frame]
+    return f"{flight} flight, frame {frame.number}, {frame.time_s:.1f} s"
+
+
 def _where(change: Change) -> str:
-    place = f"frame {change.number}, {change.time_s:.1f} s"
+    place = _seen(change)
     if change.latitude is not None:
         place += f", {change.latitude:.6f} {change.longitude:.6f} (+-{change.h_acc_m:.1f} m)"
     return f"{place}; the other flight found it in {change.found} of {change.looks} looks"
@@ -146,10 +167,11 @@ def _decoded(data: bytes | None) -> Pixels | None:
     return None if decoded is None else np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _picture(pixels: Pixels | None, without: str) -> str:
+def _picture(pixels: Pixels | None, caption: str) -> str:
     import cv2
 
     if pixels is None:
-        return f"<div class=none>{without}</div>"
+        return f"<div class=none>no picture was kept</div><small>{caption}</small>"
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}">'
+    data = base64.b64encode(encoded.tobytes()).decode()
+    return f'<img alt="" src="data:image/jpeg;base64,{data}"><small>{caption}</small>'

@@ -248,13 +248,28 @@ def test_the_command_tells_and_draws(fly, tmp_path):
     assert result.exit_code == 0, result.output
     assert "red vanished: 1" in result.stdout
     assert "not looked at by the other: 0" in result.stdout
-    assert page.read_text().count("<img") == 2 * len(CHANGED)
+    shown = page.read_text()
+    assert shown.count("<img") == 2 * len(CHANGED)
+    assert shown.count("<small>first flight, frame ") == len(CHANGED)
+    assert shown.count("<small>second flight, frame ") == len(CHANGED)
+    assert "red circle</b>" in shown
+    assert "not of the ground" in shown
+    changed = [line for line in result.stdout.splitlines() if "the other flight found it" in line]
+    assert sorted(line.split()[1] for line in changed) == ["first", "second", "second"]
     as_json = runner.invoke(app, ["changes", str(first), str(second), "--json"])
     assert len(json.loads(as_json.stdout)["changes"]) == len(CHANGED)
     missing = runner.invoke(app, ["changes", str(first), str(tmp_path / "none.run")])
     assert (missing.exit_code, "no such run" in missing.stderr) == (1, True)
     nowhere = runner.invoke(app, ["changes", str(first), str(second), "-o", str(tmp_path / "no" / "x.html")])
     assert nowhere.exit_code == 2
+
+
+def test_runs_of_unrelated_images_are_refused_with_the_mend(fly):
+    images = fly(Flight(BEFORE, end=40), independent=True)
+    result = CliRunner().invoke(app, ["changes", str(images), str(images)])
+    assert result.exit_code == 1
+    assert "is of unrelated images" in result.stderr
+    assert "--sequence" in result.stderr
 
 
 def test_a_run_without_frames_is_refused(fly, tmp_path, about):
