@@ -12,7 +12,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,8 @@ from numpy.typing import NDArray
 from edge.engines.base import F32
 from edge.geo.pose import Pose
 from edge.runs.format import (
-    APPLICATION_ID,
     GRID,
     PLACE,
-    SCHEMA_VERSION,
     SUFFIX,
     PlaceRecords,
     RunAbout,
@@ -31,8 +28,7 @@ from edge.runs.format import (
     is_run,
     unpack_pose,
 )
-
-_RECORD = "record one with remoteclip count SOURCE --prompts LIST --record FOLDER"
+from edge.runs.opening import RECORD, open_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +86,7 @@ class Run:
     def __init__(self, path: Path) -> None:
         """Raises RunError: not there, not a run, of another version, or damaged."""
         self.path = path
-        self._db = _open(path)
+        self._db = open_run(path)
         try:
             with self._readable():
                 facts = dict(self._db.execute("SELECT name, value FROM about"))
@@ -115,7 +111,7 @@ class Run:
             )
             frames = [_frame(row) for row in rows]
         if not frames:
-            raise RunError(f"{self.path}: holds no frames ({_RECORD})")
+            raise RunError(f"{self.path}: holds no frames ({RECORD})")
         return frames
 
     def embeddings(self) -> F32:
@@ -181,42 +177,6 @@ def find_runs(path: Path) -> list[Path]:
         named = [each for each in path.iterdir() if each.suffix == SUFFIX and each.is_file()]
         return sorted(each for each in named if not os.access(each, os.R_OK) or is_run(each))
     return [path]
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    if not path.is_file():
-        raise RunError(f"{path}: no such run ({_RECORD})")
-    try:
-        db = _connect(path)
-        try:
-            (application,) = db.execute("PRAGMA application_id").fetchone()
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-        except BaseException:
-            db.close()
-            raise
-    except sqlite3.DatabaseError as error:
-        raise RunError(f"{path}: not a recorded run: {error} ({_RECORD})") from error
-    if application != APPLICATION_ID:
-        db.close()
-        raise RunError(f"{path}: is a database, but not a recorded run ({_RECORD})")
-    if version != SCHEMA_VERSION:
-        db.close()
-        raise RunError(f"{path}: was recorded by another version of remoteclip (schema {version})")
-    return db
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    uri = f"file:{quote(str(path.resolve()))}?mode=ro"
-    db = sqlite3.connect(uri, uri=True)
-    try:
-        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        return db
-    except sqlite3.OperationalError:
-        db.close()
-        # Without a journal it may lie where nothing can be written, such as on a mounted card.
-        if Path(f"{path}-wal").exists():
-            raise
-        return sqlite3.connect(f"{uri}&immutable=1", uri=True)
 
 
 def _frame(row: Sequence[Any]) -> RunFrame:

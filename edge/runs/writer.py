@@ -83,6 +83,8 @@ class RunWriter:
             if keep_mib is not None:
                 make_room(folder, keep_mib << 20, spare=path)
             db = create(path, about)
+        except FileExistsError as error:
+            raise RunError(f"{folder}: no run can be recorded: it is a file (name a folder)") from error
         except (OSError, sqlite3.Error) as error:
             detail = error.strerror if isinstance(error, OSError) else error
             raise RunError(f"{folder}: no run can be recorded: {detail} (name a folder with room)") from error

@@ -260,8 +260,10 @@ def test_a_thing_that_the_bound_took_is_kept_again(runs, about, make_result):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, about):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match=r"file: no run can be recorded: .* \(name a folder with room\)"):
+    with pytest.raises(RunError, match=r"file: no run can be recorded: it is a file \(name a folder\)"):
         RunWriter.open(tmp_path / "file", about)
+    with pytest.raises(RunError, match=r"x: no run can be recorded: .* \(name a folder with room\)"):
+        RunWriter.open(Path("/proc/nowhere/x"), about)
 
 
 def test_the_oldest_runs_go_first_with_their_journals(tmp_path):
@@ -339,6 +341,19 @@ def test_a_file_that_is_no_run_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(RunError, match=r"x\.run: (is a database, but )?not a recorded run"):
         Run(path)
+
+
+def test_half_a_run_is_damaged_and_a_folder_of_runs_is_a_folder(runs, about, make_result):
+    with RunWriter.open(runs, about) as writer:
+        for number in range(20):
+            writer.add(make_result(number))
+    whole = writer.path.read_bytes()
+    half = runs / "half.run"
+    half.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RunError, match=r"half\.run: damaged run: .* \(record it again\)"):
+        Run(half)
+    with pytest.raises(RunError, match=r"runs: is a folder, not a run \(name one of the \.run files in it\)"):
+        Run(runs)
 
 
 def test_another_database_and_another_version_are_refused(tmp_path, runs, about):
