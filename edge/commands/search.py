@@ -42,8 +42,8 @@ def search(
     """Rank recorded frames and the things found in them, or images of a folder, by a sentence.
 
     The pictures of a run are the flight's passages: frames that show the same count as one. Its places are
-    the things that its prompt list found. Images of a folder (and what is below it) are read once; what was
-    computed is kept in the user's cache.
+    the things that its prompt list found; their scores cannot be compared with those of pictures. Images of
+    a folder (and what is below it) are read once; what was computed is kept in the user's cache.
     """
     from contextlib import ExitStack
 

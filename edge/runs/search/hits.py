@@ -72,11 +72,12 @@ def ranked(hits: Sequence[Hit]) -> list[tuple[Literal["picture", "place"], int, 
 
 def lines(hits: Sequence[Hit]) -> list[str]:
     """The answer for people, pictures first, then places; each kind ranked by itself."""
-    found = []
+    found: list[str] = []
     for wanted in ("picture", "place"):
         of_kind = [(rank, hit) for kind, rank, hit in ranked(hits) if kind == wanted]
         if of_kind:
-            found.append(f"{wanted + 's':>9}  score  cosine")
+            note = "  (not to be compared with the scores of pictures)" if found else ""
+            found.append(f"{wanted + 's':>9}  score  cosine{note}")
             found += [f"{rank:>9}  {hit.score:.3f}  {hit.cosine:6.3f}  {hit.title}" for rank, hit in of_kind]
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ _TILE = 256
 _CAPTION = 40
 _GAP = 8
 _COLUMNS = 5
+_LETTERS = 34
+"""That fit under a tile in one line."""
 _INK, _PAPER, _EMPTY = (30, 30, 30), 255, 225
 FORMATS = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -42,12 +45,13 @@ def write_sheet(path: Path, hits: Sequence[Hit], runs: Mapping[Path, Run]) -> No
 
     rows = -(-len(hits) // _COLUMNS)
     cell = (_TILE + _CAPTION + _GAP, _TILE + _GAP)
+    names = sorted({name for hit in hits if (name := _name(hit))})
+    common = _common(names[0], names[-1]) if len(names) > 1 else ""
     canvas = np.full((rows * cell[0] + _GAP, _COLUMNS * cell[1] + _GAP, 3), _PAPER, np.uint8)
     for number, (kind, rank, hit) in enumerate(ranked(hits)):
         top, left = _GAP + number // _COLUMNS * cell[0], _GAP + number % _COLUMNS * cell[1]
         canvas[top : top + _TILE, left : left + _TILE] = _tile(_pixels(hit, runs))
-        captions = (f"{kind} {rank}: {hit.score:.2f}", _fitting(hit))
-        for line, text in enumerate(captions):
+        for line, text in enumerate(captions(kind, rank, hit, common)):
             at = (left, top + _TILE + 15 + 18 * line)
             printable = text.encode("ascii", "replace").decode()
             cv2.putText(canvas, printable, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)
@@ -58,13 +62,41 @@ def write_sheet(path: Path, hits: Sequence[Hit], runs: Mapping[Path, Run]) -> No
         raise SourceError(f"{path}: cannot be written: {error.strerror} (name another file)") from error
 
 
-def _fitting(hit: Hit) -> str:
-    """Its second line of caption: what fits under a tile."""
-    if hit.time_s is None:
-        return f"{hit.path.parent.name}/{hit.path.name}"[-34:]
-    where = "" if hit.latitude is None else f" {hit.latitude:.5f} {hit.longitude:.5f}"
-    seen = f"{hit.time_s:.1f} s" if hit.name is None else hit.name
-    return f"{hit.prompt or ''} {seen}{where}".strip()[:34]
+def captions(kind: str, rank: int, hit: Hit, common: str) -> tuple[str, str]:
+    """Two lines that fit under a tile: rank, score and track; then time, position and name.
+
+    Args:
+        common: what the names of all pictures on the sheet begin with.
+    """
+    first = f"{kind} {rank}: {hit.score:.2f}"
+    if hit.track is not None:
+        first += f", {_shortened(hit.prompt or '', _LETTERS - len(f'{first},  {hit.track}'))} {hit.track}"
+    told = [] if hit.time_s is None or hit.name is not None else [f"{hit.time_s:.1f} s"]
+    if hit.latitude is not None:
+        told.append(f"{hit.latitude:.5f} {hit.longitude:.5f}")
+    second = " ".join(told)
+    name, room = _name(hit), _LETTERS - len(second) - bool(second)
+    if len(name) > room:
+        name = _shortened(f"..{name[len(common) :]}" if len(common) > 2 else name, room)
+    return first, f"{second} {name}".strip()
+
+
+def _name(hit: Hit) -> str:
+    """Of the picture; empty for a frame of a video, which its time tells."""
+    return f"{hit.path.parent.name}/{hit.path.name}" if hit.time_s is None else hit.name or ""
+
+
+def _common(first: str, last: str) -> str:
+    """What both begin with, and so does all that is sorted between them."""
+    return "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
+
+
+def _shortened(text: str, room: int) -> str:
+    """At most `room` letters, five or more: both ends, more of the second, which is where names differ."""
+    if len(text) <= room:
+        return text
+    head = (room - 2) // 3
+    return f"{text[:head]}..{text[len(text) - (room - 2 - head) :]}"
 
 
 def _pixels(hit: Hit, runs: Mapping[Path, Run]) -> NDArray[np.uint8] | None:

@@ -18,9 +18,11 @@ from edge.geo.pose import Pose, PoseAccuracy
 from edge.runs.format import RunAbout
 from edge.runs.reader import Run
 from edge.runs.search.find import search_runs
+from edge.runs.search.hits import Hit
 from edge.runs.search.images import ImageEmbedder, find_images
 from edge.runs.search.query import embed_query
 from edge.runs.search.rank import SAME_VIEW, rank, rank_passages
+from edge.runs.search.sheet import captions
 from edge.runs.writer import RunWriter
 from edge.runtime import BundleRuntime
 from firmware_cfg.errors import SourceError, UsageError
@@ -150,6 +152,29 @@ def test_the_table_names_passages_and_places(tiny_bundle, run):
     assert result.exit_code == 0, result.output
     assert "(2.0 to 3.9)" in result.stdout
     assert "blue 3, frame 40" in result.stdout
+
+    assert "places  score  cosine  (not to be compared with the scores of pictures)" in result.stdout
+
+
+def test_labels_of_a_sheet_differ_and_begin_with_what_tells(tmp_path):
+    names = [f"frame_20190829091111_x_{number:07}.jpg" for number in range(300, 320)]
+    common = "frame_20190829091111_x_00003"
+    hits = [
+        Hit("place", tmp_path, 0.94, 0.1, name=name, time_s=1.0, latitude=-44.955371, longitude=-110.644361,
+            prompt="a very long name of a large vehicle", track=4711 + number)
+        for number, name in enumerate(names)
+    ]  # fmt: skip
+    labels = [captions("place", rank, hit, common) for rank, hit in enumerate(hits, start=1)]
+    assert all(len(line) <= 34 for label in labels for line in label)
+    assert len({second for _, second in labels}) == len(names)
+    assert labels[0][0].startswith("place 1: 0.94, a ")
+    assert labels[0][0].endswith(" 4711")
+    assert labels[0][1] == "-44.95537 -110.64436 ..00.jpg"
+    image = Hit("image", tmp_path / "resisc" / f"{'long' * 20}_0042.jpg", 1.0, 0.2)
+    assert captions("picture", 1, image, "")[1].startswith("resisc/lon..")
+    assert captions("picture", 1, image, "")[1].endswith("_0042.jpg")
+    video = Hit("frame", tmp_path, 0.5, 0.2, time_s=2.04)
+    assert captions("picture", 2, video, "") == ("picture 2: 0.50", "2.0 s")
 
 
 def test_a_run_of_unrelated_pictures_names_and_shows_each(tiny_bundle, folder, tmp_path):
