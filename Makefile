@@ -26,7 +26,7 @@ demo: .venv/installed  ## Fly the demo: make demo ARGS="--headless --seconds 20 
 	@$(DEMO)/remoteclip demo $(ARGS)
 
 test: .venv-dev/installed mosquitto chromium rtsp-server lint  ## Lint, then run every test.
-	$(DEV)/python -m pytest $(ARGS)
+	PYTHONUTF8=1 $(DEV)/python -m pytest $(ARGS)
 
 lint: .venv-dev/installed  ## Check style, types and the import ladder.
 	$(DEV)/ruff check .

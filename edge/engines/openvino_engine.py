@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from firmware_cfg.errors import EngineError
 
 _log = logging.getLogger(__name__)
 _DEVICE = "CPU"
+_COMPILING = Lock()
+"""OpenVINO sets the process's locale to C while it compiles: two at once put back what the other had set."""
 MOST_CACHED_BYTES = 1 << 30
 """Of compiled graphs: each tile size that a prompt list asks for, and each bundle, leaves some megabytes."""
 
@@ -140,14 +143,15 @@ def _compile(model: Any, graph: Path, threads: int | None) -> Any:
     core, folder = openvino.Core(), cache_folder("openvino")
     if folder is not None:
         core.set_property({"CACHE_DIR": str(folder)})
-    try:
-        compiled = core.compile_model(model, _DEVICE, config)
-    except RuntimeError as error:
-        raise EngineError(f"{graph}: openvino cannot compile it: {_first_line(error)}") from error
-    finally:
-        use_ordinary_stack()
-    if folder is not None:
-        shrink(folder, ".blob", MOST_CACHED_BYTES)
+    with _COMPILING:
+        try:
+            compiled = core.compile_model(model, _DEVICE, config)
+        except RuntimeError as error:
+            raise EngineError(f"{graph}: openvino cannot compile it: {_first_line(error)}") from error
+        finally:
+            use_ordinary_stack()
+        if folder is not None:
+            shrink(folder, ".blob", MOST_CACHED_BYTES)
     return compiled
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import locale
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +268,16 @@ def test_a_missing_runtime_names_its_extra(tiny_bundle: Bundle, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtra, match=r"pip install 'remoteclip-edge\[onnxruntime\]'"):
         create_image_engine(tiny_bundle, "onnxruntime")
+
+
+def test_loading_in_several_threads_leaves_the_locale_as_it_was(tiny_bundle: Bundle) -> None:
+    """OpenVINO sets it to C meanwhile; left so, text would be read as ASCII for the rest of a flight."""
+    before = locale.setlocale(locale.LC_ALL)
+
+    def load(width: int) -> None:
+        for _ in range(10):
+            create_image_engine(tiny_bundle, "openvino", image_size=(width, 64)).close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(load, (64, 96, 128, 160)))
+    assert locale.setlocale(locale.LC_ALL) == before
