@@ -103,6 +103,16 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     assert len([name for name in names if name.startswith("edge/native/_letterbox")]) == 1
 
 
+def test_the_wheel_holds_every_file_of_the_packages(repository: Path, wheel: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "firmware_cfg", "edge", "training", "compile"],
+        cwd=repository, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    held = set(zipfile.ZipFile(wheel).namelist())
+    missing = [name for name in listed if name not in held]
+    assert [name for name in missing if not name.startswith("edge/native/")] == []
+
+
 def test_the_metadata_names_no_heavy_dependency_without_an_extra(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
