@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edge.engines.base import F32, U8, EngineOutput
+from edge.engines.base import F32, U8, EngineOutput, StartsByInferring
 from edge.prompts.text_encoder import TextTooLong
 from training.checkpoint import AnyCheckpoint, ClipCheckpoint
 from training.models.lite import POSITION_WIDTH, STRIDE
@@ -60,7 +60,7 @@ def model_facts(checkpoint: AnyCheckpoint) -> ModelFacts:
     )
 
 
-class TorchImageEngine:
+class TorchImageEngine(StartsByInferring):
     """The lookup graph in float32 torch. Satisfies edge.engines.ImageEngine."""
 
     name = "torch"

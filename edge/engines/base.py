@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from edge.frames import Image
+    from edge.tiling.windows import Window
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -20,7 +26,9 @@ TEXT_OUTPUT = "embedding"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EngineOutput:
-    """What the graph says about N images and P prompt rows. The arrays are owned, not views on engine memory.
+    """What the graph says about N images and P prompt rows.
+
+    Of `infer` the arrays are the caller's own; of `start` they may be memory that the engine uses again.
 
     Attributes:
         scene: (N, P) float32, cosine of each whole image with each row.
@@ -35,6 +43,26 @@ class EngineOutput:
     place_box: F32
     place_embedding: F32
     place_logit: F32
+
+    def copy(self) -> EngineOutput:
+        """The same in memory of its own."""
+        return EngineOutput(*(getattr(self, name).copy() for name in IMAGE_OUTPUTS))
+
+
+class Pending(Protocol):
+    """Tiles that an engine is at work on."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the engine took, wall time; known once `result` returned."""
+        ...
+
+    def result(self) -> EngineOutput:
+        """Wait for it. May be called again.
+
+        Raises EngineError: the runtime failed, or two later starts have used the memory again.
+        """
+        ...
 
 
 class ImageEngine(Protocol):
@@ -55,8 +83,11 @@ class ImageEngine(Protocol):
         """(width, height) in pixels of the tiles it takes."""
         ...
 
-    def infer(self, image: U8, prompts: F32, bias: F32) -> EngineOutput:
-        """Run N tiles against P rows.
+    def start(self, image: U8, prompts: F32, bias: F32) -> Pending:
+        """Begin to run N tiles against P rows; the caller goes on meanwhile.
+
+        At most two may be under way. The arguments must stay as they are until the result is there. Its
+        arrays may be the engine's own: they hold until the second start after this one.
 
         Args:
             image: (N, height, width, 3) uint8 RGB, N >= 1.
@@ -68,9 +99,51 @@ class ImageEngine(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Free the runtime's memory. May be called twice."""
+    def infer(self, image: U8, prompts: F32, bias: F32) -> EngineOutput:
+        """`start`, and wait; the output is the caller's own."""
         ...
+
+    def close(self) -> None:
+        """Free the runtime's memory, after what is under way. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class FrameEngine(ImageEngine, Protocol):
+    """An engine that makes its tiles itself, of a frame's planes: with TensorRT they never leave the GPU."""
+
+    def start_frame(self, image: Image, windows: Sequence[Window], prompts: F32, bias: F32) -> Pending:
+        """As `start` with the tiles of these windows, within one grey level of them.
+
+        The planes must stay as they are until the result is there.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A result that is there already. Satisfies Pending."""
+
+    output: EngineOutput
+    seconds: float
+
+    def result(self) -> EngineOutput:
+        """See Pending.result."""
+        return self.output
+
+
+class StartsByInferring:
+    """`start` for engines that cannot work beside their caller."""
+
+    def infer(self, image: U8, prompts: F32, bias: F32) -> EngineOutput:
+        """See ImageEngine.infer."""
+        raise NotImplementedError
+
+    def start(self, image: U8, prompts: F32, bias: F32) -> Pending:
+        """See ImageEngine.start: it is done when this returns."""
+        began = time.perf_counter()
+        output = self.infer(image, prompts, bias)
+        return Done(output, time.perf_counter() - began)
 
 
 class TextEngine(Protocol):

@@ -17,6 +17,7 @@ from edge.engines.base import (
     U8,
     EngineOutput,
     ImageEngine,
+    StartsByInferring,
     TextEngine,
 )
 from edge.engines.checks import check_image_inputs, check_ports, check_text_inputs
@@ -52,7 +53,7 @@ def text_engine(graph: Path, threads: int | None) -> TextEngine:
     return OnnxRuntimeTextEngine(graph, threads)
 
 
-class OnnxRuntimeImageEngine:
+class OnnxRuntimeImageEngine(StartsByInferring):
     """The image graph; the session takes any size, the engine holds callers to the one they asked for."""
 
     def __init__(

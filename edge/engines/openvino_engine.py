@@ -19,9 +19,11 @@ from edge.engines.base import (
     U8,
     EngineOutput,
     ImageEngine,
+    Pending,
     TextEngine,
 )
 from edge.engines.checks import check_image_inputs, check_ports, check_text_inputs
+from edge.engines.openvino_batch import OpenVinoBatch, first_line
 from edge.engines.openvino_import import openvino
 from edge.files import cache_folder
 from edge.leftovers import shrink
@@ -74,25 +76,29 @@ class OpenVinoImageEngine:
                 }
             )
         except RuntimeError as error:
-            raise EngineError(f"{graph}: no tiles of {width}x{height}: {_first_line(error)}") from error
-        self._request: Any = _compile(model, graph, threads).create_infer_request()
+            raise EngineError(f"{graph}: no tiles of {width}x{height}: {first_line(error)}") from error
+        compiled = _compile(model, graph, threads)
+        self._batches = [OpenVinoBatch(compiled) for _ in range(2)]  # that many may be under way
+        self._started = 0
+
+    def start(self, image: U8, prompts: F32, bias: F32) -> Pending:
+        """See ImageEngine.start."""
+        if not self._batches:
+            raise EngineError("this engine is closed")
+        check_image_inputs(image, prompts, bias, self.image_size, self._row_width)
+        batch = self._batches[self._started % len(self._batches)]
+        self._started += 1
+        return batch.start(image, prompts, bias)
 
     def infer(self, image: U8, prompts: F32, bias: F32) -> EngineOutput:
         """See ImageEngine.infer."""
-        if self._request is None:
-            raise EngineError("this engine is closed")
-        check_image_inputs(image, prompts, bias, self.image_size, self._row_width)
-        prompts, bias = np.ascontiguousarray(prompts), np.ascontiguousarray(bias)
-        parts: dict[str, list[F32]] = {name: [] for name in IMAGE_OUTPUTS}
-        for tile in image:
-            feed = {"image": np.ascontiguousarray(tile[None]), "prompts": prompts, "bias": bias}
-            for name, array in zip(IMAGE_OUTPUTS, _infer(self._request, feed, IMAGE_OUTPUTS), strict=True):
-                parts[name].append(array)
-        return EngineOutput(**{name: a[0] if len(a) == 1 else np.concatenate(a) for name, a in parts.items()})
+        return self.start(image, prompts, bias).result().copy()
 
     def close(self) -> None:
         """See ImageEngine.close."""
-        self._request = None
+        batches, self._batches = self._batches, []
+        for batch in batches:
+            batch.wait()
 
 
 class OpenVinoTextEngine:
@@ -126,7 +132,7 @@ def _read(graph: Path) -> Any:
     try:
         return openvino.Core().read_model(str(graph))
     except RuntimeError as error:
-        raise EngineError(f"{graph}: openvino cannot read it: {_first_line(error)}") from error
+        raise EngineError(f"{graph}: openvino cannot read it: {first_line(error)}") from error
 
 
 def _compile(model: Any, graph: Path, threads: int | None) -> Any:
@@ -147,7 +153,7 @@ def _compile(model: Any, graph: Path, threads: int | None) -> Any:
         try:
             compiled = core.compile_model(model, _DEVICE, config)
         except RuntimeError as error:
-            raise EngineError(f"{graph}: openvino cannot compile it: {_first_line(error)}") from error
+            raise EngineError(f"{graph}: openvino cannot compile it: {first_line(error)}") from error
         finally:
             use_ordinary_stack()
         if folder is not None:
@@ -162,14 +168,8 @@ def _infer(request: Any, feed: dict[str, Any], outputs: tuple[str, ...]) -> list
         # Copies: the request overwrites its own tensors at the next frame.
         return [np.array(request.get_tensor(name).data, np.float32) for name in outputs]
     except RuntimeError as error:
-        raise EngineError(f"openvino failed: {_first_line(error)}") from error
+        raise EngineError(f"openvino failed: {first_line(error)}") from error
 
 
 def _names(ports: Any) -> set[str]:
     return {name for port in ports for name in port.get_names()}
-
-
-def _first_line(error: Exception) -> str:
-    """The last line that says something: OpenVINO puts its source location first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.engines.base import F32, U8, EngineOutput, ImageEngine
+from edge.engines.base import F32, U8, EngineOutput, ImageEngine, StartsByInferring
 from edge.lookup import Place, place_margins
 from edge.pipeline import FrameResult, Pipeline
 from edge.prompts.build import in_memory_list
@@ -118,7 +118,7 @@ def centres(places: Sequence[Place]) -> NDArray[np.float64]:
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
-class _ListeningEngine:
+class _ListeningEngine(StartsByInferring):
     """An engine whose last output stays at hand. Satisfies edge.engines.base.ImageEngine."""
 
     def __init__(self, engine: ImageEngine, heard: list[EngineOutput]) -> None:

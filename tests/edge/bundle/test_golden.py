@@ -13,11 +13,12 @@ from edge.bundle.golden import Golden, check_image_engine, check_text_encoder, l
 from edge.bundle.load import Bundle, load_bundle, write_manifest
 from edge.bundle.verify import verify_bundle
 from edge.engines import EngineOutput, create_image_engine
+from edge.engines.base import StartsByInferring
 from edge.prompts.bank import BACKGROUND_BIAS
 from firmware_cfg.errors import BundleError
 
 
-class AlteredEngine:
+class AlteredEngine(StartsByInferring):
     """The reference engine, with its answer changed on the way out."""
 
     name = "altered"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge.bundle.calibration import Calibration
-from edge.engines.base import EngineOutput
+from edge.engines.base import EngineOutput, StartsByInferring
 from training import splits
 from training.evaluation.subject import Subject
 
@@ -44,7 +44,7 @@ class BlobSentences:
         return np.eye(len(CLASSES) + 1, dtype=np.float32)[about]
 
 
-class BlobEngine:
+class BlobEngine(StartsByInferring):
     """Every blob that is not grey is a place: red tells its class, green how sure the model is of it."""
 
     name, precision = "blobs", "fp32"

@@ -1,0 +1,108 @@
+"""Tiles that OpenVINO is at work on: one request a tile, and the memory that their outputs come into."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edge.engines.base import F32, IMAGE_OUTPUTS, U8, EngineOutput, Pending
+from firmware_cfg.errors import EngineError
+
+
+class OpenVinoBatch:
+    """Runs one batch after another, in requests and arrays that all of them share. Not thread-safe.
+
+    The runtime takes the requests of a compiled graph in turn, so a batch is simply all of its tiles queued.
+    """
+
+    def __init__(self, compiled: Any) -> None:
+        """compiled: the graph for one tile (openvino.CompiledModel)."""
+        self._compiled = compiled
+        self._requests: list[Any] = []
+        self._under_way: list[Any] = []
+        self._arrays: dict[str, F32] = {}
+        self._number = 0
+
+    def start(self, image: U8, prompts: F32, bias: F32) -> Pending:
+        """See ImageEngine.start. Whatever this batch ran before is waited for, and lost."""
+        self.wait()
+        self._number += 1
+        prompts, bias = np.ascontiguousarray(prompts), np.ascontiguousarray(bias)
+        try:
+            while len(self._requests) < len(image):
+                self._requests.append(self._compiled.create_infer_request())
+            for request, tile in zip(self._requests, image, strict=False):
+                feed = {"image": np.ascontiguousarray(tile[None]), "prompts": prompts, "bias": bias}
+                # Read in place: the request holds on to the arrays, and the caller leaves them as they are.
+                request.start_async(feed, share_inputs=True)
+                self._under_way.append(request)
+        except RuntimeError as error:
+            self.wait()
+            raise EngineError(f"openvino failed: {first_line(error)}") from error
+        return _Pending(self, self._number, len(image))
+
+    def wait(self) -> None:
+        """Until nothing is under way; what fails meanwhile is nobody's any more."""
+        for request in self._under_way:
+            try:
+                request.wait()
+            except RuntimeError:
+                continue
+        self._under_way = []
+
+    def output(self, number: int, tiles: int) -> tuple[EngineOutput, float]:
+        """What batch `number` of so many tiles gave, and in how many seconds. Raises EngineError."""
+        if number != self._number:
+            raise EngineError("this output is gone: two later frames were given to the engine")
+        try:
+            for request in self._under_way:
+                request.wait()
+        except RuntimeError as error:
+            raise EngineError(f"openvino failed: {first_line(error)}") from error
+        finally:
+            self.wait()
+        requests = self._requests[:tiles]
+        output = EngineOutput(**{name: self._gathered(name, requests) for name in IMAGE_OUTPUTS})
+        return output, max(request.latency for request in requests) / 1e3
+
+    def _gathered(self, name: str, requests: list[Any]) -> F32:
+        """One output of all tiles, in the array that the batch before used if it fits.
+
+        Not the request's own memory: with another number of prompts that moves, under whoever reads it still.
+        """
+        parts = [request.get_tensor(name).data for request in requests]
+        shape = (len(parts), *parts[0].shape[1:])
+        array = self._arrays.get(name)
+        if array is None or array.shape != shape:
+            array = self._arrays[name] = np.empty(shape, np.float32)
+        for index, part in enumerate(parts):
+            array[index] = part[0]
+        return array
+
+
+class _Pending:
+    """Satisfies edge.engines.base.Pending."""
+
+    def __init__(self, batch: OpenVinoBatch, number: int, tiles: int) -> None:
+        self._batch = batch
+        self._number = number
+        self._tiles = tiles
+        self._done: tuple[EngineOutput, float] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """See Pending.seconds."""
+        return 0.0 if self._done is None else self._done[1]
+
+    def result(self) -> EngineOutput:
+        """See Pending.result."""
+        if self._done is None:
+            self._done = self._batch.output(self._number, self._tiles)
+        return self._done[0]
+
+
+def first_line(error: Exception) -> str:
+    """The last line that says something: OpenVINO puts its source location first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
