@@ -128,20 +128,28 @@ def _area(fit: Letterbox) -> int:
     return fit.width * fit.height
 
 
-def letterbox(image: I420Image | RgbImage, width: int, height: int) -> tuple[Tile, Letterbox]:
-    """The image in the middle of a new (height, width, 3) uint8 RGB tile, and where it lies.
+def letterbox(
+    image: I420Image | RgbImage, width: int, height: int, out: Tile | None = None
+) -> tuple[Tile, Letterbox]:
+    """The image in the middle of a (height, width, 3) uint8 RGB tile, and where it lies.
 
-    Uses the native kernel where it is built, else OpenCV. ValueError when a side of the tile is below 1.
+    The tile is `out` where it is given, a contiguous array whose every pixel is written; else a new one. Uses
+    the native kernel where it is built, else OpenCV.
+
+    Raises ValueError when a side of the tile is below 1, or `out` is of another shape or type.
     """
-    return letterbox_native(image, width, height) if LETTERBOX else letterbox_opencv(image, width, height)
+    way = letterbox_native if LETTERBOX else letterbox_opencv
+    return way(image, width, height, out)
 
 
-def letterbox_native(image: I420Image | RgbImage, width: int, height: int) -> tuple[Tile, Letterbox]:
+def letterbox_native(
+    image: I420Image | RgbImage, width: int, height: int, out: Tile | None = None
+) -> tuple[Tile, Letterbox]:
     """`letterbox` by the native kernel. Raises RuntimeError when it is not built."""
     if LETTERBOX is None:
         raise RuntimeError("the native letterbox kernel is not built")
     fit = _fit(image, width, height)
-    tile = np.empty((height, width, 3), np.uint8)
+    tile = _tile(fit, out)
     place = (fit.pad_x, fit.pad_y, fit.content_width, fit.content_height)
     if isinstance(image, RgbImage):
         LETTERBOX.rgb(_dense_rows(image.pixels), tile, *place)
@@ -151,11 +159,14 @@ def letterbox_native(image: I420Image | RgbImage, width: int, height: int) -> tu
     return tile, fit
 
 
-def letterbox_opencv(image: I420Image | RgbImage, width: int, height: int) -> tuple[Tile, Letterbox]:
+def letterbox_opencv(
+    image: I420Image | RgbImage, width: int, height: int, out: Tile | None = None
+) -> tuple[Tile, Letterbox]:
     """`letterbox` by OpenCV."""
     import cv2
 
     fit = _fit(image, width, height)
+    tile = _tile(fit, out)
     size = (fit.content_width, fit.content_height)
     how = cv2.INTER_AREA if fit.shrinks else cv2.INTER_LINEAR
     if isinstance(image, RgbImage):
@@ -168,7 +179,7 @@ def letterbox_opencv(image: I420Image | RgbImage, width: int, height: int) -> tu
         else:
             yuv = cv2.merge([cv2.resize(plane, size, interpolation=how) for plane in planes])
         content = cv2.transform(yuv, rgb_from_yuv(image.standard, image.full_range))
-    return _in_tile(np.asarray(content, np.uint8), fit), fit
+    return _placed(np.asarray(content, np.uint8), fit, tile), fit
 
 
 def letterbox_reference(image: I420Image | RgbImage, width: int, height: int) -> tuple[Tile, Letterbox]:
@@ -187,7 +198,7 @@ def letterbox_reference(image: I420Image | RgbImage, width: int, height: int) ->
         yuv = np.stack([resampled(image.y, 1), resampled(image.u, 2), resampled(image.v, 2)], axis=-1)
         matrix = rgb_from_yuv(image.standard, image.full_range)
         content = yuv @ matrix[:, :3].T + matrix[:, 3]
-    return _in_tile(np.floor(np.clip(content, 0.0, 255.0) + 0.5).astype(np.uint8), fit), fit
+    return _placed(np.floor(np.clip(content, 0.0, 255.0) + 0.5).astype(np.uint8), fit, _tile(fit, None)), fit
 
 
 def area_weights(samples: int, extent: float, length: int) -> npt.NDArray[np.float64]:
@@ -221,8 +232,20 @@ def _repeat(plane: Tile, fit: Letterbox) -> Tile:
     return doubled[: fit.frame_height, : fit.frame_width]
 
 
-def _in_tile(content: Tile, fit: Letterbox) -> Tile:
-    tile = np.full((fit.height, fit.width, 3), PADDING, np.uint8)
+def _tile(fit: Letterbox, out: Tile | None) -> Tile:
+    shape = (fit.height, fit.width, 3)
+    if out is None:
+        return np.empty(shape, np.uint8)
+    if out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError(
+            f"out must be a contiguous, writeable uint8 array of shape {shape}, "
+            f"got {out.dtype} of shape {out.shape}"
+        )
+    return out
+
+
+def _placed(content: Tile, fit: Letterbox, tile: Tile) -> Tile:
+    tile.fill(PADDING)
     rows = slice(fit.pad_y, fit.pad_y + fit.content_height)
     tile[rows, fit.pad_x : fit.pad_x + fit.content_width] = content
     return tile

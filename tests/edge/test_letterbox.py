@@ -169,6 +169,25 @@ def test_the_frame_is_centred_in_grey_padding(name: str) -> None:
     assert np.all(tile[44:] == PADDING)
 
 
+@pytest.mark.parametrize("name", ["native", "opencv"])
+def test_a_given_tile_is_written_whole_and_returned(name: str) -> None:
+    if name == "native" and native.LETTERBOX is None:
+        pytest.skip(f"native kernel {native.UNAVAILABLE}")
+    way = letterbox_native if name == "native" else letterbox_opencv
+    image = noisy_i420(75, 31)
+    tiles = np.full((2, 64, 96, 3), 7, np.uint8)
+    tile, _ = way(image, 96, 64, tiles[1])
+    assert np.shares_memory(tile, tiles)
+    np.testing.assert_array_equal(tiles[1], way(image, 96, 64)[0])
+    assert np.all(tiles[0] == 7)
+    for wrong in (tiles, tiles[0, :, :-1], tiles[0].astype(np.int8), tiles[0].transpose(1, 0, 2)):
+        with pytest.raises(ValueError, match=r"out must be .* of shape \(64, 96, 3\)"):
+            way(image, 96, 64, wrong)
+    tiles.setflags(write=False)
+    with pytest.raises(ValueError, match="writeable"):
+        way(image, 96, 64, tiles[1])
+
+
 @pytest.mark.parametrize("name", sorted(LETTERBOXES))
 @pytest.mark.parametrize(
     ("yuv", "standard", "full_range", "expected"),
