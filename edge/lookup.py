@@ -31,7 +31,7 @@ class Place:
         score: calibrated score, 0 to 1; at least the prompt's threshold, unless the place is faint.
         raw: its margin over the background (natural-log units), before the prompt's bias and temperature.
         box: x1, y1, x2, y2 in pixels of the source frame, clipped to it.
-        embedding: (D + E,) float32 embedding of its cell, a view; None where a test or a replay has none.
+        embedding: (D + E,) float32 embedding of its cell; None where a test or a replay has none.
     """
 
     prompt: str
@@ -48,7 +48,7 @@ class FrameScores:
     Attributes:
         scene: calibrated score (0 to 1) of every scene prompt, by id.
         places: the places, best score first.
-        embedding: (D,) float32 unit embedding of the whole frame, a view; None where a test has none.
+        embedding: (D,) float32 unit embedding of the whole frame; None where a test has none.
         scene_raw: the cosine behind each scene score (-1 to 1), by id.
         faint: places not far below their prompt's threshold, best first: no finds of their own, but enough
             for the tracker to keep hold of a thing it knows.
@@ -141,7 +141,7 @@ def frame_scores(
     return FrameScores(
         scene=dict(zip(layout.scene_ids, scene_scores.tolist(), strict=True)),
         places=places[: found.firm],
-        embedding=output.embedding[index],
+        embedding=output.embedding[index].copy(),
         scene_raw=dict(zip(layout.scene_ids, cosines.tolist(), strict=True)),
         faint=places[found.firm :],
         best=dict(zip(layout.object_ids, found.best.tolist(), strict=True)),
@@ -176,8 +176,9 @@ def scene_cosines(cosines: F32, layout: RowLayout) -> F32:
 
 
 def _places(found: Candidates, embeddings: F32, ids: tuple[str, ...]) -> tuple[Place, ...]:
+    # Copies, a row each: the engine overwrites its output while places live on in tracks.
     return tuple(
-        Place(ids[prompt], score, raw, (x1, y1, x2, y2), embeddings[cell])
+        Place(ids[prompt], score, raw, (x1, y1, x2, y2), embeddings[cell].copy())
         for prompt, score, raw, (x1, y1, x2, y2), cell in zip(
             found.owner.tolist(),
             found.score.tolist(),
