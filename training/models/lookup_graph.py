@@ -27,7 +27,7 @@ class LookupGraph(nn.Module):
 
     A row's logit at a place is NO_PEAK unless the row's own map peaks there: otherwise the slope of one
     object's hill would count again wherever another row has a weak peak. Rows below SILENT_BIAS keep their
-    logit everywhere.
+    logit everywhere, and decide only in what order cells without any peak fill up the M of a quiet image.
     """
 
     def __init__(self, tower: LiteImageTower, places: int = PLACES) -> None:
@@ -41,14 +41,20 @@ class LookupGraph(nn.Module):
         dense = self.tower(image)
         n, width, h, w = dense.cell.shape
         position = position_features(h, w, dense.cell).unsqueeze(0).expand(n, -1, h, w)
-        cells = torch.cat((dense.cell, position), dim=1).flatten(2).transpose(1, 2)
-        logits = self.tower.logit_scale.exp() * (cells @ prompts.T) + self.tower.logit_bias + bias
-        maps = logits.transpose(1, 2).reshape(n, -1, h, w)
-        own_peaks = torch.where(maps >= F.max_pool2d(maps, 3, 1, 1), maps, NO_PEAK)
-        claims = torch.where(bias.view(1, -1, 1, 1) <= SILENT_BIAS, maps, own_peaks)
-        index = own_peaks.amax(dim=1).flatten(1).topk(self.places, dim=1).indices.unsqueeze(2)
-        boxes = decode_boxes(dense.box).gather(1, index.expand(-1, -1, 4))
-        embeddings = cells.gather(1, index.expand(-1, -1, cells.shape[2]))
-        places = claims.flatten(2).transpose(1, 2).gather(1, index.expand(-1, -1, claims.shape[1]))
+        cells = torch.cat((dense.cell, position), dim=1).flatten(2)
+        # A map a row, as the convolutions lay them out: transposing hundreds of maps costs more than filling
+        # them. The scale is taken in where it meets rows, not maps.
+        rows = self.tower.logit_scale.exp() * prompts
+        offset = (self.tower.logit_bias + bias).view(1, -1, 1)
+        maps = (rows @ cells + offset).reshape(n, -1, h, w)
+        counts = (maps >= F.max_pool2d(maps, 3, 1, 1)) | (bias.view(1, -1, 1, 1) <= SILENT_BIAS)
+        claims = torch.where(counts, maps, NO_PEAK)
+        index = claims.amax(dim=1).flatten(1).topk(self.places, dim=1).indices
+        boxes = decode_boxes(dense.box).gather(1, index.unsqueeze(2).expand(-1, -1, 4))
         scene = dense.embedding @ prompts[:, :width].T
-        return scene, dense.embedding, boxes, embeddings, places
+        return scene, dense.embedding, boxes, _taken(cells, index), _taken(claims.flatten(2), index)
+
+
+def _taken(values: Tensor, index: Tensor) -> Tensor:
+    """Of values (N, C, cells) those at cells `index` (N, M): (N, M, C)."""
+    return values.gather(2, index.unsqueeze(1).expand(-1, values.shape[1], -1)).transpose(1, 2)
