@@ -1,4 +1,7 @@
-"""A source read by a thread of its own, paced if asked, into a short queue that the frame loop empties."""
+"""A source read by a thread of its own, paced if asked, into a short queue that the frame loop empties.
+
+Where frames may be dropped there is no queue: the next frame is the newest, however slow the model.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +15,25 @@ from edge.frames import Frame
 from edge.sources import FrameSource
 
 QUEUED_FRAMES = 4
+"""That are read ahead of the model where none may be dropped."""
 WAKE_S = 0.2
 """Longest wait before `stop` is noticed when its notification could not be given."""
 
 
 class Capture:
-    """Iterate it to get the frames, once. It ends with the source, or after `stop`.
+    """The frames, once: by `next`, or by iterating. They end with the source, or after `stop`.
 
     Args:
-        source: read from the first iteration on; not closed here.
+        source: read from the first frame asked for on; not closed here.
         realtime: hand the frames of a recording out no faster than they were captured.
-        drop_oldest: when the queue is full, forget its oldest frame instead of holding the source up.
-            `dropped` counts those frames. None: only if the source is live.
-        on_early: called again and again, in the iterating thread, while there is no frame and nothing is
-            wrong with that: the next one is not yet due, or a camera is waited for. Must not wait. What it
-            raises ends the iteration.
+        drop_oldest: forget a frame that was not asked for when the next one comes, instead of holding the
+            source up. `dropped` counts those frames. None: only if the source is live.
+        on_early: called again and again, in the thread that waits for a frame, while there is none and
+            nothing is wrong with that: the next one is not yet due, or a camera is waited for. Must not wait.
+            What it raises is raised there.
         clock: seconds that pass, for the pacing.
 
-    What the source raises, the iteration raises, after the frames that came before.
+    What the source raises is raised where a frame is waited for, after the frames that came before.
     """
 
     def __init__(
@@ -44,7 +48,8 @@ class Capture:
         self.dropped = 0
         self._source = source
         self._realtime = realtime and not source.live
-        self._drop_oldest = source.live if drop_oldest is None else drop_oldest
+        self._drops = source.live if drop_oldest is None else drop_oldest
+        self._room = 1 if self._drops else QUEUED_FRAMES
         self._on_early = on_early
         self._clock = clock
         self._early = False
@@ -56,11 +61,30 @@ class Capture:
         self._thread = Thread(target=self._read, name="capture", daemon=True)
 
     def __iter__(self) -> Iterator[Frame]:
-        self._thread.start()
-        while (frame := self._next()) is not None:
+        while (frame := self.next()) is not None:
             yield frame
-        if self._failure is not None and not self._stopping:
+
+    def next(self, *, wait: bool = True) -> Frame | None:
+        """The next frame; None after the last one or after `stop`, and, where nobody waits, if none is there.
+
+        Always asked by one and the same thread.
+        """
+        if self._thread.ident is None:
+            self._thread.start()
+        with self._changed:
+            while wait and not self._frames and not self._ended and not self._stopping:
+                self._changed.wait(WAKE_S)
+                if self._early or self._source.waits:
+                    self._on_early()
+            if self._stopping:
+                return None
+            if self._frames:
+                frame = self._frames.popleft()
+                self._changed.notify_all()
+                return frame
+        if wait and self._failure is not None:
             raise self._failure
+        return None
 
     def stop(self) -> None:
         """End the iteration; frames that wait are forgotten. From any thread, also in a signal handler."""
@@ -76,22 +100,10 @@ class Capture:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def _next(self) -> Frame | None:
-        with self._changed:
-            while not self._frames and not self._ended and not self._stopping:
-                self._changed.wait(WAKE_S)
-                if self._early or self._source.waits:
-                    self._on_early()
-            if self._stopping or not self._frames:
-                return None
-            frame = self._frames.popleft()
-            self._changed.notify_all()
-            return frame
-
     def _read(self) -> None:
         try:
             began = None
-            for frame in self._source:
+            for frame in self._timed():
                 if self._realtime:
                     began = self._clock() - frame.time_s if began is None else began
                     self._wait_until(began + frame.time_s)
@@ -105,6 +117,15 @@ class Capture:
             self._ended = True
             self._changed.notify_all()
 
+    def _timed(self) -> Iterator[Frame]:
+        """The source's frames, with what each cost this thread: waiting for a camera is not counted."""
+        frames = iter(self._source)
+        while True:
+            frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
     def _wait_until(self, moment: float) -> None:
         with self._changed:
             while not self._stopping and (left := moment - self._clock()) > 0:
@@ -114,10 +135,10 @@ class Capture:
 
     def _put(self, frame: Frame) -> bool:
         with self._changed:
-            if self._drop_oldest and len(self._frames) == QUEUED_FRAMES:
+            if self._drops and len(self._frames) == self._room:
                 self._frames.popleft()
                 self.dropped += 1
-            while len(self._frames) == QUEUED_FRAMES and not self._stopping:
+            while len(self._frames) == self._room and not self._stopping:
                 self._changed.wait(WAKE_S)
             if self._stopping:
                 return False

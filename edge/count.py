@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import edge.demo.source  # noqa: F401 - makes `demo` a source that open_source knows
-from edge.pipeline import FrameResult, Pipeline
+from edge.pipeline import FrameResult, InFlight, Pipeline
 from edge.sources import FrameSource
 from edge.whereabouts import Whereabouts
 
@@ -15,9 +15,34 @@ from edge.whereabouts import Whereabouts
 def count_frames(
     source: FrameSource, pipeline: Pipeline, whereabouts: Whereabouts | None = None
 ) -> Iterator[FrameResult]:
-    """Every readable frame of the source, counted. Raises SourceError, EngineError."""
-    for frame in source:
-        yield pipeline.process(frame if whereabouts is None else whereabouts.attach(frame))
+    """Every readable frame of the source, counted. Raises SourceError, EngineError.
+
+    While the engine works on a frame, the next one is decoded and the one before finished: another prompt
+    list holds from the first frame on that is not with the engine yet.
+    """
+    frames = iter(source)
+
+    def begin(before: InFlight | None) -> InFlight | None:
+        if (frame := next(frames, None)) is None:
+            return None
+        if before is not None:
+            pipeline.wait(before)
+        return pipeline.begin(frame if whereabouts is None else whereabouts.attach(frame))
+
+    try:
+        flying = begin(None)
+        while flying is not None:
+            following, failure = None, None
+            try:
+                following = begin(flying)
+            except Exception as error:  # noqa: BLE001 - raised below, after what was found before it
+                failure = error
+            yield pipeline.finish(flying)
+            if failure is not None:
+                raise failure
+            flying = following
+    finally:
+        pipeline.forget()
 
 
 def record(result: FrameResult) -> dict[str, Any]:

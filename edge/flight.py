@@ -1,4 +1,9 @@
-"""The frame loop: frames through the pipeline into alerts, and what they bring into the outbox."""
+"""The frame loop: frames through the pipeline into alerts, and what they bring into the outbox.
+
+Two frames are on their way. While the engine works on the newest one, the frame before is looked up and
+followed, and what it brings is written. Where no newer frame has come by the time that the engine is through,
+nothing is held back: the frame is finished at once.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,8 @@ from dataclasses import replace
 
 from edge.alerts.machine import AlertMachine, Transition
 from edge.capture import Capture
-from edge.pipeline import FrameResult, Pipeline
+from edge.frames import Frame
+from edge.pipeline import FrameResult, InFlight, Pipeline
 from edge.reporter import Reporter
 from edge.sources import FrameSource
 from edge.summary import RunSummary, RunTally
@@ -77,11 +83,7 @@ class Flight:
         """
         began = time.monotonic()
         try:
-            for frame in self._capture:
-                frame = self._whereabouts.attach(frame)
-                with nullcontext() if self._pipeline.is_ready_for(frame) else self._loading():
-                    result = self._pipeline.process(frame)
-                self._take(result)
+            self._fly()
             self.stop("end of source")
         finally:
             self._capture.stop()
@@ -94,10 +96,41 @@ class Flight:
         log.info("%d frames in %.1f s; stopped: %s", self.tally.frames, seconds, self.stop_reason)
         return self.tally.summary(seconds, self._source.skipped, self._capture.dropped)
 
-    def _take(self, result: FrameResult) -> None:
+    def _fly(self) -> None:
+        flying: InFlight | None = None
+        while not self.stop_reason:
+            if flying is not None:
+                self._pipeline.wait(flying)
+            frame = self._capture.next(wait=flying is None)
+            if frame is None:
+                if flying is None:
+                    return
+                self._finish(flying)
+                flying = None
+                continue
+            frame = self._whereabouts.attach(frame)
+            if flying is not None and not self._pipeline.is_ready_for(frame):
+                self._finish(flying)  # it does not wait for an engine to be loaded
+                flying = None
+            try:
+                following = self._begin(frame)
+            finally:
+                if flying is not None:
+                    self._finish(flying)
+            flying = following
+
+    def _begin(self, frame: Frame) -> InFlight:
+        with nullcontext() if self._pipeline.is_ready_for(frame) else self._loading():
+            return self._pipeline.begin(frame)
+
+    def _finish(self, flying: InFlight) -> None:
+        result = self._pipeline.finish(flying)
+        began = time.perf_counter()
         ended = self._change_over(result) if result.bank is not self._bank else []
         transitions = self._machine.update(result.counts, result.tracks, result.frame.time_s, result.ground)
         self._reporter.report(result, transitions)
+        publish = time.perf_counter() - began
+        result = replace(result, seconds=replace(result.seconds, publish=publish))
         self.tally.take(result, transitions)
         self._on_frame(result, [*ended, *transitions])
         if self._limit_s is not None and self.tally.captured_s >= self._limit_s:

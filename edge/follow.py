@@ -39,6 +39,14 @@ class Followed:
     tracking_s: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """How the camera moved since the frame before (None: not known), and the wall time that took to find."""
+
+    motion: CameraMotion | None
+    seconds: float
+
+
 class Follower:
     """Takes every frame of a source in turn. Not thread-safe.
 
@@ -63,37 +71,47 @@ class Follower:
         """Another list is in force: counts begin anew, tracks go on."""
         self._counter = Counter(prompt_list)
 
-    def take(self, frame: Frame, scores: FrameScores) -> Followed:
-        """Follow one frame's places."""
+    def look(self, frame: Frame, scores: FrameScores) -> Look:
+        """How the camera moved from the frame that was taken last to this one. No places are needed for that.
+
+        As the picture shows it; where it shows none (water, fog), as the telemetry tells.
+        """
+        if self._independent:
+            return Look(None, 0.0)
         began = time.perf_counter()
-        size = (frame.width, frame.height)
-        motion = None if self._independent else self._camera_motion(frame, scores, size)
-        moved = time.perf_counter()
+        motion = self._motion.update(frame.image, [place.box for place in scores.places])
+        if motion is None:
+            motion = self._flown(frame)
+        self._last = None if frame.pose is None else (frame.pose, (frame.width, frame.height))
+        return Look(motion, time.perf_counter() - began)
+
+    def take(self, frame: Frame, scores: FrameScores, look: Look | None = None) -> Followed:
+        """Follow one frame's places; `look` is this frame's, where it was looked for already."""
+        look = look or self.look(frame, scores)
+        began = time.perf_counter()
         if self._independent:
             self._tracker.reset()
             self._counter.reset()
+        chosen = time.perf_counter()
+        size = (frame.width, frame.height)
         tracks = self._tracker.update(
-            scores.places, frame.time_s, faint=scores.faint, motion=motion, frame_size=size
+            scores.places, frame.time_s, faint=scores.faint, motion=look.motion, frame_size=size
         )
         ground = self._ground(tracks, frame.pose, size)
         counts = self._counter.update(
             tracks, scores, *size, frame.time_s, ground=ground, motion=self._tracker.motion
         )
-        return Followed(tracks, ground, counts, moved - began, time.perf_counter() - moved)
+        motion_s = look.seconds + chosen - began
+        return Followed(tracks, ground, counts, motion_s, time.perf_counter() - chosen)
 
-    def _camera_motion(self, frame: Frame, scores: FrameScores, size: tuple[int, int]) -> CameraMotion | None:
-        """As the picture shows it; where it shows none (water, fog), as the telemetry tells."""
-        motion = self._motion.update(frame.image, [place.box for place in scores.places])
-        last = self._last
-        self._last = None if frame.pose is None else (frame.pose, size)
-        if motion is not None or self._locator is None or frame.pose is None or last is None:
-            return motion
-        before, size_before = last
-        if size_before != size:
+    def _flown(self, frame: Frame) -> CameraMotion | None:
+        """The motion since the last frame that its pose and this one's tell; None without both."""
+        last, size = self._last, (frame.width, frame.height)
+        if self._locator is None or frame.pose is None or last is None or last[1] != size:
             return None
         from edge.geo.locate import ground_homography
 
-        matrix = ground_homography(self._locator.camera, before, frame.pose, size)
+        matrix = ground_homography(self._locator.camera, last[0], frame.pose, size)
         return None if matrix is None else CameraMotion(matrix)
 
     def _ground(

@@ -1,79 +1,53 @@
-"""One frame from pixels to counts: tiles, engine, lookup, and what is followed from frame to frame."""
+"""One frame from pixels to counts: tiles, engine, lookup, and what is followed from frame to frame.
+
+`process` does one frame after another. A loop that has frames to spare begins one before it finishes the one
+before: lookup, tracks and counts of that one, and the camera's motion, are then done while the engine works.
+
+    previous = None
+    for frame in frames:
+        flying = pipeline.begin(frame)
+        if previous is not None:
+            use(pipeline.finish(previous))
+        pipeline.wait(flying)
+        previous = flying
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, overload
 
 from edge.bundle.load import Bundle
-from edge.counting import FrameCounts
 from edge.engines.pool import EnginePool
 from edge.follow import Follower
+from edge.frame_result import FrameResult, StageSeconds
+from edge.in_flight import InFlight, Tiler
 from edge.letterbox import best_image_size
-from edge.lookup import FrameScores
 from edge.prompts.bank import PromptBank, PromptStore
 from edge.prompts.builder import Asked, BankBuilder, never
 from edge.runtime import BundleRuntime, Runtime
 from edge.tiling import Tiles, lookup_tiles, tiles_for
-from edge.tracking import TrackedPlace
 
 if TYPE_CHECKING:
     from edge.frames import Frame
-    from edge.geo.ground import GroundPoints
     from edge.geo.locate import Locator
     from firmware_cfg.messages.prompts import PromptSource
     from firmware_cfg.prompt_list import LoadedPromptList
 
 
-@dataclass(frozen=True, slots=True)
-class StageSeconds:
-    """Wall time that one frame spent in each stage, in seconds."""
+__all__ = ["MOST_IN_FLIGHT", "FrameResult", "InFlight", "Pipeline", "StageSeconds"]
 
-    letterbox: float
-    engine: float
-    lookup: float
-    motion: float
-    tracking: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FrameResult:
-    """All that the pipeline found in one frame.
-
-    Attributes:
-        frame: the frame itself.
-        scores: scenes and places.
-        tracks: the places with their track ids: those of `scores.places` in their order, then the faint ones
-            that go on with a track.
-        ground: where the tracks stand, in their order; None without a camera or a pose.
-        counts: per-prompt counts, uniques, zones and crossings.
-        bank: the prompt bank that this frame was looked up with.
-        engine, precision: what ran, such as "openvino" and "fp32"; never "auto".
-        image_size: (width, height) of the model tile.
-        seconds: where the time went.
-        independent: the frame is an unrelated image: its unique counts are its own, no running total.
-    """
-
-    frame: Frame
-    scores: FrameScores
-    tracks: tuple[TrackedPlace, ...]
-    ground: GroundPoints | None
-    counts: FrameCounts
-    bank: PromptBank
-    engine: str
-    precision: str
-    image_size: tuple[int, int]
-    seconds: StageSeconds
-    independent: bool
+MOST_IN_FLIGHT = 2
+"""One with the engine, and one whose output is being worked on."""
 
 
 class Pipeline:
     """The daemon's and every evaluation's way from a frame to its counts.
 
-    `process` belongs to one thread; `set_prompts` may be called from any. A context manager, or `close` it.
+    Frames belong to one thread; `set_prompts` may be called from any. A context manager, or `close` it.
     """
 
     def __init__(
@@ -121,6 +95,8 @@ class Pipeline:
         self._independent = independent
         self._banks = BankBuilder(model, keep_text_tower=keep_text_tower)
         self._engines = EnginePool(model)
+        self._tiler = Tiler()
+        self._flying: deque[InFlight] = deque()
         self._frame_size: tuple[int, int] | None = None
         with self._banks.turn():
             self._store = PromptStore(self._banks.build(prompt_list, prompts_source))
@@ -178,29 +154,62 @@ class Pipeline:
 
     def process(self, frame: Frame) -> FrameResult:
         """Find, track and count in one frame. Raises EngineError, MissingExtra."""
+        return self.finish(self.begin(frame))
+
+    def begin(self, frame: Frame) -> InFlight:
+        """Give a frame to the engine, for the list in use now. At most two may be unfinished.
+
+        Raises EngineError, MissingExtra; the frame is then not in flight.
+        """
+        if len(self._flying) == MOST_IN_FLIGHT:
+            raise RuntimeError(f"{MOST_IN_FLIGHT} frames are in flight: finish the first of them")
         bank = self._store.current
         self._frame_size = (frame.width, frame.height)
         size = self._size_for(self._frame_size, bank)
+        engine = self._engines.get(size)
+        tiling = tiles_for(frame.width, frame.height, size, self._tiles)
+        pending, preprocess_s = self._tiler.start(engine, frame.image, tiling, bank)
+        flying = InFlight(frame, bank, engine, tiling, size, pending, preprocess_s)
+        self._flying.append(flying)
+        return flying
+
+    def wait(self, flying: InFlight) -> None:
+        """Find out how the camera moved, then wait for the engine. The frame before has to be finished.
+
+        Raises EngineError.
+        """
+        self._check_turn(flying)
+        began = time.perf_counter()
+        flying.pending.result()
+        flying.wait_s += time.perf_counter() - began
+
+    def finish(self, flying: InFlight) -> FrameResult:
+        """What was found in a frame; frames are finished in the order in which they began.
+
+        Raises EngineError; the frame is finished all the same.
+        """
+        self._check_turn(flying)
+        try:
+            self.wait(flying)
+        finally:
+            self._flying.popleft()
+        frame, bank, facts = flying.frame, flying.bank, self._runtime.facts
+        began = time.perf_counter()
+        output = flying.pending.result().copy()
+        scores = lookup_tiles(output, bank, self._runtime.calibration, flying.tiling, stride=facts.stride)
+        looked_up = time.perf_counter()
         if bank is not self._counted_bank:
             self._counted_bank = bank
             self._follower.adopt(bank.prompt_list)
             # Sizes that lists asked for come and go; those that the bundle names are few.
-            self._engines.keep({size, *self._runtime.facts.image_sizes})
-        engine = self._engines.get(size)
-        began = time.perf_counter()
-        tiling = tiles_for(frame.width, frame.height, size, self._tiles)
-        tiles = tiling.render(frame.image)
-        boxed = time.perf_counter()
-        output = engine.infer(tiles, bank.rows, bank.bias)
-        inferred = time.perf_counter()
-        runtime = self._runtime
-        scores = lookup_tiles(output, bank, runtime.calibration, tiling, stride=runtime.facts.stride)
-        looked_up = time.perf_counter()
-        followed = self._follower.take(frame, scores)
+            in_use = {flying.image_size, *(other.image_size for other in self._flying)}
+            self._engines.keep({*in_use, *facts.image_sizes})
+        followed = self._follower.take(frame, scores, flying.look)
         seconds = StageSeconds(
-            letterbox=boxed - began,
-            engine=inferred - boxed,
-            lookup=looked_up - inferred,
+            preprocess=flying.preprocess_s,
+            engine=flying.pending.seconds,
+            wait=flying.wait_s,
+            lookup=looked_up - began,
             motion=followed.motion_s,
             tracking=followed.tracking_s,
         )
@@ -211,12 +220,16 @@ class Pipeline:
             ground=followed.ground,
             counts=followed.counts,
             bank=bank,
-            engine=engine.name,
-            precision=engine.precision,
-            image_size=size,
+            engine=flying.engine.name,
+            precision=flying.engine.precision,
+            image_size=flying.image_size,
             seconds=seconds,
             independent=self._independent,
         )
+
+    def forget(self) -> None:
+        """Give up what is in flight: it will not be finished."""
+        self._flying.clear()
 
     def close(self) -> None:
         """Free every engine. May be called twice."""
@@ -230,6 +243,12 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _check_turn(self, flying: InFlight) -> None:
+        if not self._flying or self._flying[0] is not flying:
+            raise RuntimeError(
+                "it is another frame's turn: frames are finished in the order they began, once"
+            )
 
     @overload
     def _size_for(self, frame_size: tuple[int, int], bank: PromptBank) -> tuple[int, int]: ...

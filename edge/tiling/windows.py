@@ -64,12 +64,21 @@ class Tiling:
         """Where the whole frame lies in the first tile."""
         return self.windows[0].fit
 
-    def render(self, image: I420Image | RgbImage) -> U8:
-        """(N, height, width, 3) uint8 RGB tiles of all windows, as the engine takes them."""
-        tiles = [
-            letterbox(window.of(image), window.fit.width, window.fit.height)[0] for window in self.windows
-        ]
-        return tiles[0][None] if len(tiles) == 1 else np.stack(tiles)
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the tiles of all windows: (N, height, width, 3)."""
+        return (len(self.windows), self.whole.height, self.whole.width, 3)
+
+    def render(self, image: I420Image | RgbImage, out: U8 | None = None) -> U8:
+        """(N, height, width, 3) uint8 RGB tiles of all windows, as the engine takes them.
+
+        Args:
+            out: where they go, of that shape; default: a new array.
+        """
+        tiles = np.empty(self.shape, np.uint8) if out is None else out
+        for window, tile in zip(self.windows, tiles, strict=True):
+            letterbox(window.of(image), window.fit.width, window.fit.height, out=tile)
+        return tiles
 
 
 @lru_cache(maxsize=64)

@@ -46,14 +46,48 @@ def test_a_file_loses_no_frame_however_slow_the_model() -> None:
     assert capture.dropped == 0
 
 
-def test_a_live_source_gives_its_newest_frames_and_counts_the_others() -> None:
-    capture = Capture(ScriptedSource(), drop_oldest=True)
+def test_of_a_live_source_the_newest_frame_is_always_next_and_the_others_are_counted() -> None:
+    taken, halfway, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(number: int) -> None:
+        if number == 1:
+            taken.wait(60)
+        if number == FRAMES // 2:
+            halfway.set()
+            go_on.wait(60)
+
+    capture = Capture(ScriptedSource(hold), drop_oldest=True)
     frames = iter(capture)
     numbers = [next(frames).number]
+    taken.set()
+    assert halfway.wait(60)  # while the model was busy with the first one
+    numbers.append(next(frames).number)
+    go_on.set()
     assert capture.join(60)
     numbers += [frame.number for frame in frames]
-    assert numbers[-QUEUED_FRAMES:] == list(range(FRAMES - QUEUED_FRAMES, FRAMES))
-    assert len(numbers) + capture.dropped == FRAMES
+    assert numbers == [0, FRAMES // 2 - 1, FRAMES - 1]
+    assert capture.dropped == FRAMES - 3
+
+
+def test_who_does_not_wait_is_told_that_there_is_no_frame_yet() -> None:
+    release = threading.Event()
+    capture = Capture(ScriptedSource(lambda number: release.wait(60) if number == 1 else None))
+    assert capture.next() is not None
+    assert capture.next(wait=False) is None
+    release.set()
+    assert capture.next() is not None
+
+
+def test_a_failure_waits_for_who_waits_for_a_frame() -> None:
+    def fail(number: int) -> None:
+        raise SourceError("camera: unplugged")
+
+    capture = Capture(ScriptedSource(fail))
+    assert capture.next(wait=False) is None
+    assert capture.join(60)
+    assert capture.next(wait=False) is None
+    with pytest.raises(SourceError, match="unplugged"):
+        capture.next()
 
 
 def test_a_failing_source_raises_in_the_frame_loop_after_its_good_frames() -> None:

@@ -139,7 +139,9 @@ def test_frames_stages_and_prompts_are_told(parts: Parts, measure: Callable[...,
     # The frames are stamped as if they came when the machine was started.
     assert measure("frame_age_seconds") > before
     assert measure("frame_latency_seconds_count") == 3
-    stages = {stage: measure("stage_seconds_sum", stage=stage) for stage in ("letterbox", "engine", "lookup")}
+    stages = {
+        stage: measure("stage_seconds_sum", stage=stage) for stage in ("preprocess", "engine", "lookup")
+    }
     assert min(stages.values()) > 0
     buckets = [measure("stage_seconds_bucket", stage="engine", le=f"{bound:g}") for bound in BOUNDS_S]
     assert buckets == sorted(buckets)
