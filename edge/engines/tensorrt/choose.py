@@ -14,7 +14,7 @@ from edge.engines.gate import golden_at
 from edge.engines.latency import time_engines
 from edge.engines.tensorrt.build import BuildOptions, build_plan
 from edge.engines.tensorrt.cuda import load_driver, read_gpu
-from edge.engines.tensorrt.engine import TensorRtImageEngine
+from edge.engines.tensorrt.engine import TensorRtImageEngine, load_engine
 from edge.engines.tensorrt.errors import one_line
 from edge.engines.tensorrt.judge import golden_problems
 from edge.engines.tensorrt.library import Library, load_library
@@ -174,7 +174,7 @@ class EngineBuilder:
         cached = self._cache.find(key)
         try:
             if cached is not None and self._may_use(cached.record):
-                engine = TensorRtImageEngine(self._library, cached.data, precision, image_size, label)
+                engine = load_engine(self._library, cached.data, precision, image_size, label)
                 return engine, Candidate(precision, cached.record, _verdict(label, cached.record), False)
             engine, record = self._build(key, label)
         except EngineError as error:
@@ -200,7 +200,7 @@ class EngineBuilder:
                 timing_cache=self._cache.timing_cache(self._environment),
                 on_progress=on_progress,
             )
-        engine = TensorRtImageEngine(self._library, built.data, key.precision, key.image_size, label)
+        engine = load_engine(self._library, built.data, key.precision, key.image_size, label)
         try:
             problems = golden_problems(engine, self._golden_at(key.image_size), key.max_batch)
         except BaseException:

@@ -119,19 +119,24 @@ class CudaThread:
         self._thread.start()
         self._started.result()
 
-    def run(self, work: Callable[[], Result]) -> Result:
-        """What `work` returns or raises, called in the thread; asked from the thread itself, at once.
+    def submit(self, work: Callable[[], Result]) -> Future[Result]:
+        """Have `work` called in the thread, after what was asked before; asked by the thread, at once.
 
         Raises EngineError after `close`.
         """
-        if threading.current_thread() is self._thread:
-            return work()
         future: Future[Result] = Future()
+        if threading.current_thread() is self._thread:
+            _settle(future, work)
+            return future
         with self._lock:
             if self._closed:
                 raise EngineError("this engine is closed")
             self._work.put((future, work))
-        return future.result()
+        return future
+
+    def run(self, work: Callable[[], Result]) -> Result:
+        """What `work` returns or raises, called as `submit` does. Raises EngineError after `close`."""
+        return self.submit(work).result()
 
     def close(self, last: Callable[[], None] | None = None) -> None:
         """Do `last`, give the context back and end the thread, after what was asked before; once.
@@ -164,16 +169,19 @@ class CudaThread:
         self._started.set_result(None)
         try:
             while (item := self._work.get()) is not None:
-                future, work = item
-                try:
-                    result = work()
-                except BaseException as error:  # noqa: BLE001 - it is raised where the work was asked for
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
-                del item, future, work  # they hold arrays until the next frame otherwise
+                _settle(*item)
+                del item  # it holds arrays until the next frame otherwise
         finally:
             self._driver.Context.pop()
+
+
+def _settle(future: Future[Result], work: Callable[[], Result]) -> None:
+    try:
+        result = work()
+    except BaseException as error:  # noqa: BLE001 - it is raised where the work was asked for
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 def _log_failure(done: Future[None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,17 @@ from edge.engines.tensorrt.errors import OutOfMemory, is_out_of_memory
 from edge.engines.tensorrt.graphs import CaptureFailed, CudaGraph
 from edge.engines.tensorrt.library import Library, MessageLog
 from edge.engines.tensorrt.memory import Port, Shape
+from edge.engines.tensorrt.proof import open_sampler
 from firmware_cfg.errors import EngineError
 
 if TYPE_CHECKING:
     import tensorrt
+
+    from edge.frames import Image
+    from edge.tiling.windows import Window
+
+#: The outputs that have a number for every prompt, last.
+_OF_PROMPTS = ("scene", "place_logit")
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +50,8 @@ class LoadedPlan:
         self._log = MessageLog(library)
         self._closing = ExitStack()
         self._shapes: tuple[Shape, ...] = ()
-        self._runs = 0  # with these shapes
+        self._from_host = True  # whether the tiles come from there
+        self._runs = 0  # with these shapes and tiles from there
         self._graph: CudaGraph | None = None
         self._graphs_work = True
         with ExitStack() as undo, cuda_errors(driver, label):
@@ -55,25 +63,64 @@ class LoadedPlan:
             self.largest = {name: self._largest(name) for name in IMAGE_INPUTS}
             self._ports: dict[str, Port] = {}
             self._allocate()
+            self._sampler, why = open_sampler(driver)
+            if self._sampler is None:
+                _log.info("%s: tiles are made on the processor: %s", label, why)
+            else:
+                self._closing.callback(self._sampler.free)
             undo.pop_all()
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """The outputs for one set of inputs, none larger than `largest`, as arrays of their own.
+    @property
+    def samples(self) -> bool:
+        """Whether it makes tiles of frames itself."""
+        return self._sampler is not None
+
+    def output_shapes(self, tiles: int, prompts: int) -> dict[str, Shape]:
+        """The shapes of the outputs for so many tiles and prompt rows."""
+        return {
+            name: (tiles, *shape[1:-1], prompts if name in _OF_PROMPTS else shape[-1])
+            for name, shape in self._largest_outputs.items()
+        }
+
+    def upload(self, image: Image) -> None:
+        """Take in a frame for `run` to make tiles of, where it `samples`. Raises EngineError, OutOfMemory."""
+        assert self._sampler is not None
+        with cuda_errors(self._driver, f"{self._label}: a frame cannot be copied to the GPU"):
+            self._sampler.upload(image, self._stream)
+
+    def run(
+        self,
+        tiles: NDArray[np.uint8] | Sequence[Window],
+        prompts: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        outputs: Mapping[str, NDArray[np.float32]],
+    ) -> None:
+        """Run a batch no larger than `largest`, and write what comes of it.
+
+        Args:
+            tiles: (N, height, width, 3), or N windows of the frame that was uploaded last.
+            prompts, bias: see ImageEngine.start.
+            outputs: arrays of `output_shapes` by name, to be written.
 
         Raises EngineError, OutOfMemory.
         """
         with cuda_errors(self._driver, f"{self._label}: tensorrt failed"):
-            shapes = tuple(inputs[name].shape for name in IMAGE_INPUTS)
-            if shapes != self._shapes:
-                self._set_shapes(shapes)
-            for name in IMAGE_INPUTS:
-                self._ports[name].view(inputs[name].shape)[...] = inputs[name]
+            image_shape = (len(tiles), *self.largest["image"][1:])
+            self._prepare((image_shape, prompts.shape, bias.shape), isinstance(tiles, np.ndarray))
+            if isinstance(tiles, np.ndarray):
+                self._ports["image"].view(image_shape)[...] = tiles
+            else:
+                self._render(tiles)
+            for name, array in (("prompts", prompts), ("bias", bias)):
+                self._ports[name].view(array.shape)[...] = array
             self._launch()
             self._stream.synchronize()
-            return {name: self._ports[name].view(shape).copy() for name, shape in self._outputs.items()}
+            for name, shape in self._outputs.items():
+                outputs[name][...] = self._ports[name].view(shape)
 
     def close(self) -> None:
         """Free everything, in the order that TensorRT wants. May be called twice."""
+        self._sampler = None
         self._drop_graph()
         self._closing.close()
         # Contexts before their engine, the engine before its runtime.
@@ -103,7 +150,8 @@ class LoadedPlan:
             raise EngineError(
                 f"{self._label}: the engine has no {', '.join(sorted(missing))} (build it again)"
             )
-        shapes = {**self.largest, **self._outputs_for(self.largest)}
+        self._largest_outputs = self._outputs_for(self.largest)
+        shapes = {**self.largest, **self._largest_outputs}
         for name, shape in shapes.items():
             dtype = np.dtype(api.nptype(self._engine.get_tensor_dtype(name)))
             self._ports[name] = port = Port(self._driver, shape, dtype)
@@ -123,11 +171,21 @@ class LoadedPlan:
                 raise EngineError(f"{self._label}: the shape of {name} depends on the image: {shape}")
         return outputs
 
-    def _set_shapes(self, shapes: tuple[Shape, ...]) -> None:
+    def _prepare(self, shapes: tuple[Shape, ...], from_host: bool) -> None:
+        """Have the context and the graph fit what runs next."""
+        if (shapes, from_host) == (self._shapes, self._from_host):
+            return
         self._drop_graph()
-        self._shapes = ()  # unknown until all is well
-        self._outputs = self._outputs_for(dict(zip(IMAGE_INPUTS, shapes, strict=True)))
-        self._shapes, self._runs = shapes, 0
+        if shapes != self._shapes:
+            self._shapes = ()  # unknown until all is well
+            self._outputs = self._outputs_for(dict(zip(IMAGE_INPUTS, shapes, strict=True)))
+        self._shapes, self._from_host, self._runs = shapes, from_host, 0
+
+    def _render(self, windows: Sequence[Window]) -> None:
+        """Tiles of the frame to where TensorRT reads them; outside of the graph, as windows may change."""
+        assert self._sampler is not None
+        height, width = self.largest["image"][1:3]
+        self._sampler.render(windows, (width, height), self._ports["image"].address, self._stream)
 
     def _launch(self) -> None:
         """Replay the graph of these shapes; TensorRT wants the first run without, the second records it."""
@@ -151,7 +209,7 @@ class LoadedPlan:
             _log.info("%s: runs without a CUDA graph: %s", self._label, error)
 
     def _enqueue(self) -> None:
-        for name in IMAGE_INPUTS:
+        for name in IMAGE_INPUTS if self._from_host else IMAGE_INPUTS[1:]:
             self._ports[name].to_device(self._stream)
         if not self._context.execute_async_v3(self._stream.handle):
             raise EngineError(f"{self._label}: tensorrt failed: {'; '.join(self._log.take()) or 'no reason'}")

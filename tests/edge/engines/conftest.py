@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import json
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -23,9 +25,11 @@ import pytest
 
 import edge.engines.latency as latency
 import edge.engines.tensorrt.graphs as graphs
+import edge.engines.tensorrt.proof as proof
 from edge.engines.base import IMAGE_INPUTS, IMAGE_OUTPUTS
 
-DTYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
+EMULATOR = Path(__file__).parent / "tensorrt" / "emulate.cpp"
+NATIVE = Path(__file__).parents[3] / "edge" / "native"
 
 
 class CudaError(Exception):
@@ -41,7 +45,8 @@ class FakeGpu:
 
     free: bytes that may still be allocated; flaws: graph file -> added to every scene score, a wrong fusion;
     delay: graph file -> seconds of a run; captures: whether graphs can be recorded; replay_flaw: as a flaw,
-    but of what is replayed only; replays: whether a graph that is launched does anything.
+    but of what is replayed only; replays: whether a graph that is launched does anything; emulator: the tile
+    kernels compiled for the processor; launches: each one's (kernel, grid).
     """
 
     def __init__(self) -> None:
@@ -53,6 +58,8 @@ class FakeGpu:
         self.flags_only = False  # a TensorRT that builds only with builder flags
         self.builds: list[str] = []
         self.ran = self.replayed = 0
+        self.emulator: Any = None
+        self.launches: list[tuple[str, tuple[int, ...]]] = []
         self.living: set[object] = set()
         self.threads: set[str] = set()
         self._current = threading.local()
@@ -172,6 +179,33 @@ class PinnedMemory:
         self._gpu.living.remove(self)
 
 
+class FakeModule:
+    """A module of kernels, which the emulator runs when the stream comes to them."""
+
+    def __init__(self, gpu: FakeGpu) -> None:
+        gpu.check_context()
+        if gpu.emulator is None:
+            raise CudaError("cuModuleLoad failed: no kernel image is available for execution on the device")
+        self._gpu = gpu
+
+    def get_function(self, name: str) -> Any:
+        def launch(grid: tuple[int, ...], block: tuple[int, ...], stream: FakeStream, data: bytes) -> None:
+            sizes = [(ctypes.c_uint * 3)(*sides) for sides in (grid, block)]
+            self._gpu.launches.append((name, grid))
+            stream.enqueue(lambda: self._gpu.emulator.emulate(name.encode(), data, *sizes) and None)
+
+        def prepare(formats: list[str]) -> Any:
+            (only,) = formats  # as pycuda, which packs the parameters with struct
+            assert only.endswith("s")
+            return SimpleNamespace(
+                prepared_async_call=lambda grid, block, stream, data: launch(
+                    grid, block, stream, bytes(data).ljust(int(only[:-1]), b"\0")
+                )
+            )
+
+        return SimpleNamespace(prepare=prepare)
+
+
 def fake_driver(gpu: FakeGpu) -> Any:
     """pycuda.driver."""
 
@@ -205,6 +239,7 @@ def fake_driver(gpu: FakeGpu) -> Any:
         pagelocked_empty=lambda count, dtype: np.asarray(PinnedMemory(gpu, count, dtype)),
         memcpy_htod_async=to_device,
         memcpy_dtoh_async=to_host,
+        module_from_file=lambda path: FakeModule(gpu),
     )
     return module
 
@@ -388,9 +423,42 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeGpu]:
         module.__spec__ = SimpleNamespace(name=name)  # type: ignore[assignment]
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(graphs, "_driver", lambda: fake)
+    monkeypatch.setattr(proof, "find_kernels", lambda: None)
     monkeypatch.setattr(latency, "WARM_UP_S", 0.0)
     monkeypatch.setattr(latency, "SECONDS", 0.0)
     monkeypatch.setattr(latency, "LEAST_RUNS", 3)
     monkeypatch.setenv("REMOTECLIP_CACHE", str(tmp_path / "cache"))
     yield fake
     assert not fake.living, "GPU memory was not given back"
+
+
+def compiled(target: Path, *options: str) -> Path:
+    """The emulator of the tile kernels; skips without a compiler."""
+    compiler = shutil.which("g++") or shutil.which("c++")
+    if compiler is None:
+        pytest.skip("needs a C++ compiler (apt-get install g++)")
+    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-I", str(NATIVE), *options]
+    subprocess.run([compiler, *flags, str(EMULATOR), "-o", str(target)], check=True)
+    return target
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The tile kernels compiled for the processor, as a library."""
+    path = compiled(tmp_path_factory.mktemp("kernels") / "emulate.so", "-shared", "-fPIC")
+    return ctypes.CDLL(str(path))
+
+
+@pytest.fixture(scope="session")
+def emulator_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a program that reads cases, under the address and undefined behaviour sanitizers."""
+    path = tmp_path_factory.mktemp("kernels") / "emulate"
+    return compiled(path, "-DEMULATE_MAIN", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+@pytest.fixture
+def tile_kernels(gpu: FakeGpu, emulator: Any, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
+    """The fake GPU, whose engines make their tiles themselves."""
+    gpu.emulator = emulator
+    monkeypatch.setattr(proof, "find_kernels", lambda: Path("preprocess.fatbin"))
+    return gpu

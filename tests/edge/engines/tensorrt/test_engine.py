@@ -6,6 +6,7 @@ On a machine with a real GPU, TensorRT and pycuda the last test runs the shipped
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -17,11 +18,14 @@ import pytest
 from edge.bundle.golden import check_image_engine, load_golden
 from edge.bundle.load import Bundle, load_bundle
 from edge.engines import EngineOutput, create_image_engine, create_text_engine
+from edge.engines.base import FrameEngine
 from edge.engines.tensorrt.build import BuildOptions, build_plan
 from edge.engines.tensorrt.cuda import CudaThread
-from edge.engines.tensorrt.engine import TensorRtImageEngine
+from edge.engines.tensorrt.engine import TensorRtImageEngine, load_engine
 from edge.engines.tensorrt.errors import OutOfMemory
 from edge.engines.tensorrt.library import load_library
+from edge.frames import I420Image, RgbImage
+from edge.tiling.windows import tiles_for
 from firmware_cfg.errors import EngineError, MissingExtra
 
 OUTPUTS = ("scene", "embedding", "place_box", "place_embedding", "place_logit")
@@ -47,7 +51,7 @@ def plan(gpu: Any, tiny_bundle: Bundle) -> bytes:
 
 
 def loaded(plan: bytes) -> TensorRtImageEngine:
-    return TensorRtImageEngine(load_library(), plan, "fp32", SIZE, "tiny")
+    return load_engine(load_library(), plan, "fp32", SIZE, "tiny")
 
 
 def test_every_frame_gives_what_the_reference_gives_whatever_its_batch_and_prompts(
@@ -92,6 +96,155 @@ def test_outputs_are_the_caller_s_own(plan: bytes, gpu: Any) -> None:
         engine.infer(*inputs(seed=2))
         for name in OUTPUTS:
             np.testing.assert_array_equal(getattr(first, name), kept[name])
+
+
+def test_the_caller_goes_on_while_the_engine_works(plan: bytes, gpu: Any) -> None:
+    gpu.delay["image.onnx"] = 0.05
+    with closing(loaded(plan)) as engine:
+        expected = engine.infer(*inputs(seed=1))
+        first, second = (engine.start(*inputs(seed=seed)) for seed in (1, 2))
+        assert gpu.ran < 3
+        same(first.result(), expected)
+        assert first.seconds >= 0.05
+        same(second.result(), engine.infer(*inputs(seed=2)))
+
+
+def test_an_output_holds_until_the_second_start_after_its_own(plan: bytes, gpu: Any) -> None:
+    with closing(loaded(plan)) as engine:
+        first = engine.start(*inputs(seed=1))
+        kept = first.result().copy()
+        second = engine.start(*inputs(seed=2))
+        second.result()
+        same(first.result(), kept)
+        third = engine.start(*inputs(seed=3))
+        third.result()
+        assert third.result().place_logit is first._output.place_logit  # nothing new was taken
+        with pytest.raises(EngineError, match="this output is gone: two later frames"):
+            first.result()
+
+
+def test_what_fails_under_way_is_told_with_its_result(plan: bytes, gpu: Any) -> None:
+    with closing(loaded(plan)) as engine:
+        engine.infer(*inputs())
+        gpu.captures = False
+        works = gpu.driver.memcpy_dtoh_async
+
+        def broken(*_: Any) -> None:
+            raise gpu.driver.Error("cuMemcpyDtoHAsync failed: unspecified launch failure")
+
+        gpu.driver.memcpy_dtoh_async = broken
+        pending = engine.start(*inputs(seed=2))
+        for _ in range(2):
+            with pytest.raises(EngineError, match=r"tiny: tensorrt failed: .*unspecified launch failure"):
+                pending.result()
+        gpu.driver.memcpy_dtoh_async = works
+        engine.infer(*inputs())  # it goes on
+
+
+def test_closing_waits_for_what_is_under_way(plan: bytes, gpu: Any) -> None:
+    gpu.delay["image.onnx"] = 0.05
+    engine = loaded(plan)
+    pending = engine.start(*inputs())
+    engine.close()
+    assert gpu.ran == 1
+    assert pending.result().scene.shape == (1, 3)
+
+
+def frame_of(width: int, height: int, seed: int) -> I420Image:
+    chance = np.random.default_rng(seed)
+    y, u, v = (
+        chance.integers(0, 256, ((height + half) // (1 + half), (width + half) // (1 + half)), np.uint8)
+        for half in (0, 1, 1)
+    )
+    return I420Image(y, u, v)
+
+
+def test_tiles_that_the_gpu_makes_give_what_the_reference_gives(
+    plan: bytes, tile_kernels: Any, tiny_bundle: Bundle
+) -> None:
+    """Frames and windows of several sizes, more windows than the engine takes at once, tiles in between."""
+    _, prompts, bias = inputs()
+    with (
+        closing(loaded(plan)) as engine,
+        closing(create_image_engine(tiny_bundle, "onnxruntime", image_size=SIZE)) as reference,
+    ):
+        assert isinstance(engine, FrameEngine)
+        cases: list[tuple[tuple[int, int], Any]] = [((200, 120), "none")] * 3
+        cases += [((200, 120), (3, 2)), ((90, 131), (2, 1)), ((90, 131), "none"), ((301, 95), (4, 2))]
+        for seed, (size, wanted) in enumerate(cases):
+            image, tiling = frame_of(*size, seed), tiles_for(*size, SIZE, wanted)
+            got = engine.start_frame(image, tiling.windows, prompts, bias).result()
+            expected = reference.infer(tiling.render(image), prompts, bias)
+            # One grey level of 255 in a unit vector of six colours.
+            np.testing.assert_allclose(got.embedding, expected.embedding, atol=0.01)
+            np.testing.assert_allclose(got.scene, expected.scene, atol=0.05)
+            assert got.place_box.shape == expected.place_box.shape
+            if seed % 2:
+                same(engine.infer(*inputs(2, 3, seed)), reference.infer(*inputs(2, 3, seed)))
+
+
+def test_a_frame_of_windows_that_the_engine_takes_at_once_is_one_launch(
+    plan: bytes, tile_kernels: Any
+) -> None:
+    _, prompts, bias = inputs()
+    with closing(loaded(plan)) as engine:
+        tile_kernels.launches.clear()
+        for columns, launched in ((1, [1]), (3, [4]), (4, [4, 1])):
+            windows = tiles_for(320, 100, SIZE, (columns, 1)).windows
+            engine.start_frame(frame_of(320, 100, columns), windows, prompts, bias).result()
+            assert [grid[2] for _, grid in tile_kernels.launches] == launched
+            tile_kernels.launches.clear()
+
+
+def test_frames_of_one_size_take_no_new_memory_and_replay_the_graph(plan: bytes, tile_kernels: Any) -> None:
+    _, prompts, bias = inputs()
+    windows = tiles_for(200, 120, SIZE, "none").windows
+    with closing(loaded(plan)) as engine:
+        engine.start_frame(frame_of(200, 120, 0), windows, prompts, bias).result()
+        free, replayed = tile_kernels.free, tile_kernels.replayed
+        for seed in range(3):
+            engine.start_frame(frame_of(200, 120, seed), windows, prompts, bias).result()
+        assert (tile_kernels.free, tile_kernels.replayed) == (free, replayed + 3)
+        engine.start_frame(frame_of(400, 240, 0), tiles_for(400, 240, SIZE, "none").windows, prompts, bias)
+    assert not tile_kernels.living
+
+
+def test_windows_that_do_not_fit_are_refused(plan: bytes, tile_kernels: Any) -> None:
+    _, prompts, bias = inputs()
+    image = frame_of(200, 120, 0)
+    with closing(loaded(plan)) as engine:
+        outside = tiles_for(202, 120, SIZE, "none").windows
+        with pytest.raises(EngineError, match="does not lie in the 200x120 image"):
+            engine.start_frame(image, outside, prompts, bias)
+        other = tiles_for(200, 120, (96, 64), "none").windows
+        with pytest.raises(EngineError, match="is for tiles of another size than 64x64"):
+            engine.start_frame(image, other, prompts, bias)
+        with pytest.raises(EngineError, match=r"image is uint8 \(0, 64, 64, 3\)"):
+            engine.start_frame(image, (), prompts, bias)
+    with pytest.raises(EngineError, match="this engine is closed"):
+        engine.start_frame(image, tiles_for(200, 120, SIZE, "none").windows, prompts, bias)
+
+
+def test_a_frame_too_long_for_the_kernels_is_rendered_on_the_processor(
+    plan: bytes, tile_kernels: Any
+) -> None:
+    _, prompts, bias = inputs()
+    image = RgbImage(np.full((2, 33_000, 3), 90, np.uint8))
+    tiling = tiles_for(33_000, 2, SIZE, "none")
+    with closing(loaded(plan)) as engine:
+        tile_kernels.launches.clear()
+        got = engine.start_frame(image, tiling.windows, prompts, bias).result().copy()
+        assert not tile_kernels.launches
+        same(got, engine.infer(tiling.render(image), prompts, bias))
+
+
+def test_without_the_kernels_the_processor_makes_the_tiles(
+    plan: bytes, gpu: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with closing(loaded(plan)) as engine:
+        assert not isinstance(engine, FrameEngine)
+    assert "tiny: tiles are made on the processor: the GPU's tile kernels are not built" in caplog.text
 
 
 def test_any_thread_may_call_and_one_thread_works(plan: bytes, gpu: Any) -> None:

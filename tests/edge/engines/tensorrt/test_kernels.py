@@ -1,0 +1,307 @@
+"""The CUDA letterbox, compiled for the processor, equals the reference; and what nvcc makes of it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.engines.tensorrt.cuda import CudaThread, load_driver
+from edge.engines.tensorrt.memory import Port
+from edge.engines.tensorrt.proof import open_sampler
+from edge.engines.tensorrt.sampling import (
+    BLOCK,
+    LAUNCH,
+    MOST_WINDOWS,
+    FrameSampler,
+    can_sample,
+    samples_of,
+    window_record,
+)
+from edge.frames import I420Image, Image, RgbImage
+from edge.letterbox import Letterbox, letterbox_reference
+from edge.tiling.windows import Window, tiles_for
+from firmware_cfg.errors import EngineError, MissingExtra
+
+NATIVE = Path(__file__).parents[4] / "edge" / "native"
+
+#: Frame width, height, tile width, height: shrinking by whole and broken ratios, growing, same size, odd and
+#: one-pixel sides, padding on every side and none.
+SIZES = [
+    (1280, 720, 640, 384),
+    (1001, 563, 320, 320),
+    (320, 180, 640, 384),
+    (63, 47, 96, 96),
+    (64, 64, 64, 64),
+    (65, 64, 64, 64),
+    (1, 1, 32, 32),
+    (1, 300, 32, 64),
+    (300, 1, 64, 32),
+    (2, 2, 3, 3),
+    (3, 500, 32, 32),
+    (700, 3, 64, 32),
+    (1920, 1080, 33, 17),
+]
+KINDS = ("i420", "rgb")
+
+
+def noise(chance: np.random.Generator, *shape: int, extra: int = 0, upside_down: bool = False) -> Any:
+    """Random samples, in rows that are `extra` samples further apart than they need."""
+    wide = chance.integers(0, 256, (shape[0], shape[1] + extra, *shape[2:]), np.uint8)
+    return wide[:: -1 if upside_down else 1, : shape[1]]
+
+
+def made(kind: str, width: int, height: int, seed: int = 0, **rows: Any) -> Image:
+    """A noisy frame."""
+    chance = np.random.default_rng(seed)
+    if kind == "rgb":
+        return RgbImage(noise(chance, height, width, 3, **rows))
+    y, half = noise(chance, height, width, **rows), ((height + 1) // 2, (width + 1) // 2)
+    standard: Any = ("bt601", "bt709")[seed % 2]
+    full_range = seed % 4 < 2
+    u, v = (noise(chance, *half, **rows) for _ in range(2))
+    return I420Image(y, u, v, standard, full_range)
+
+
+def reference(image: Image, windows: Sequence[Window]) -> Any:
+    """The tiles as numpy makes them."""
+    return np.stack([letterbox_reference(w.of(image), w.fit.width, w.fit.height)[0] for w in windows])
+
+
+def furthest(got: Any, expected: Any) -> int:
+    return int(np.abs(got.astype(int) - expected.astype(int)).max())
+
+
+@dataclass
+class Sanitized:
+    """Runs cases in a program under the address and undefined behaviour sanitizers, all in one process."""
+
+    program: Path
+    cases: list[bytes] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+
+    def add(self, image: Image, windows: Sequence[Window], tile: tuple[int, int]) -> None:
+        """The planes go over as they lie in memory, no byte after the last sample."""
+        samples, launch = samples_of(image), np.zeros((), LAUNCH)
+        launch["colour"], (launch["width"], launch["height"]) = samples.colour, tile
+        for index, window in enumerate(windows):
+            launch["windows"][index] = window_record(window)
+        memory, firsts = zip(*(_as_it_lies(plane) for plane in samples.planes), strict=True)
+        sizes = [0, 0, 0]
+        first_samples = [0, 0, 0]
+        for index, (plane, first) in enumerate(samples.origins):
+            launch["planes"][index]["pitch"] = samples.planes[plane].strides[0]
+            first_samples[index] = firsts[plane] + first
+            if plane not in [origin[0] for origin in samples.origins[:index]]:
+                sizes[index] = len(memory[plane])
+        grid = (-(-tile[0] // BLOCK[0]), -(-tile[1] // BLOCK[1]), len(windows))
+        head = struct.pack("32s3I3I3Q3Q", samples.kernel.encode(), *grid, *BLOCK, *sizes, *first_samples)
+        self.cases.append(head + launch.tobytes() + b"".join(memory))
+        self.shapes.append((len(windows), tile[1], tile[0], 3))
+
+    def tiles(self) -> list[Any]:
+        """Of every case, in order."""
+        ran = subprocess.run([self.program], input=b"".join(self.cases), capture_output=True)
+        assert ran.returncode == 0, ran.stderr.decode()[-4000:]
+        found, begin = [], 0
+        for shape in self.shapes:
+            count = int(np.prod(shape))
+            found.append(np.frombuffer(ran.stdout, np.uint8, count, begin).reshape(shape))
+            begin += count
+        assert begin == len(ran.stdout)
+        return found
+
+
+def _as_it_lies(plane: Any) -> tuple[bytes, int]:
+    """A plane's memory from its lowest to its highest sample, and where its first one is in there."""
+    rows, columns = plane.shape
+    if rows > 1 and plane.strides[0] < 0:
+        return _as_it_lies(plane[::-1])[0], -plane.strides[0] * (rows - 1)
+    size = plane.strides[0] * (rows - 1) + columns
+    flat = np.lib.stride_tricks.as_strided(plane, (size,), (1,))
+    return flat.tobytes(), 0
+
+
+def tilings(width: int, height: int, tile: tuple[int, int]) -> list[tuple[Window, ...]]:
+    """The whole frame alone, and with windows of it where it is large enough for some."""
+    found = [tiles_for(width, height, tile, "none").windows]
+    if min(width, height) >= 47:
+        found.append(tiles_for(width, height, tile, (2, 2)).windows)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_pixel_equals_the_reference_and_nothing_else_is_read(kind: str, emulator_program: Path) -> None:
+    cases = Sanitized(emulator_program)
+    expected = []
+    for seed, (width, height, *tile) in enumerate(SIZES):
+        image = made(kind, width, height, seed, extra=seed % 3 * 7)
+        for windows in tilings(width, height, (tile[0], tile[1])):
+            cases.add(image, windows, (tile[0], tile[1]))
+            expected.append(reference(image, windows))
+    for got, wanted in zip(cases.tiles(), expected, strict=True):
+        assert furthest(got, wanted) <= 1, wanted.shape
+
+
+@settings(max_examples=40)
+@given(
+    frame=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    tile=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    corner=st.tuples(st.floats(0, 0.6), st.floats(0, 0.6)),
+    extra=st.integers(0, 40),
+    upside_down=st.booleans(),
+    kind=st.sampled_from(KINDS),
+    seed=st.integers(0, 1000),
+)
+def test_any_shape_stride_and_window_equals_the_reference(
+    emulator_program: Path,
+    frame: tuple[int, int],
+    tile: tuple[int, int],
+    corner: tuple[float, float],
+    extra: int,
+    upside_down: bool,
+    kind: str,
+    seed: int,
+) -> None:
+    width, height = frame
+    image = made(kind, width, height, seed, extra=extra, upside_down=upside_down)
+    x, y = (int(part * side) // 2 * 2 for part, side in zip(corner, frame, strict=True))
+    whole = Window(0, 0, Letterbox.fit(width, height, *tile))
+    windows = (whole, Window(x, y, Letterbox.fit(width - x, height - y, *tile)))
+    cases = Sanitized(emulator_program)
+    cases.add(image, windows, tile)
+    (got,) = cases.tiles()
+    assert furthest(got, reference(image, windows)) <= 1
+
+
+@settings(max_examples=15)
+@given(
+    long=st.integers(20_000, 32_768),
+    short=st.integers(1, 3),
+    tile=st.tuples(st.sampled_from([1, 31, 640, 4097]), st.integers(1, 8)),
+    kind=st.sampled_from(KINDS),
+)
+def test_the_longest_sides_do_not_overflow(
+    emulator_program: Path, long: int, short: int, tile: tuple[int, int], kind: str
+) -> None:
+    image = made(kind, long, short, long)
+    windows = tiles_for(long, short, tile, "none").windows
+    assert can_sample(image, tile)
+    cases = Sanitized(emulator_program)
+    cases.add(image, windows, tile)
+    assert furthest(cases.tiles()[0], reference(image, windows)) <= 1
+
+
+def test_a_tile_of_the_longest_side_does_not_overflow(emulator_program: Path) -> None:
+    image = made("i420", 1023, 1, 3)
+    windows = tiles_for(1023, 1, (32_768, 40), "none").windows
+    cases = Sanitized(emulator_program)
+    cases.add(image, windows, (32_768, 40))
+    assert furthest(cases.tiles()[0], reference(image, windows)) <= 1
+    assert not can_sample(image, (32_769, 40))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_host_uploads_any_frame_and_makes_more_windows_than_one_launch_takes(
+    kind: str, tile_kernels: Any
+) -> None:
+    driver, tile = tile_kernels.driver, (32, 32)
+    thread = CudaThread(driver)
+    with closing(thread):
+        sampler = thread.run(lambda: FrameSampler(driver, Path("preprocess.fatbin")))
+        for width, height, columns in ((150, 90, 7), (41, 33, 1), (310, 170, 2)):
+            image = made(kind, width, height, width, extra=5, upside_down=columns == 1)
+            windows = tiles_for(width, height, tile, (columns, 5)).windows
+
+            def tiles(image: Image = image, windows: tuple[Window, ...] = windows) -> Any:
+                stream = driver.Stream()
+                port = Port(driver, (len(windows), 32, 32, 3), np.dtype(np.uint8))
+                sampler.upload(image, stream)
+                sampler.render(windows, tile, port.address, stream)
+                view = port.view((len(windows), 32, 32, 3))
+                port.to_host(stream)
+                stream.synchronize()
+                got = view.copy()
+                del view
+                port.free()
+                return got
+
+            assert furthest(thread.run(tiles), reference(image, windows)) <= 1
+        assert [grid[2] for _, grid in tile_kernels.launches] == [MOST_WINDOWS, 4, 6, 11]
+        thread.run(sampler.free)
+        thread.run(sampler.free)
+
+
+def test_a_frame_in_rows_and_pixels_that_are_apart_is_gathered() -> None:
+    image = RgbImage(made("rgb", 40, 30).rgb()[:, ::-1])
+    (plane,) = samples_of(image).planes
+    assert plane.shape == (30, 120)
+    np.testing.assert_array_equal(plane[0, :3], image.pixels[0, 0])
+
+
+def test_a_gpu_whose_kernels_are_wrong_makes_no_tiles(tile_kernels: Any, emulator: Any) -> None:
+    class Wrong:
+        """One grey level is rounding; this is not."""
+
+        def emulate(self, name: bytes, data: bytes, grid: Any, block: Any) -> int:
+            launch = np.frombuffer(data, LAUNCH).copy()
+            launch["colour"][:, 1, 3] += 3
+            return int(emulator.emulate(name, launch.tobytes(), grid, block))
+
+    tile_kernels.emulator = Wrong()
+    with closing(CudaThread(tile_kernels.driver)) as thread:
+        sampler, why = thread.run(lambda: open_sampler(tile_kernels.driver))
+    assert sampler is None
+    assert why == "the tile kernels do not work on this GPU: I420Image 75x53: off by 3 grey levels"
+
+
+def test_a_gpu_that_does_not_take_the_kernels_says_so(tile_kernels: Any) -> None:
+    tile_kernels.emulator = None
+    with closing(CudaThread(tile_kernels.driver)) as thread:
+        sampler, why = thread.run(lambda: open_sampler(tile_kernels.driver))
+    assert sampler is None
+    assert why.startswith("this GPU or driver does not take the tile kernels: cuModuleLoad failed")
+
+
+def test_a_real_gpu_equals_the_reference() -> None:
+    try:
+        driver = load_driver()
+    except (MissingExtra, EngineError) as error:
+        pytest.skip(str(error))
+    with closing(CudaThread(driver)) as thread:
+        sampler, why = thread.run(lambda: open_sampler(driver))
+        if sampler is None and "not built" in why:
+            pytest.skip(why)
+        assert not why
+        thread.run(sampler.free)
+
+
+@pytest.fixture(scope="module")
+def nvcc() -> str:
+    found = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
+    if found is None:
+        pytest.skip("needs nvcc (CUDA toolkit)")
+    return found
+
+
+def test_nvcc_takes_the_kernels_and_no_register_is_spilled(nvcc: str, tmp_path: Path) -> None:
+    command = [nvcc, "-std=c++17", "-O3", "-cubin", "-arch=sm_87", "-Xptxas", "-v", "-Werror", "all-warnings"]
+    source = NATIVE / "preprocess.cu"
+    made = subprocess.run(
+        [*command, str(source), "-o", str(tmp_path / "k.cubin")], capture_output=True, text=True, check=True
+    )
+    kernels = re.findall(r"Compiling entry function '(\w+)' for 'sm_87'", made.stderr)
+    assert sorted(kernels) == ["letterbox_i420", "letterbox_nv12", "letterbox_rgb"]
+    spilled = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores", made.stderr)
+    assert spilled == [("0", "0")] * 3
