@@ -67,7 +67,11 @@ class CameraMotion:
 
 
 class MotionEstimator:
-    """Takes every frame in turn; tells the motion since the one before. Not thread-safe."""
+    """Takes every frame in turn; tells the motion since the one before. Not thread-safe.
+
+    `update` is `follow` and `choose` in one. Apart, the first needs the picture alone, so it can run while the
+    engine still looks for what the second leaves out.
+    """
 
     def __init__(self) -> None:
         self.reset()
@@ -87,14 +91,31 @@ class MotionEstimator:
             image: this frame's.
             boxes: x1, y1, x2, y2 in its pixels of what may move by itself.
         """
+        motion = self.follow(image)
+        self.choose(boxes)
+        return motion
+
+    def follow(self, image: Image) -> CameraMotion | None:
+        """As `update`, by what the last `choose` chose in the frame before."""
         grey = _small_grey(image)
-        scale = grey.shape[1] / image.width, grey.shape[0] / image.height
         motion = None
         if self._grey is not None and self._size == (image.width, image.height):
-            motion = _motion(self._grey, grey, self._corners, scale)
+            motion = _motion(self._grey, grey, self._corners, self._scale(grey))
         self._grey, self._size = grey, (image.width, image.height)
-        self._corners = _find_corners(grey, boxes, scale)
+        self._corners = np.empty((0, 1, 2), np.float32)
         return motion
+
+    def choose(self, boxes: Sequence[Box] = ()) -> None:
+        """Chooses what the next frame's motion is measured by: what stands in the frame followed last.
+
+        Args:
+            boxes: as in `update`.
+        """
+        if self._grey is not None:
+            self._corners = _find_corners(self._grey, boxes, self._scale(self._grey))
+
+    def _scale(self, grey: Pixels) -> tuple[float, float]:
+        return grey.shape[1] / self._size[0], grey.shape[0] / self._size[1]
 
 
 def _small_grey(image: Image) -> Pixels:
