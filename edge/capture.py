@@ -33,6 +33,10 @@ class Capture:
             What it raises is raised there.
         clock: seconds that pass, for the pacing.
 
+    Attributes:
+        drops: whether frames may be left out.
+        dropped: how many were.
+
     What the source raises is raised where a frame is waited for, after the frames that came before.
     """
 
@@ -48,8 +52,8 @@ class Capture:
         self.dropped = 0
         self._source = source
         self._realtime = realtime and not source.live
-        self._drops = source.live if drop_oldest is None else drop_oldest
-        self._room = 1 if self._drops else QUEUED_FRAMES
+        self.drops = source.live if drop_oldest is None else drop_oldest
+        self._room = 1 if self.drops else QUEUED_FRAMES
         self._on_early = on_early
         self._clock = clock
         self._early = False
@@ -121,10 +125,11 @@ class Capture:
         """The source's frames, with what each cost this thread: waiting for a camera is not counted."""
         frames = iter(self._source)
         while True:
+            began = time.thread_time()
             frame = next(frames, None)
             if frame is None:
                 return
-            yield frame
+            yield replace(frame, read_s=time.thread_time() - began)
 
     def _wait_until(self, moment: float) -> None:
         with self._changed:
@@ -135,7 +140,7 @@ class Capture:
 
     def _put(self, frame: Frame) -> bool:
         with self._changed:
-            if self._drops and len(self._frames) == self._room:
+            if self.drops and len(self._frames) == self._room:
                 self._frames.popleft()
                 self.dropped += 1
             while len(self._frames) == self._room and not self._stopping:

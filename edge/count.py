@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import edge.demo.source  # noqa: F401 - makes `demo` a source that open_source knows
-from edge.pipeline import FrameResult, InFlight, Pipeline
+from edge.pipeline import MOST_IN_FLIGHT, FrameResult, InFlight, Pipeline
 from edge.sources import FrameSource
 from edge.whereabouts import Whereabouts
 
@@ -17,30 +18,26 @@ def count_frames(
 ) -> Iterator[FrameResult]:
     """Every readable frame of the source, counted. Raises SourceError, EngineError.
 
-    While the engine works on a frame, the next one is decoded and the one before finished: another prompt
+    While the engine works on a frame, the one before is finished and the next one decoded: another prompt
     list holds from the first frame on that is not with the engine yet.
     """
     frames = iter(source)
-
-    def begin(before: InFlight | None) -> InFlight | None:
-        if (frame := next(frames, None)) is None:
-            return None
-        if before is not None:
-            pipeline.wait(before)
-        return pipeline.begin(frame if whereabouts is None else whereabouts.attach(frame))
-
+    flying: deque[InFlight] = deque()
+    failure: Exception | None = None
     try:
-        flying = begin(None)
-        while flying is not None:
-            following, failure = None, None
+        while failure is None:
             try:
-                following = begin(flying)
+                if (frame := next(frames, None)) is None:
+                    break
+                flying.append(pipeline.begin(frame if whereabouts is None else whereabouts.attach(frame)))
             except Exception as error:  # noqa: BLE001 - raised below, after what was found before it
                 failure = error
-            yield pipeline.finish(flying)
-            if failure is not None:
-                raise failure
-            flying = following
+            if len(flying) == MOST_IN_FLIGHT:
+                yield pipeline.finish(flying.popleft())
+        while flying:
+            yield pipeline.finish(flying.popleft())
+        if failure is not None:
+            raise failure
     finally:
         pipeline.forget()
 

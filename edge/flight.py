@@ -1,7 +1,7 @@
 """The frame loop: frames through the pipeline into alerts, and what they bring into the outbox.
 
-Two frames are on their way. While the engine works on the newest one, the frame before is looked up and
-followed, and what it brings is written. Where no newer frame has come by the time that the engine is through,
+Two frames are on their way. While the engine works on the newer one, the frame before is looked up and
+followed, and what it brings is written. Where no newer frame is there by the time that the engine is through,
 nothing is held back: the frame is finished at once.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from edge.alerts.machine import AlertMachine, Transition
 from edge.capture import Capture
-from edge.frames import Frame
-from edge.pipeline import FrameResult, InFlight, Pipeline
+from edge.pipeline import MOST_IN_FLIGHT, FrameResult, InFlight, Pipeline
 from edge.reporter import Reporter
 from edge.sources import FrameSource
 from edge.summary import RunSummary, RunTally
@@ -97,31 +97,39 @@ class Flight:
         return self.tally.summary(seconds, self._source.skipped, self._capture.dropped)
 
     def _fly(self) -> None:
-        flying: InFlight | None = None
+        flying: deque[InFlight] = deque()
         while not self.stop_reason:
-            if flying is not None:
-                self._pipeline.wait(flying)
-            frame = self._capture.next(wait=flying is None)
-            if frame is None:
-                if flying is None:
-                    return
-                self._finish(flying)
-                flying = None
-                continue
-            frame = self._whereabouts.attach(frame)
-            if flying is not None and not self._pipeline.is_ready_for(frame):
-                self._finish(flying)  # it does not wait for an engine to be loaded
-                flying = None
-            try:
-                following = self._begin(frame)
-            finally:
-                if flying is not None:
-                    self._finish(flying)
-            flying = following
+            # A live camera's next frame is taken when the engine is free for it: by then it is the newest.
+            if not flying or not self._capture.drops:
+                self._begin(flying)
+            if not flying:
+                return
+            self._pipeline.wait(flying[0])
+            self._begin(flying)
+            self._finish(flying.popleft())
 
-    def _begin(self, frame: Frame) -> InFlight:
-        with nullcontext() if self._pipeline.is_ready_for(frame) else self._loading():
-            return self._pipeline.begin(frame)
+    def _begin(self, flying: deque[InFlight]) -> None:
+        """Give the engine the next frame, if one may come and is there; where nothing flies, wait for it."""
+        if len(flying) == MOST_IN_FLIGHT:
+            return
+        frame = self._capture.next(wait=not flying)
+        if frame is None:
+            return
+        frame = self._whereabouts.attach(frame)
+        try:
+            if self._pipeline.is_ready_for(frame):
+                flying.append(self._pipeline.begin(frame))
+                return
+            self._finish_all(flying)  # their results do not wait for an engine to be loaded
+            with self._loading():
+                flying.append(self._pipeline.begin(frame))
+        except BaseException:
+            self._finish_all(flying)
+            raise
+
+    def _finish_all(self, flying: deque[InFlight]) -> None:
+        while flying:
+            self._finish(flying.popleft())
 
     def _finish(self, flying: InFlight) -> None:
         result = self._pipeline.finish(flying)

@@ -71,7 +71,7 @@ class Follower:
         """Another list is in force: counts begin anew, tracks go on."""
         self._counter = Counter(prompt_list)
 
-    def look(self, frame: Frame, scores: FrameScores) -> Look:
+    def look(self, frame: Frame) -> Look:
         """How the camera moved from the frame that was taken last to this one. No places are needed for that.
 
         As the picture shows it; where it shows none (water, fog), as the telemetry tells.
@@ -79,7 +79,7 @@ class Follower:
         if self._independent:
             return Look(None, 0.0)
         began = time.perf_counter()
-        motion = self._motion.update(frame.image, [place.box for place in scores.places])
+        motion = self._motion.follow(frame.image)
         if motion is None:
             motion = self._flown(frame)
         self._last = None if frame.pose is None else (frame.pose, (frame.width, frame.height))
@@ -87,11 +87,13 @@ class Follower:
 
     def take(self, frame: Frame, scores: FrameScores, look: Look | None = None) -> Followed:
         """Follow one frame's places; `look` is this frame's, where it was looked for already."""
-        look = look or self.look(frame, scores)
+        look = look or self.look(frame)
         began = time.perf_counter()
         if self._independent:
             self._tracker.reset()
             self._counter.reset()
+        else:
+            self._motion.choose([place.box for place in scores.places])
         chosen = time.perf_counter()
         size = (frame.width, frame.height)
         tracks = self._tracker.update(

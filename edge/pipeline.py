@@ -1,15 +1,14 @@
 """One frame from pixels to counts: tiles, engine, lookup, and what is followed from frame to frame.
 
-`process` does one frame after another. A loop that has frames to spare begins one before it finishes the one
-before: lookup, tracks and counts of that one, and the camera's motion, are then done while the engine works.
+`process` does one frame after another. A loop that has frames to spare begins the next one before it finishes
+the first: lookup, tracks and counts, and the camera's motion, are then done while the engine works.
 
-    previous = None
+    first = pipeline.begin(frame)
     for frame in frames:
-        flying = pipeline.begin(frame)
-        if previous is not None:
-            use(pipeline.finish(previous))
-        pipeline.wait(flying)
-        previous = flying
+        pipeline.wait(first)
+        second = pipeline.begin(frame)
+        use(pipeline.finish(first))
+        first = second
 """
 
 from __future__ import annotations
@@ -179,6 +178,8 @@ class Pipeline:
         Raises EngineError.
         """
         self._check_turn(flying)
+        if flying.look is None:
+            flying.look = self._follower.look(flying.frame)
         began = time.perf_counter()
         flying.pending.result()
         flying.wait_s += time.perf_counter() - began
@@ -195,7 +196,7 @@ class Pipeline:
             self._flying.popleft()
         frame, bank, facts = flying.frame, flying.bank, self._runtime.facts
         began = time.perf_counter()
-        output = flying.pending.result().copy()
+        output = flying.pending.result()
         scores = lookup_tiles(output, bank, self._runtime.calibration, flying.tiling, stride=facts.stride)
         looked_up = time.perf_counter()
         if bank is not self._counted_bank:
@@ -206,6 +207,7 @@ class Pipeline:
             self._engines.keep({*in_use, *facts.image_sizes})
         followed = self._follower.take(frame, scores, flying.look)
         seconds = StageSeconds(
+            decode=frame.read_s,
             preprocess=flying.preprocess_s,
             engine=flying.pending.seconds,
             wait=flying.wait_s,

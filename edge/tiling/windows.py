@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from edge.engines.base import U8
-from edge.frames import I420Image, RgbImage
 from edge.letterbox import Letterbox, letterbox
+
+if TYPE_CHECKING:
+    from edge.frames import Image
 
 Tiles: TypeAlias = Literal["none", "auto"] | tuple[int, int]
 """Only the whole frame; as many windows as it takes; or so many columns and rows of them."""
@@ -42,15 +44,9 @@ class Window:
         """Rows, frame pixels."""
         return self.fit.frame_height
 
-    def of(self, image: I420Image | RgbImage) -> I420Image | RgbImage:
+    def of(self, image: Image) -> Image:
         """This part of the picture: a view, nothing is copied."""
-        rows, columns = slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
-        if isinstance(image, RgbImage):
-            return RgbImage(image.pixels[rows, columns])
-        half_rows = slice(self.y // 2, (self.y + self.height + 1) // 2)
-        half_columns = slice(self.x // 2, (self.x + self.width + 1) // 2)
-        u, v = image.u[half_rows, half_columns], image.v[half_rows, half_columns]
-        return I420Image(image.y[rows, columns], u, v, image.standard, image.full_range)
+        return image.crop(self.x, self.y, self.width, self.height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class Tiling:
         """Of the tiles of all windows: (N, height, width, 3)."""
         return (len(self.windows), self.whole.height, self.whole.width, 3)
 
-    def render(self, image: I420Image | RgbImage, out: U8 | None = None) -> U8:
+    def render(self, image: Image, out: U8 | None = None) -> U8:
         """(N, height, width, 3) uint8 RGB tiles of all windows, as the engine takes them.
 
         Args:
