@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frames import I420Image
+from edge.frames import RgbImage
 
 if TYPE_CHECKING:
     from edge.frames import Image, Pixels
@@ -69,8 +69,8 @@ class CameraMotion:
 class MotionEstimator:
     """Takes every frame in turn; tells the motion since the one before. Not thread-safe.
 
-    `update` is `follow` and `choose` in one. Apart, the first needs the picture alone, so it can run while the
-    engine still looks for what the second leaves out.
+    `update` is `follow` and `choose` in one. Apart, the first needs the picture alone, so it can run while
+    the engine still looks for what the second leaves out.
     """
 
     def __init__(self) -> None:
@@ -123,10 +123,10 @@ def _small_grey(image: Image) -> Pixels:
 
     width = min(WIDTH, image.width)
     size = (width, max(1, round(image.height * width / image.width)))
-    if isinstance(image, I420Image):
-        return np.asarray(cv2.resize(image.y, size, interpolation=cv2.INTER_AREA), np.uint8)
-    small = cv2.resize(image.pixels, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+    if isinstance(image, RgbImage):
+        small = cv2.resize(image.pixels, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+    return np.asarray(cv2.resize(image.y, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _find_corners(grey: Pixels, boxes: Sequence[Box], scale: tuple[float, float]) -> _Points:
