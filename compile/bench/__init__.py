@@ -1,1 +1,1 @@
-"""`remoteclip bench`: the daemon beside what a user would pick instead, in one interleaved run on this machine."""
+"""`remoteclip bench`: the daemon beside what a user would pick instead, on this machine, in one run."""

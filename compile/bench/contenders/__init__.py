@@ -1,0 +1,1 @@
+"""What competes. Each module is imported only in the process that runs it."""

@@ -1,0 +1,209 @@
+"""One run: clip by clip, all subjects at once in their processes, taking turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from compile.bench.clips import made_up_clip, recorded_clips, size_of
+from compile.bench.measured import Measured, Result, StartUp
+from compile.bench.plan import Plan
+from compile.bench.process import BenchError, Worker
+from compile.bench.rooflines import add_rooflines
+from compile.bench.spec import PACED, Setting, Subject, request
+from compile.bench.start_up import time_count
+from compile.bench.timing import Spread
+from compile.bench.worker import ROWS
+from edge.broker import start_demo_broker
+from firmware_cfg.errors import BrokerError, MissingExtra
+
+Say = Callable[[str], None]
+
+TRIAL_FRAMES = 2
+"""Of a task's first, untimed turn: it tells how many frames a turn has."""
+ROW_ROUNDS = 30
+
+
+@dataclass(slots=True)
+class _Task:
+    """One subject's task while it is measured."""
+
+    worker: Worker
+    subject: Subject
+    name: str
+    frames: int = 0
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
+
+    def turn(self, frames: int) -> dict[str, list[float]]:
+        answer = self.worker.ask({"task": self.name, "frames": frames})
+        self.memory = answer["memory"]
+        samples: dict[str, list[float]] = answer["samples"]
+        return samples
+
+
+def run(plan: Plan, data: Path | None, work: Path, measured: Measured, say: Say) -> None:
+    """Measure what the plan names, into `measured`; `work` is an empty folder.
+
+    A subject that cannot run is left out with a note. Raises BenchError where one fails in the middle, and
+    RemoteclipError where clips cannot be read.
+    """
+    environment = _environment(work)
+    with ExitStack() as stack:
+        broker = _broker(stack, plan, measured)
+        clips = _clips(plan, data, work, measured, say)
+        tower = _tower(plan, work, environment, measured, say)
+        for number, (name, path) in enumerate(clips.items()):
+            setting = Setting(
+                clip=str(path),
+                bundle=plan.bundle,
+                prompts=str(plan.prompts),
+                work=str(_folder(work / f"clip{number}")),
+                broker=broker,
+                weights=str(plan.weights or ""),
+                tower=tower,
+                image_size=plan.image_size,
+            )
+            _measure_clip(plan, name, setting, number == 0, environment, measured, say)
+        if "daemon" in plan.parts:
+            say("starting remoteclip count")
+            clip = next(iter(clips.values()))
+            measured.start_ups.append(time_count(clip, plan.bundle, plan.prompts, environment, plan.starts))
+    add_rooflines(plan, measured)
+    for part in ROWS:
+        if part in plan.parts:
+            say(part)
+            _add_rows(part, plan, environment, measured)
+
+
+def _measure_clip(
+    plan: Plan,
+    clip: str,
+    setting: Setting,
+    first: bool,
+    environment: Mapping[str, str],
+    measured: Measured,
+    say: Say,
+) -> None:
+    with ExitStack() as stack:
+        tasks: list[_Task] = []
+        for subject in plan.subjects(first):
+            say(f"{clip}: starting {subject.name}")
+            worker = _start(plan, subject, setting, first, environment, measured, stack)
+            if worker is not None:
+                tasks += [_Task(worker, subject, name) for name in subject.tasks]
+        for task in tasks:
+            trial = task.turn(TRIAL_FRAMES)["frame"]
+            # At its own rate a latency does not tell how long a frame takes.
+            task.frames = round(plan.turn_s * 10) if task.name == PACED else plan.frames(min(trial))
+        for number in range(plan.rounds):
+            say(f"{clip}: round {number + 1} of {plan.rounds}")
+            for task in tasks:
+                for name, values in task.turn(max(1, task.frames)).items():
+                    task.seconds.setdefault(name, []).extend(values)
+    for task in tasks:
+        subject, spreads = task.subject, {name: Spread.of(values) for name, values in task.seconds.items()}
+        measured.results.append(
+            Result(clip, subject.kind, subject.variant, subject.name, task.name, spreads, task.memory)
+        )
+
+
+def _start(
+    plan: Plan,
+    subject: Subject,
+    setting: Setting,
+    first: bool,
+    environment: Mapping[str, str],
+    measured: Measured,
+    stack: ExitStack,
+) -> Worker | None:
+    """A worker that is ready, or None and a note; at the first clip several in turn, for their start-up."""
+    seconds: list[float] = []
+    for number in range(plan.starts if first else 1):
+        # A daemon's state is its own: the second one would find the first one's messages.
+        here = replace(setting, work=str(_folder(Path(setting.work) / f"start{number}")))
+        worker = Worker(request(subject, here), environment)
+        if problem := worker.first.get("failed"):
+            worker.close()
+            measured.note(f"{subject.name}: {problem}")
+            return None
+        seconds.append(round(worker.start_s, 3))
+        if number + 1 < (plan.starts if first else 1):
+            worker.close()
+    stack.callback(worker.close)
+    if first:
+        warm = min(seconds[1:]) if len(seconds) > 1 else None
+        measured.start_ups.append(StartUp(subject.name, seconds[0], warm))
+    return worker
+
+
+def _environment(work: Path) -> dict[str, str]:
+    """Caches that are empty at first, and nothing from the hub."""
+    return {"REMOTECLIP_CACHE": str(_folder(work / "cache")), "HF_HUB_OFFLINE": "1"}
+
+
+def _broker(stack: ExitStack, plan: Plan, measured: Measured) -> str:
+    if "daemon" not in plan.parts:
+        return ""
+    try:
+        broker = stack.enter_context(start_demo_broker())
+    except (BrokerError, MissingExtra) as error:
+        measured.note(f"broker: {error}; the daemon's messages wait in its outbox")
+        return ""
+    measured.settings["broker"] = broker.name
+    return broker.url
+
+
+def _clips(plan: Plan, data: Path | None, work: Path, measured: Measured, say: Say) -> dict[str, Path]:
+    say("preparing the clips")
+    clips = {} if plan.quick else recorded_clips(data, work)
+    if not clips:
+        if not plan.quick:
+            measured.note(
+                "truck4 and boat1 are not there, a made-up clip stands in (their data root: --data)"
+            )
+        size = (320, 180) if plan.quick else (1280, 720)
+        clips = {"made-up clip": made_up_clip(work / "made-up.mp4", size)}
+    measured.clips.update({name: size_of(path) for name, path in clips.items()})
+    return clips
+
+
+def _tower(plan: Plan, work: Path, environment: Mapping[str, str], measured: Measured, say: Say) -> str:
+    """The path of RemoteCLIP's tower as ONNX; empty, and a note, where it cannot be exported."""
+    if "tower" not in plan.parts:
+        return ""
+    say("exporting RemoteCLIP's tower")
+    path = work / "tower.onnx"
+    setting = Setting("", plan.bundle, str(plan.prompts), str(work), weights=str(plan.weights or ""))
+    asked = {**request(Subject("export", "", ()), setting), "path": str(path)}
+    try:
+        with Worker(asked, environment) as worker:
+            problem = worker.first.get("failed")
+    except BenchError as error:
+        problem = str(error)
+    if problem:
+        measured.note(f"RemoteCLIP's tower as ONNX: {problem}")
+    return "" if problem else str(path)
+
+
+def _add_rows(part: str, plan: Plan, environment: Mapping[str, str], measured: Measured) -> None:
+    setting = Setting("", plan.bundle, str(plan.prompts), "")
+    asked = {**request(Subject("rows", part, ()), setting), "rounds": min(ROW_ROUNDS, 3 * plan.rounds)}
+    try:
+        with Worker(asked, environment) as worker:
+            answer = worker.first
+    except BenchError as error:
+        answer = {"failed": str(error)}
+    if problem := answer.get("failed"):
+        measured.note(f"{part}: {problem}")
+        return
+    measured.rows[part] = answer["rows"]
+    for note in answer["notes"]:
+        measured.note(note)
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
