@@ -33,6 +33,21 @@ class Broker:
         """Where it looks for ca.crt, broker.crt and broker.key."""
         return self.folder / "certs"
 
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and not ended since."""
+        return self._process is not None
+
+    def log(self) -> str:
+        """All that it said so far."""
+        return (self.folder / "mosquitto.log").read_text(encoding="utf-8", errors="replace")
+
     def start(self) -> None:
         """Start it; it listens when this returns. Raises BrokerError."""
         program = find_mosquitto()
