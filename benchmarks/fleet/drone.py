@@ -8,16 +8,16 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from benchmarks.fleet import wire
 from benchmarks.fleet.loop import Link, Loop
+from benchmarks.fleet.outbox import Outbox, Waiting
 from benchmarks.fleet.payloads import Kind, Script, Template
+from benchmarks.fleet.tally import Tally
 from edge.backoff import Backoff
-from edge.events import HISTORICAL_AFTER_S
 from edge.mqtt.connection import CONNECT_TIMEOUT, MAX_IN_FLIGHT, MAX_INCOMING
-from edge.mqtt.drain_plan import BACKLOG_RATE
 from edge.mqtt.subscriptions import SWEEP_TIME
 
 KEEPALIVE = 30
@@ -35,40 +35,6 @@ class Login:
     context: Callable[[str], ssl.SSLContext] | None = None
 
 
-@dataclass(slots=True)
-class Tally:
-    """What all drones of one generator did since the last report; moments by the monotonic clock."""
-
-    events: int = 0
-    messages: int = 0
-    acknowledged: int = 0
-    tries: list[float] = field(default_factory=list)
-    online: list[float] = field(default_factory=list)
-    lost: int = 0
-    refused: int = 0
-
-    def plus(self, other: Tally) -> Tally:
-        """What two generators did; lists one after the other."""
-        return Tally(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
-
-    def taken(self) -> Tally:
-        """A copy, and everything begins anew."""
-        copy = Tally(*(getattr(self, each.name) for each in fields(self)))
-        fresh = Tally()
-        for each in fields(self):
-            setattr(self, each.name, getattr(fresh, each.name))
-        return copy
-
-
-@dataclass(slots=True)
-class _Waiting:
-    topic: bytes
-    template: Template
-    values: dict[str, bytes]
-    put: float
-    retain: bool
-
-
 class Drone:
     """`connect` once; from then on it keeps its connection, and `tell_...` puts messages into its outbox."""
 
@@ -77,23 +43,21 @@ class Drone:
         self.name = script.topics.device
         self.link: Link | None = None
         self.greeted = False
-        self._outbox: dict[object, _Waiting] = {}
-        self._in_flight: dict[int, tuple[object, _Waiting]] = {}
-        self._window = MAX_IN_FLIGHT - 1  # one place is kept for the status, as in edge/mqtt/drain.py
+        # One place is kept for the status, as in edge/mqtt/drain.py.
+        self._outbox = Outbox(MAX_IN_FLIGHT - 1)
         self._mid = self._status_mid = self._sweep_mid = 0
         self._backoff = Backoff()
         self._short_lived = 0
         self._began = self._sent = 0.0
-        self._next_old = 0.0  # when the next message of the backlog may go
         self._sweep_ends = math.inf
         self._seq = self._frame = 0
-        self._alert: tuple[str, Kind] | None = None
+        self._alert: tuple[str, Kind] = ("", "clear")
         loop.at(time.monotonic() + 1.0, self._tick)
 
     @property
     def queued(self) -> int:
         """Messages that are not acknowledged."""
-        return len(self._outbox) + len(self._in_flight)
+        return len(self._outbox)
 
     def connect(self, now: float) -> None:
         """One try; where it fails, the next one follows by itself."""
@@ -160,22 +124,22 @@ class Drone:
         self._frame += 25
         values = {"observed_at": _stamp(), "frame": str(self._frame).encode()}
         for topic, template in self.script.counts.items():
-            self._put(topic, _Waiting(topic, template, values, now, True))
+            self._outbox.put(topic, Waiting(topic, template, values, now))
         self._drain_if_online(now)
 
     def tell_health(self, now: float) -> None:
         """New health; it replaces the one that waits."""
         topic = self.script.topics.health.encode()
-        self._put(topic, _Waiting(topic, self.script.health, {}, now, True))
+        self._outbox.put(topic, Waiting(topic, self.script.health, {}, now))
         self._drain_if_online(now)
 
     def tell_event(self, due: float, now: float) -> None:
         """The next step of this drone's alert, which was due at `due`: raise, update, clear, and so on."""
-        if self._alert is None or self._alert[1] == "clear":
-            self._alert = (uuid.uuid4().hex, "raise")
-        else:
-            self._alert = (self._alert[0], "update" if self._alert[1] == "raise" else "clear")
-        alert, kind = self._alert
+        alert, last = self._alert
+        kind = _NEXT[last]
+        if kind == "raise":
+            alert = uuid.uuid4().hex
+        self._alert = (alert, kind)
         self._seq += 1
         values = {
             "alert_id": alert.encode(),
@@ -187,32 +151,24 @@ class Drone:
         }
         topic = self.script.topics
         retained = _EMPTY if kind == "clear" else self.script.alert[kind]
-        self._put(
-            ("event", self._seq), _Waiting(topic.events.encode(), self.script.event[kind], values, now, False)
+        self._outbox.put(
+            ("event", self._seq), Waiting(topic.events.encode(), self.script.event[kind], values, now, False)
         )
-        self._put(("alert", self._seq), _Waiting(topic.alert(alert).encode(), retained, values, now, True))
+        self._outbox.put(("alert", self._seq), Waiting(topic.alert(alert).encode(), retained, values, now))
         self._tally.events += 1
         self._drain_if_online(now)
 
     def _drain(self, now: float) -> None:
         """Sends what may be in flight, oldest first; what is older than the connection at its own pace."""
         packets = []
-        while self._outbox and len(self._in_flight) < self._window:
-            key = next(iter(self._outbox))
-            waiting = self._outbox[key]
-            values, old = waiting.values, waiting.put < self._began
-            if old:
-                if now < self._next_old:
-                    break
-                self._next_old = now + 1.0 / BACKLOG_RATE
-                self._loop.at(self._next_old, self._drain_if_online)
-                if now - waiting.put > HISTORICAL_AFTER_S:
-                    values = values | {"historical": b'"historical":true'}
-            del self._outbox[key]
-            payload = waiting.template.fill(values | {"sent_at": _stamp()})
+        sent_at = _stamp()
+        for key, message, values in self._outbox.take(now, self._began):
+            payload = message.template.fill({**values, "sent_at": sent_at})
             mid = self._next_mid()
-            self._in_flight[mid] = (key, waiting)
-            packets.append(wire.publish(waiting.topic, payload, mid, self._version, retain=waiting.retain))
+            self._outbox.sent(mid, key, message)
+            packets.append(wire.publish(message.topic, payload, mid, self._version, retain=message.retain))
+        if self._outbox.held_back:
+            self._loop.at(self._outbox.next_old, self._drain_if_online)
         if packets:
             self._tally.messages += len(packets)
             self._send(b"".join(packets))
@@ -227,19 +183,19 @@ class Drone:
             mid = int.from_bytes(body[:2], "big")
             if mid == self._status_mid:
                 self._online(now)
-            elif self._in_flight.pop(mid, None) is not None:
+            elif self._outbox.acknowledged(mid):
                 self._tally.acknowledged += 1
                 if len(body) > 2 and body[2] >= 0x80:
                     self._tally.refused += 1
         elif kind == wire.PUBLISH:
-            mid_bytes = wire.delivery(first, body, self._version).mid
-            if mid_bytes:
-                self._send(wire.puback(mid_bytes))
+            self._send(
+                wire.puback(wire.delivery(first, body, self._version).mid)
+            )  # all is asked for with QoS 1
         elif kind == wire.CONNACK:
             if wire.refusal(body):
                 self._tally.refused += 1
                 raise OSError("refused")
-            self._window = wire.receive_maximum(body, self._version, MAX_IN_FLIGHT) - 1
+            self._outbox.window = wire.receive_maximum(body, self._version, MAX_IN_FLIGHT) - 1
             self._status_mid = self._next_mid()
             status, online = self.script.topics.status.encode(), self.script.status("online")
             self._send(wire.publish(status, online, self._status_mid, self._version, retain=True))
@@ -257,7 +213,7 @@ class Drone:
         self._sweep_mid = self._next_mid()
         self._send(wire.subscribe(self._sweep_mid, topics.left_behind, self._version))
         state = topics.prompts_state.encode()
-        self._put(state, _Waiting(state, Template(self.script.prompts_state), {}, now, True))
+        self._outbox.put(state, Waiting(state, Template(self.script.prompts_state), {}, now))
         self._drain(now)
 
     def _ended(self, now: float) -> None:
@@ -271,9 +227,7 @@ class Drone:
             self._short_lived = 0 if lasted else self._short_lived + 1
             self._backoff.reset(min(self._short_lived, _FLAPPING))
         self.greeted, self._status_mid = False, 0
-        # What a newer message of the same topic has replaced is not sent again.
-        self._outbox = dict(self._in_flight.values()) | self._outbox
-        self._in_flight.clear()
+        self._outbox.connection_ended()
         self._sweep_ends = math.inf
         self._loop.at(now + self._backoff.next(), self.connect)
 
@@ -283,10 +237,6 @@ class Drone:
                 self._drain(now)
             except OSError:
                 self._ended(now)
-
-    def _put(self, key: object, waiting: _Waiting) -> None:
-        self._outbox.pop(key, None)
-        self._outbox[key] = waiting
 
     def _send(self, data: bytes) -> None:
         assert self.link is not None
@@ -299,6 +249,7 @@ class Drone:
 
 
 _EMPTY = Template(b"")
+_NEXT: dict[Kind, Kind] = {"clear": "raise", "raise": "update", "update": "clear"}
 
 
 def _stamp() -> bytes:

@@ -21,6 +21,7 @@ from benchmarks.faults.broker import Broker
 from benchmarks.fleet.generator import Connect, Load, Report, Share, Tell, generate
 from benchmarks.fleet.room import Come, Desk, Go, listen
 from benchmarks.fleet.wire import Version
+from firmware_cfg.broker import Login
 from firmware_cfg.errors import BrokerError
 
 RATES = tuple(50.0 * 2**number for number in range(10))  # alerts a second
@@ -108,7 +109,7 @@ class Fleet:
     def __init__(self, options: Options, folder: Path) -> None:
         self.options, self._folder = options, folder
         self.names = [f"drone-{number:05}" for number in range(options.devices)]
-        login = "certificates" if options.tls else "passwords"
+        login: Login = "certificates" if options.tls else "passwords"
         self.broker = Broker(folder / "broker", changes=list(options.settings), login=login, tls=options.tls)
         self._passwords: dict[str, bytes] = {}
         self._rooms: list[Worker] = []

@@ -13,9 +13,10 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks.fleet.drone import Drone, Login, Tally
+from benchmarks.fleet.drone import Drone, Login
 from benchmarks.fleet.loop import Loop
 from benchmarks.fleet.payloads import Script, load_fleet_list
+from benchmarks.fleet.tally import Tally
 from benchmarks.fleet.wire import Version
 from edge.reporter import HEALTH_INTERVAL_S
 

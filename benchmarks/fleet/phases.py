@@ -7,118 +7,21 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.fleet.drone import Tally
 from benchmarks.fleet.fleet import Fleet, Worker
+from benchmarks.fleet.results import Far, Files, Flood, Step, Storm
 from benchmarks.fleet.room import Come, Go, Heard
+from benchmarks.fleet.tally import Tally
+from firmware_cfg.topics import ALL_DEVICES
 
 PATIENCE_S = 120.0
 LATE_S = 1.0  # an event that comes later than this, at the 99th percentile, is no alert any more
 _BEHIND = 0.95  # share of what was offered that must have arrived
 _FULL = 0.9  # share of a core that counts as all of it
 _POLL_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Storm:
-    """All drones connect.
-
-    half_s, most_s, all_s  until 50%, 95% and 100% of them were online, from the first moment they could be;
-                           None where they never were
-    tries                  of all drones; `peak` of them within the worst second
-    cpu_s                  of the broker
-    """
-
-    what: str
-    devices: int
-    online: int
-    half_s: float | None
-    most_s: float | None
-    all_s: float | None
-    tries: int
-    peak: int
-    cpu_s: float
-    rss_mib: float
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One rate of alerts. Latencies in ms from the moment an event was due to the control room's having it.
-
-    messages          a second to the control room, counts and retained copies among them
-    generator_ms      p99 of how late the generator itself was: part of the latencies
-    ..._cores         in use on average; of the machine: by other programs, too
-    queued            messages that no drone has an acknowledgement for, at the end
-    missing           events that never came
-    broke             what was too much, empty where nothing was
-    """
-
-    offered: float
-    received: float
-    messages: float
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    most_ms: float
-    generator_ms: float
-    broker_cores: float
-    generator_cores: float
-    room_cores: float
-    machine_cores: float
-    rss_mib: float
-    queued: int
-    missing: int
-    broke: str
-
-
-@dataclass(frozen=True, slots=True)
-class Flood:
-    """What a control room gets at once, and how long that takes it.
-
-    away_s     how long it was not there
-    sent       messages that the drones had put meanwhile (0 where only retained ones are meant)
-    got        messages that came
-    missing    events among those that did not come
-    broker_mib resident memory of the broker before it came
-    live_ms    p99 of the events' latency to another control room meanwhile
-    """
-
-    what: str
-    away_s: float
-    sent: int
-    got: int
-    mib: float
-    seconds: float
-    missing: int
-    broker_mib: float
-    live_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Far:
-    """A control room behind a round trip: messages a second that it gets, beside those that are sent.
-
-    full_s  after so long its queue at the broker would be full; None where it keeps up
-    """
-
-    round_trip_ms: float
-    sent: float
-    got: float
-    full_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """A broker that may have only so many files open: how many of the drones it lets in, and what it says."""
-
-    limit: int
-    devices: int
-    online: int
-    recovered_s: float | None
-    said: str
 
 
 def storm(fleet: Fleet, what: str, begin: Callable[[], float]) -> Storm:
@@ -145,7 +48,9 @@ def storm(fleet: Fleet, what: str, begin: Callable[[], float]) -> Storm:
         what,
         devices,
         report.online,
-        *(_reached(seconds, share * devices) for share in (0.5, 0.95, 1.0)),
+        _reached(seconds, 0.5 * devices),
+        _reached(seconds, 0.95 * devices),
+        _reached(seconds, devices),
         len(tries),
         max(within.values(), default=0),
         usage.cpu_s - before,
@@ -172,22 +77,24 @@ def measure(fleet: Fleet, room: Worker, rate: float, seconds: float) -> Step:
     after, now = fleet.usage(), room.ask()
     report = fleet.reports()
     took = after.at - broker.at
-    latency = np.percentile(now.latency_s, (50, 95, 99, 100)) * 1e3 if now.latency_s else np.zeros(4)
-    late_ms = float(np.percentile(report.late_s, 99)) * 1e3 if report.late_s else 0.0
+    p50, p95, p99, most = _milliseconds(now.latency_s, 50, 95, 99, 100)
     step = Step(
-        rate,
-        now.events / took,
-        now.messages / took,
-        *(round(float(each), 3) for each in latency),
-        round(late_ms, 3),
-        after.cpu_since(broker),
-        (report.cpu_s - generators.cpu_s) / took,
-        (now.cpu_s - heard.cpu_s) / took,
-        busy / took,
-        after.rss_mib,
-        report.queued,
-        now.missing - heard.missing,
-        "",
+        offered=rate,
+        received=now.events / took,
+        messages=now.messages / took,
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
+        most_ms=most,
+        generator_ms=_milliseconds(report.late_s, 99)[0],
+        broker_cores=after.cpu_since(broker),
+        generator_cores=(report.cpu_s - generators.cpu_s) / took,
+        room_cores=(now.cpu_s - heard.cpu_s) / took,
+        machine_cores=busy / took,
+        rss_mib=after.rss_mib,
+        queued=report.queued,
+        missing=now.missing - heard.missing,
+        broke="",
     )
     return _judged(step)
 
@@ -226,14 +133,14 @@ def late_room(fleet: Fleet) -> Flood:
 
 
 def away_room(
-    fleet: Fleet, live: Worker, what: str, filters: Sequence[str], rate: float, seconds: float
+    fleet: Fleet, live: Worker, what: str, filters: tuple[str, ...], rate: float, seconds: float
 ) -> Flood:
     """A control room with a kept session is away while the fleet tells `rate` events a second; it returns.
 
     `live` is one that stays, and whose latency meanwhile is measured.
     """
     calm(fleet)
-    room = fleet.room(f"away-room-{what}", filters=tuple(filters), kept=True)
+    room = fleet.room(f"away-room-{what}", filters=filters, kept=True)
     until_quiet(room, lambda heard: heard.messages)
     room.tell(Go())
     fleet.reports(), live.ask()
@@ -247,13 +154,13 @@ def away_room(
     return Flood(
         what,
         seconds,
-        told.messages,
+        told.messages if filters == (ALL_DEVICES,) else 2 * told.events,  # an event, and the retained alert
         heard.messages - heard.retained,
         heard.received_bytes / 2**20,
         max(0.0, heard.last_at - heard.subscribed),
         told.events - heard.events,
         usage.rss_mib,
-        float(np.percentile(meanwhile.latency_s, 99)) * 1e3 if meanwhile.latency_s else 0.0,
+        _milliseconds(meanwhile.latency_s, 99)[0],
     )
 
 
@@ -304,10 +211,10 @@ def calm(fleet: Fleet) -> Tally:
 
 def until_quiet(room: Worker, number: Callable[[Heard], int]) -> Heard:
     """All that the room heard until, once it had subscribed, nothing more came for a second."""
-    total = room.ask()
+    total: Heard = room.ask()
     while True:
         time.sleep(1.0)
-        heard = room.ask()
+        heard: Heard = room.ask()
         came = number(heard)
         total = total.plus(heard)
         if heard.subscribed and not came:
@@ -328,3 +235,10 @@ def _reached(seconds: Sequence[float], number: float) -> float | None:
     """When so many were online, from the sorted moments at which they came."""
     place = math.ceil(number) - 1
     return seconds[place] if 0 <= place < len(seconds) else None
+
+
+def _milliseconds(seconds: Sequence[float], *percentiles: float) -> list[float]:
+    """Percentiles of durations; zeros where there are none."""
+    if not len(seconds):
+        return [0.0] * len(percentiles)
+    return [round(float(each) * 1e3, 3) for each in np.percentile(seconds, percentiles)]

@@ -15,11 +15,6 @@ from pathlib import Path
 from benchmarks.fleet.fleet import Fleet, Options, Worker
 from benchmarks.fleet.payloads import Script, load_fleet_list
 from benchmarks.fleet.phases import (
-    Far,
-    Files,
-    Flood,
-    Step,
-    Storm,
     away_room,
     calm,
     far_room,
@@ -29,6 +24,7 @@ from benchmarks.fleet.phases import (
     storm,
     wait_for,
 )
+from benchmarks.fleet.results import Far, Files, Flood, Step, Storm
 from edge.broker import find_mosquitto
 from edge.fleet import FleetState
 from firmware_cfg.broker import FOLDER
@@ -107,8 +103,8 @@ def watched(prompts: Path) -> float:
         script = scripts[number % len(scripts)]
         values = {"event_id": b"e%d" % number, "alert_id": b"a"}
         if number % 5:
-            topic, template = next(iter(script.counts.items()))
-            messages.append((topic.decode(), template.fill(values)))
+            counts, template = next(iter(script.counts.items()))
+            messages.append((counts.decode(), template.fill(values)))
         else:
             messages.append((script.topics.events, script.event["raise"].fill(values)))
     state, now = FleetState(), datetime.now(timezone.utc)

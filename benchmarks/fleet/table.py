@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.fleet.phases import Far, Files, Flood, Step, Storm
+from benchmarks.fleet.results import Far, Files, Flood, Step, Storm
 from benchmarks.fleet.run import Result
 
 
