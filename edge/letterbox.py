@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.frames import I420Image, RgbImage, rgb_from_yuv
+from edge.frames import Image, RgbImage, rgb_from_yuv
 from edge.native import LETTERBOX
 
 PADDING = 114
@@ -128,9 +128,7 @@ def _area(fit: Letterbox) -> int:
     return fit.width * fit.height
 
 
-def letterbox(
-    image: I420Image | RgbImage, width: int, height: int, out: Tile | None = None
-) -> tuple[Tile, Letterbox]:
+def letterbox(image: Image, width: int, height: int, out: Tile | None = None) -> tuple[Tile, Letterbox]:
     """The image in the middle of a (height, width, 3) uint8 RGB tile, and where it lies.
 
     The tile is `out` where it is given, a contiguous array whose every pixel is written; else a new one. Uses
@@ -143,7 +141,7 @@ def letterbox(
 
 
 def letterbox_native(
-    image: I420Image | RgbImage, width: int, height: int, out: Tile | None = None
+    image: Image, width: int, height: int, out: Tile | None = None
 ) -> tuple[Tile, Letterbox]:
     """`letterbox` by the native kernel. Raises RuntimeError when it is not built."""
     if LETTERBOX is None:
@@ -160,7 +158,7 @@ def letterbox_native(
 
 
 def letterbox_opencv(
-    image: I420Image | RgbImage, width: int, height: int, out: Tile | None = None
+    image: Image, width: int, height: int, out: Tile | None = None
 ) -> tuple[Tile, Letterbox]:
     """`letterbox` by OpenCV."""
     import cv2
@@ -182,7 +180,7 @@ def letterbox_opencv(
     return _placed(np.asarray(content, np.uint8), fit, tile), fit
 
 
-def letterbox_reference(image: I420Image | RgbImage, width: int, height: int) -> tuple[Tile, Letterbox]:
+def letterbox_reference(image: Image, width: int, height: int) -> tuple[Tile, Letterbox]:
     """`letterbox` in float64 numpy: slow, and what the other two are tested against."""
     fit = _fit(image, width, height)
     weights = area_weights if fit.shrinks else bilinear_weights
@@ -217,7 +215,7 @@ def bilinear_weights(samples: int, extent: float, length: int) -> npt.NDArray[np
     return np.asarray(np.clip(1.0 - np.abs(distance), 0.0, None))
 
 
-def _fit(image: I420Image | RgbImage, width: int, height: int) -> Letterbox:
+def _fit(image: Image, width: int, height: int) -> Letterbox:
     return Letterbox.fit(image.width, image.height, width, height)
 
 

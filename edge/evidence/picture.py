@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.frames import I420Image, RgbImage
+from edge.frames import I420Image, NV12Image, RgbImage
 
 if TYPE_CHECKING:
     from edge.alerts.machine import Box
@@ -84,11 +84,7 @@ def _span(low: float, high: float, length: int) -> tuple[int, int]:
 def cut(image: Image, area: tuple[int, int, int, int]) -> Image:
     """The part x1, y1, x2, y2 of a picture, in its pixels, not copied; x1 and y1 must be even."""
     left, top, right, bottom = area
-    if isinstance(image, RgbImage):
-        return RgbImage(image.pixels[top:bottom, left:right])
-    chroma = slice(top // 2, (bottom + 1) // 2), slice(left // 2, (right + 1) // 2)
-    y, u, v = image.y[top:bottom, left:right], image.u[chroma], image.v[chroma]
-    return I420Image(y, u, v, image.standard, image.full_range)
+    return image.crop(left, top, right - left, bottom - top)
 
 
 def shrunk(image: Image, scale: float) -> Image:
@@ -104,8 +100,10 @@ def shrunk(image: Image, scale: float) -> Image:
         return image
     if isinstance(image, RgbImage):
         return RgbImage(resize(image.pixels, width, height))
-    u, v = (resize(plane, (width + 1) // 2, (height + 1) // 2) for plane in (image.u, image.v))
-    return I420Image(resize(image.y, width, height), u, v, image.standard, image.full_range)
+    y, half = resize(image.y, width, height), ((width + 1) // 2, (height + 1) // 2)
+    if isinstance(image, NV12Image):
+        return NV12Image(y, resize(image.uv, *half), image.standard, image.full_range)
+    return I420Image(y, resize(image.u, *half), resize(image.v, *half), image.standard, image.full_range)
 
 
 def _comment(area: tuple[int, int, int, int], width: int, height: int) -> bytes:

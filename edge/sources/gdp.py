@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from edge.frames import I420Image, Image, Pixels, RgbImage, Standard
+from edge.frames import I420Image, Image, NV12Image, Pixels, RgbImage, Standard
 
 # version (2), flags, type, length, pts, duration, offset, offset end, buffer flags, CRCs (2, not used here)
 _HEADER: Final = struct.Struct(">BBBxHIQQQQH14xHH")
@@ -121,7 +121,7 @@ class RawFormat:
         return cls(layout, width, height, rate or None, standard, len(colours) == 4 and colours[0] == "1")
 
     def image(self, data: Pixels) -> Image:
-        """The picture in these bytes, (n,) uint8, as views of them where possible. Raises ValueError."""
+        """The picture in these bytes, (n,) uint8, as views of them. Raises ValueError."""
         width, height = self.width, self.height
         half_w, half_h = (width + 1) // 2, (height + 1) // 2
         row = _padded(3 * width if self.layout == "RGB" else width)
@@ -134,10 +134,9 @@ class RawFormat:
             return RgbImage(data.reshape(height, row)[:, : 3 * width].reshape(height, width, 3))
         y = data[:luma].reshape(2 * half_h, row)[:height, :width]
         if self.layout == "NV12":
-            pairs = data[luma:].reshape(half_h, row)
-            u, v = (np.ascontiguousarray(pairs[:, each : 2 * half_w : 2]) for each in (0, 1))
-        else:
-            u, v = (each.reshape(half_h, chroma_row)[:, :half_w] for each in np.split(data[luma:], 2))
+            uv = data[luma:].reshape(half_h, row)[:, : 2 * half_w].reshape(half_h, half_w, 2)
+            return NV12Image(y, uv, self.standard, self.full_range)
+        u, v = (each.reshape(half_h, chroma_row)[:, :half_w] for each in np.split(data[luma:], 2))
         return I420Image(y, u, v, self.standard, self.full_range)
 
 

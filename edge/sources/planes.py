@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.frames import I420Image, Image, Pixels, RgbImage, Standard
+from edge.frames import I420Image, Image, NV12Image, Pixels, RgbImage, Standard
 
 if TYPE_CHECKING:
     import av
@@ -21,7 +21,7 @@ _BT601_LIKE = {4, 5, 6}  # AVCOL_SPC_FCC, BT470BG, SMPTE170M
 def to_image(frame: av.VideoFrame) -> Image:
     """The frame's picture, rotated as its display matrix asks, so that up is up.
 
-    yuv420p and yuvj420p come out as views of the decoder's memory. Other YUV formats are resampled to
+    yuv420p, yuvj420p and nv12 come out as views of the decoder's memory. Other YUV formats are resampled to
     8-bit 4:2:0 of the same range; grey, RGB and palette formats become RGB.
     """
     quarter_turns = _quarter_turns(frame)
@@ -30,15 +30,21 @@ def to_image(frame: av.VideoFrame) -> Image:
         return RgbImage(_turned(frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False), quarter_turns))
     full_range = layout.startswith("yuvj") or int(frame.color_range) == _FULL_RANGE
     standard = _standard(frame)  # read before reformat, which does not carry it over
-    if layout not in ("yuv420p", "yuvj420p") or any(plane.line_size <= 0 for plane in frame.planes):
+    upright = all(plane.line_size > 0 for plane in frame.planes)
+    if layout == "nv12" and upright:
+        y, uv = (_view(plane, depth) for plane, depth in zip(frame.planes, (1, 2), strict=True))
+        return NV12Image(_turned(y[..., 0], quarter_turns), _turned(uv, quarter_turns), standard, full_range)
+    if layout not in ("yuv420p", "yuvj420p") or not upright:
         frame = frame.reformat(format="yuvj420p" if full_range else "yuv420p")
-    planes = [_turned(_view(plane), quarter_turns) for plane in frame.planes[:3]]
+    planes = [_turned(_view(plane)[..., 0], quarter_turns) for plane in frame.planes[:3]]
     return I420Image(planes[0], planes[1], planes[2], standard, full_range)
 
 
-def _view(plane: VideoPlane) -> Pixels:
+def _view(plane: VideoPlane, depth: int = 1) -> Pixels:
+    """(height, width, depth) view of a plane that holds `depth` samples at each place."""
     rows = np.frombuffer(memoryview(plane), dtype=np.uint8)[: plane.height * plane.line_size]
-    view: Pixels = rows.reshape(plane.height, plane.line_size)[:, : plane.width]
+    used = rows.reshape(plane.height, plane.line_size)[:, : plane.width * depth]
+    view: Pixels = used.reshape(plane.height, plane.width, depth)
     # The decoder predicts later frames from this memory: a stray write would smear through the video.
     view.flags.writeable = False
     return view

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.frames import I420Image, RgbImage
+from edge.frames import I420Image, NV12Image, RgbImage
 
 
 def planes_of(y, u, v, height=4, width=6):
@@ -78,6 +78,53 @@ def test_odd_sizes_and_padded_rows(height, width, padding):
 def test_planes_that_do_not_fit_are_refused(bad):
     with pytest.raises(ValueError, match="must be"):
         I420Image(*bad(*planes_of(1, 2, 3)))
+
+
+def noisy_images(height, width):
+    """The same picture as I420 and NV12, and another as RGB."""
+    chance = np.random.default_rng(height * 100 + width)
+    y = chance.integers(0, 256, (height, width), np.uint8)
+    uv = chance.integers(0, 256, ((height + 1) // 2, (width + 1) // 2, 2), np.uint8)
+    pixels = chance.integers(0, 256, (height, width, 3), np.uint8)
+    planar = I420Image(y, uv[..., 0].copy(), uv[..., 1].copy(), "bt601", True)
+    return planar, NV12Image(y, uv, "bt601", True), RgbImage(pixels)
+
+
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_interleaved_chroma_shows_the_same_colours(height, width):
+    planar, interleaved, _ = noisy_images(height, width)
+    assert (interleaved.width, interleaved.height) == (width, height)
+    assert np.array_equal(interleaved.u, planar.u)
+    assert np.array_equal(interleaved.v, planar.v)
+    assert np.array_equal(interleaved.rgb(), planar.rgb())
+
+
+def test_interleaved_chroma_that_does_not_fit_is_refused():
+    y, u, _ = planes_of(1, 2, 3)
+    for chroma in (u, np.stack([u, u], -1)[:-1], np.stack([u, u, u], -1), np.stack([u, u], -1).astype(int)):
+        with pytest.raises(ValueError, match="uv must be"):
+            NV12Image(y, chroma)
+
+
+@given(st.data(), st.integers(1, 12), st.integers(1, 12))
+def test_a_part_shows_the_pixels_of_the_whole_and_copies_none(data, height, width):
+    x, y = (2 * data.draw(st.integers(0, (side - 1) // 2)) for side in (width, height))
+    wide, high = data.draw(st.integers(1, width - x)), data.draw(st.integers(1, height - y))
+    for image in noisy_images(height, width):
+        part = image.crop(x, y, wide, high)
+        assert type(part) is type(image)
+        assert np.array_equal(part.rgb(), image.rgb()[y : y + high, x : x + wide])
+        ours, whole = (part.pixels, image.pixels) if isinstance(image, RgbImage) else (part.v, image.v)
+        assert np.shares_memory(ours, whole)
+
+
+@pytest.mark.parametrize(
+    "part", [(1, 0, 2, 2), (0, 1, 2, 2), (-2, 0, 2, 2), (0, 0, 0, 2), (4, 0, 3, 1), (0, 4, 1, 1)]
+)
+def test_a_part_that_is_odd_or_outside_is_refused(part):
+    for image in noisy_images(4, 6):
+        with pytest.raises(ValueError, match="a part"):
+            image.crop(*part)
 
 
 def test_rgb_images_are_handed_out_as_they_are():
