@@ -1,4 +1,4 @@
-"""The tile kernels of an NVIDIA GPU: against its memory bandwidth, and against tiles that the processor makes."""
+"""The tile kernels of an NVIDIA GPU, against its memory bandwidth and against tiles made on the processor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge.engines.tensorrt.cuda import CudaThread, cuda_errors, load_driver
 from edge.engines.tensorrt.memory import Port
 from edge.engines.tensorrt.proof import open_sampler
 from edge.engines.tensorrt.sampling import FrameSampler
-from edge.frames import I420Image, Image, RgbImage
+from edge.frames import I420Image, Image, NV12Image, RgbImage
 from edge.letterbox import letterbox
 from edge.tiling.windows import tiles_for
 from firmware_cfg.errors import EngineError, MissingExtra
@@ -25,17 +25,18 @@ if TYPE_CHECKING:
 FRAMES = ((1280, 720), (3840, 2160))
 TILE = (640, 384)
 
-#: Written between two timed runs, so that neither finds its bytes in the GPU's cache; the largest have 128 MiB.
+#: Written between two timed runs, so that neither finds its bytes in the GPU's cache: more than any has.
 _FLUSH_BYTES = 256 << 20
 
 
 def rows(rounds: int, note: Callable[[str], None]) -> list[Row]:
     """Times of this machine's GPU; none, and a note that says why, where there is none or no kernel for it.
 
-    Two tasks a frame. "... on the GPU" is GPU time by CUDA events: `kernel` makes the tile of planes that are
-    in GPU memory, `memcpy` copies there, device to device, half as many bytes as the kernel reads and writes, so that both move as many.
-    "... to GPU memory" is wall time from the decoder's planes to a tile in GPU memory: `gpu` uploads the planes
-    and runs the kernel, `cpu` makes the tile on the processor and uploads that.
+    Two tasks a frame:
+    - "... on the GPU", GPU time by CUDA events. `kernel` makes the tile of planes that are in GPU memory;
+      `memcpy` copies there half as many bytes as the kernel reads and writes, so that both move as many.
+    - "... to GPU memory", wall time from the planes of a decoder to a tile there. `cpu` makes the tile on
+      the processor and uploads it, `gpu` uploads the planes and runs the kernel.
     """
     try:
         driver = load_driver()
@@ -66,9 +67,10 @@ def _all_rows(driver: Any, rounds: int, note: Callable[[str], None]) -> list[Row
 def _frames(width: int, height: int) -> list[tuple[str, Image]]:
     chance = np.random.default_rng(0)
     y = chance.integers(16, 236, (height, width), np.uint8)
-    u, v = chance.integers(16, 240, (2, height // 2, width // 2), np.uint8)
+    uv = chance.integers(16, 240, (height // 2, width // 2, 2), np.uint8)
+    u, v = (np.ascontiguousarray(uv[..., channel]) for channel in range(2))
     pixels = chance.integers(0, 256, (height, width, 3), np.uint8)
-    return [("I420", I420Image(y, u, v)), ("RGB", RgbImage(pixels))]
+    return [("I420", I420Image(y, u, v)), ("NV12", NV12Image(y, uv)), ("RGB", RgbImage(pixels))]
 
 
 class _Bench:
@@ -92,7 +94,7 @@ class _Bench:
         def copy() -> None:
             self._driver.memcpy_dtod_async(target, source, moved // 2, self._stream)
 
-        contenders = {"memcpy": copy, "kernel": partial(self._render, windows)}
+        contenders: dict[str, Callable[[], None]] = {"memcpy": copy, "kernel": partial(self._render, windows)}
         taken: dict[str, list[float]] = {name: [] for name in contenders}
         for turn in range(WARM_UP + rounds):
             for name, call in contenders.items():
@@ -111,7 +113,7 @@ class _Bench:
             self._stream.synchronize()
 
         def cpu() -> None:
-            self._tile.view((TILE[1], TILE[0], 3))[...] = letterbox(image, *TILE)[0]
+            letterbox(image, *TILE, out=self._tile.view((TILE[1], TILE[0], 3)))
             self._tile.to_device(self._stream)
             self._stream.synchronize()
 
@@ -121,7 +123,7 @@ class _Bench:
         self._sampler.render(windows, TILE, self._tile.address, self._stream)
 
     def _gpu_seconds(self, call: Callable[[], None]) -> float:
-        """Of what `call` enqueues. The flush before it takes longer than the enqueuing, so no gap is timed."""
+        """Of what `call` enqueues. The flush before takes longer than the enqueuing, so no gap is timed."""
         self._driver.memset_d8_async(int(self._flush), 0, _FLUSH_BYTES, self._stream)
         began, ended = self._driver.Event(), self._driver.Event()
         began.record(self._stream)

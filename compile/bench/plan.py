@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compile.bench.contenders import ceilings
-from compile.bench.spec import FLAT_OUT, FRAME, PACED, TILES, Subject
+from compile.bench.spec import FLAT_OUT, FRAME, PACED, TILES, TILES_AT_ONCE, Subject
 
 PARTS = ("daemon", "engine", "remoteclip", "tower", "owlvit", "ceiling", "preprocessing", "vocabulary", "gpu")
 """What `--only` takes."""
@@ -52,7 +52,7 @@ class Plan:
         daemons = [Subject("daemon", precision, (FLAT_OUT, PACED)) for precision in self.precisions]
         names = ("openvino", "onnxruntime") if first else ("openvino",)
         engines = [Subject("engine", f"{name} {p}", (FRAME,)) for name in names for p in self.precisions]
-        towers = [Subject(kind, "", (FRAME, TILES)) for kind in ("remoteclip", "tower")]
+        towers = [Subject(kind, "", (FRAME, TILES, TILES_AT_ONCE)) for kind in ("remoteclip", "tower")]
         owlvit = Subject("owlvit", "", (FRAME,))
         most = [Subject("ceiling", "", ceilings.TASKS)] if first else []
         every = [*daemons, *engines, *towers, owlvit, *most]

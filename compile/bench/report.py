@@ -91,14 +91,14 @@ def _start_table(measured: Measured) -> Table:
 
 def _ceiling_table(measured: Measured) -> Table:
     table = _table("What this machine can do", ("what",), ("p50 ms", "reached"))
-    for task, work, unit in (
+    for task, amount, unit in (
         (FLOAT_PRODUCT, OPERATIONS, "Gop/s"),
         (INT8_PRODUCT, OPERATIONS, "Gop/s"),
         (COPY, MOVED, "GB/s"),
     ):
         if result := measured.find("ceiling", "", task):
             table.add_row(
-                task, f"{result.frame.p50_ms:.2f}", f"{work / result.frame.p50_ms / 1e6:.1f} {unit}"
+                task, f"{result.frame.p50_ms:.2f}", f"{amount / result.frame.p50_ms / 1e6:.1f} {unit}"
             )
     for precision, roof in measured.rooflines.items():
         work = f"{roof['operations'] / 1e9:.2f} Gop, {roof['least_ms']:.2f} ms at best"

@@ -52,4 +52,5 @@ def _work(plan: Plan, clip_size: str, precision: str) -> GraphWork:
     width, height = (int(side) for side in clip_size.split("x"))
     size = plan.image_size or wanted.image_size or best_image_size(width, height, bundle.manifest.image_sizes)
     rows = sum(prompt.rows for prompt in wanted.prompts) + len(wanted.background)
-    return graph_work(bundle.path / dict[str, str](bundle.manifest.variants)[precision], size, rows)
+    variants: dict[str, str] = {str(name): file for name, file in bundle.manifest.variants.items()}
+    return graph_work(bundle.path / variants[precision], size, rows)

@@ -10,6 +10,7 @@ KINDS = ("daemon", "engine", "remoteclip", "tower", "owlvit", "ceiling", "rows")
 
 FRAME = "a frame"
 TILES = "3x2 tiles"
+TILES_AT_ONCE = "3x2 tiles, one batch"
 FLAT_OUT = "flat out"
 PACED = "10 frames/s"
 

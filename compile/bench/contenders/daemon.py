@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ from edge.alerts.machine import Transition
 from edge.broker import free_port
 from edge.daemon import Daemon
 from edge.frames import Frame
-from edge.pipeline import FrameResult
+from edge.pipeline import FrameResult, StageSeconds
 from edge.sources import FrameSource, open_source
 from firmware_cfg.device import DeviceFile, Engine, Mqtt, Source
 from firmware_cfg.errors import RemoteclipError
@@ -94,6 +94,15 @@ class GatedClip(FrameSource):
         return not self._stopped
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is kept of a result; the frame itself would count as the daemon's memory."""
+
+    at_s: float
+    latency_s: float
+    stages: StageSeconds
+
+
 class DaemonContender:
     """A flight that goes on for as long as this object lives.
 
@@ -105,7 +114,7 @@ class DaemonContender:
         """Fly, and wait for the first result. Raises whatever keeps the daemon from flying."""
         self._source = GatedClip(setting.clip)
         self._changed = threading.Condition()
-        self._results: list[tuple[float, float, FrameResult]] = []
+        self._results: list[_Seen] = []
         self._failure: BaseException | None = None
         device = DeviceFile(
             device=f"bench-{precision}",
@@ -138,13 +147,13 @@ class DaemonContender:
         used = time.process_time() - used
         results = self._results_of(frames + 2 * FILL)
         timed = results[FILL : FILL + frames]
-        stamps = [stamp for stamp, _, _ in results[FILL - 1 : FILL + frames]]
+        stamps = [seen.at_s for seen in results[FILL - 1 : FILL + frames]]
         samples: Samples = {
             "frame": [after - before for before, after in pairwise(stamps)],
             "cpu": [used / frames],
         }
-        for field in fields(timed[0][2].seconds):
-            samples[f"stage {field.name}"] = [getattr(result.seconds, field.name) for *_, result in timed]
+        for field in fields(StageSeconds):
+            samples[f"stage {field.name}"] = [getattr(seen.stages, field.name) for seen in timed]
         return samples
 
     def close(self) -> None:
@@ -159,9 +168,9 @@ class DaemonContender:
         self._source.release(1 + frames, RATE)
         results = self._results_of(1 + frames)[1:]
         used = time.process_time() - used
-        return {"frame": [latency for _, latency, _ in results], "cpu": [used / (1 + frames)]}
+        return {"frame": [seen.latency_s for seen in results], "cpu": [used / (1 + frames)]}
 
-    def _results_of(self, count: int) -> list[tuple[float, float, FrameResult]]:
+    def _results_of(self, count: int) -> list[_Seen]:
         """Wait for so many results since the burst began. Raises what ended the flight, RemoteclipError."""
         with self._changed:
             enough = self._changed.wait_for(
@@ -175,8 +184,9 @@ class DaemonContender:
 
     def _take(self, result: FrameResult, transitions: Sequence[Transition]) -> None:
         now = time.monotonic()
+        seen = _Seen(now, now - result.frame.mono_ns / 1e9, result.seconds)
         with self._changed:
-            self._results.append((now, now - result.frame.mono_ns / 1e9, result))
+            self._results.append(seen)
             self._changed.notify_all()
 
     def _fly(self) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from compile.bench.contenders.base import Samples, pictures_of, timed_burst
 from compile.bench.contenders.crops import tiles_of
-from compile.bench.spec import FRAME, TILES, Setting
+from compile.bench.spec import FRAME, TILES, TILES_AT_ONCE, Setting
 from firmware_cfg.prompt_list import load_prompt_list
 from training.errors import require_extra
 
@@ -45,7 +45,8 @@ class RemoteClipContender:
 
     def burst(self, task: str, frames: int) -> Samples:
         """See Contender."""
-        return timed_burst(self._pictures, {FRAME: self.look, TILES: self.look_at_tiles}[task], frames)
+        steps = {FRAME: self.look, TILES: self.look_at_tiles, TILES_AT_ONCE: self.look_at_batch}
+        return timed_burst(self._pictures, steps[task], frames)
 
     def close(self) -> None:
         """See Contender."""
@@ -57,7 +58,13 @@ class RemoteClipContender:
         return self._probabilities([Image.fromarray(pixels)])
 
     def look_at_tiles(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """(H, W, 3) uint8 -> (6, sentences) probabilities, from one batch."""
+        """(H, W, 3) uint8 -> (6, sentences) probabilities, one tile after the other as the README would."""
+        from PIL import Image
+
+        return np.concatenate([self._probabilities([tile]) for tile in tiles_of(Image.fromarray(pixels))])
+
+    def look_at_batch(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """As `look_at_tiles`, all six at once."""
         from PIL import Image
 
         return self._probabilities(tiles_of(Image.fromarray(pixels)))
