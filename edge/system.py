@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -60,6 +61,7 @@ def system_facts(state_dir: Path | None = None) -> tuple[Fact, ...]:
         native_fact(),
         *engine_facts(),
         tensorrt_fact(),
+        gpu_tiles_fact(),
         broker_fact(),
         disk_fact(state_dir or Path.cwd()),
     )
@@ -169,6 +171,28 @@ def tensorrt_fact() -> Fact:
         return Fact(label, one_line(error), "note", "docs/jetson.md says how to install it")
     where = f"{here.gpu} sm{here.compute_capability.replace('.', '')}, driver {here.driver}"
     return Fact(label, f"{here.library} {here.library_version} on {where}")
+
+
+def gpu_tiles_fact() -> Fact:
+    """Whether a GPU makes the model's tiles of a frame's planes itself; with a GPU, tried for real."""
+    label = "tiles on the GPU"
+    from edge.engines.tensorrt.sampling import find_kernels
+
+    if not any(trace.exists() for trace in GPU_TRACES):
+        return Fact(label, f"kernels {'built' if find_kernels() else 'not built'}, no NVIDIA GPU here")
+    from edge.engines.tensorrt.cuda import CudaThread, load_driver
+    from edge.engines.tensorrt.proof import open_sampler
+
+    mend = "the processor makes the tiles, slower; docs/jetson.md says how to build the kernels"
+    try:
+        driver = load_driver()
+        with contextlib.closing(CudaThread(driver)) as thread:
+            sampler, why = thread.run(lambda: open_sampler(driver))
+            if sampler is not None:
+                thread.run(sampler.free)
+    except (EngineError, MissingExtra) as error:
+        return Fact(label, one_line(error), "note", mend)
+    return Fact(label, why, "note", mend) if why else Fact(label, "yes, its kernels equal the reference")
 
 
 def broker_fact() -> Fact:

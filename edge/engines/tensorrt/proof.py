@@ -10,7 +10,7 @@ import numpy as np
 from edge.engines.tensorrt.errors import one_line
 from edge.engines.tensorrt.memory import Port
 from edge.engines.tensorrt.sampling import FrameSampler, find_kernels
-from edge.frames import I420Image, Image, RgbImage
+from edge.frames import I420Image, Image, NV12Image, RgbImage
 from edge.letterbox import letterbox_reference
 from edge.tiling.windows import Window, tiles_for
 
@@ -47,7 +47,7 @@ def _problem(driver: Any, sampler: FrameSampler) -> str:
     stream = driver.Stream()
     for image in _images():
         windows = tiles_for(image.width, image.height, _TILE, (2, 1)).windows
-        expected = np.stack([letterbox_reference(window.of(image), *_TILE)[0] for window in windows])
+        expected = np.stack([letterbox_reference(_part(image, window), *_TILE)[0] for window in windows])
         port = Port(driver, expected.shape, expected.dtype)
         try:
             got = _rendered(sampler, image, windows, port, expected.shape, stream)
@@ -56,6 +56,10 @@ def _problem(driver: Any, sampler: FrameSampler) -> str:
         if (off := int(np.abs(got.astype(int) - expected).max())) > _GREY_LEVELS:
             return f"{type(image).__name__} {image.width}x{image.height}: off by {off} grey levels"
     return ""
+
+
+def _part(image: Image, window: Window) -> Image:
+    return image.crop(window.x, window.y, window.width, window.height)
 
 
 def _rendered(
@@ -81,5 +85,5 @@ def _images() -> list[Image]:
     for width, height in _FRAMES:
         y, pixels = (chance.integers(0, 256, (height, width, *n), np.uint8) for n in ((), (3,)))
         uv = chance.integers(0, 256, ((height + 1) // 2, (width + 1) // 2, 2), np.uint8)
-        images += [I420Image(y, uv[..., 0], uv[..., 1]), RgbImage(pixels)]
+        images += [I420Image(y, uv[..., 0], uv[..., 1]), NV12Image(y, uv, "bt601", True), RgbImage(pixels)]
     return images

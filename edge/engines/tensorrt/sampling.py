@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edge.native
-from edge.frames import Image, RgbImage, rgb_from_yuv
+from edge.frames import Image, NV12Image, RgbImage, rgb_from_yuv
 
 if TYPE_CHECKING:
     from edge.tiling.windows import Window
@@ -67,6 +67,8 @@ def samples_of(image: Image) -> Samples:
     if isinstance(image, RgbImage):
         return Samples("letterbox_rgb", (_rows(image.pixels),), ((0, 0), (0, 1), (0, 2)), _AS_IT_IS)
     colour = rgb_from_yuv(image.standard, image.full_range)
+    if isinstance(image, NV12Image):
+        return Samples("letterbox_nv12", (image.y, _rows(image.uv)), ((0, 0), (1, 0), (1, 1)), colour)
     return Samples("letterbox_i420", (image.y, image.u, image.v), ((0, 0), (1, 0), (2, 0)), colour)
 
 

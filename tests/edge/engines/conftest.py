@@ -145,6 +145,20 @@ class FakeStream:
             step()
 
 
+class FakeEvent:
+    """The time at which its stream came by."""
+
+    def record(self, stream: FakeStream) -> None:
+        self._stream = stream
+        stream.enqueue(lambda: setattr(self, "_time", time.perf_counter()))
+
+    def synchronize(self) -> None:
+        self._stream.synchronize()
+
+    def time_till(self, later: FakeEvent) -> float:
+        return (later._time - self._time) * 1e3
+
+
 class FakeMemory:
     """Device memory: an address, and nothing numpy could take for an array."""
 
@@ -215,6 +229,9 @@ def fake_driver(gpu: FakeGpu) -> Any:
     def to_host(array: Any, memory: FakeMemory, stream: FakeStream) -> None:
         stream.enqueue(lambda: ctypes.memmove(array.ctypes.data, int(memory), array.nbytes) and None)
 
+    def within(to: int, source: int, size: int, stream: FakeStream) -> None:
+        stream.enqueue(lambda: ctypes.memmove(to, source, size) and None)
+
     class Device:
         def __init__(self, index: int) -> None:
             assert index == 0
@@ -239,6 +256,11 @@ def fake_driver(gpu: FakeGpu) -> Any:
         pagelocked_empty=lambda count, dtype: np.asarray(PinnedMemory(gpu, count, dtype)),
         memcpy_htod_async=to_device,
         memcpy_dtoh_async=to_host,
+        memcpy_dtod_async=within,
+        memset_d8_async=lambda to, byte, size, stream: stream.enqueue(
+            lambda: ctypes.memset(to, byte, size) and None
+        ),
+        Event=FakeEvent,
         module_from_file=lambda path: FakeModule(gpu),
     )
     return module
@@ -462,3 +484,12 @@ def tile_kernels(gpu: FakeGpu, emulator: Any, monkeypatch: pytest.MonkeyPatch) -
     gpu.emulator = emulator
     monkeypatch.setattr(proof, "find_kernels", lambda: Path("preprocess.fatbin"))
     return gpu
+
+
+@pytest.fixture(scope="session")
+def nvcc() -> str:
+    """NVIDIA's compiler; skips without."""
+    found = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
+    if found is None:
+        pytest.skip("needs nvcc (CUDA toolkit)")
+    return found
