@@ -1,8 +1,10 @@
 """How the camera moved between two frames, from the picture alone: sparse optical flow on a small grey one.
 
-Corners are followed with pyramidal Lucas-Kanade, there and back (Kalal's forward-backward check), and the
-homography that most of them agree on is the motion: exact for flat ground, whatever the camera does. What is
-tracked is left out, because it may move by itself, unless it fills most of the frame: a forest stands still.
+Corners are followed with pyramidal Lucas-Kanade, and the homography that most of them agree on is the motion:
+exact for flat ground, whatever the camera does. Where too many disagree they are followed back, too (Kalal's
+forward-backward check). Those that agreed are followed on until many are lost; then new ones are chosen. What
+is tracked is left out, because it may move by itself, unless it fills most of the frame: a forest stands
+still.
 """
 
 from __future__ import annotations
@@ -14,29 +16,24 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frames import RgbImage
+from edge.optical_flow import (
+    KEPT,
+    MIN_CORNERS,
+    NO_POINTS,
+    Box,
+    Shrinker,
+    find_corners,
+    fitted,
+    standing,
+    unexplained,
+    within,
+)
 
 if TYPE_CHECKING:
     from edge.frames import Image, Pixels
 
-Box: TypeAlias = tuple[float, float, float, float]
 _Floats: TypeAlias = NDArray[np.float64]
-_Points: TypeAlias = NDArray[np.float32]
 
-WIDTH = 320
-"""Of the small picture, pixels."""
-_CORNERS = 240
-_APART_PX = 8.0
-_WINDOW = (15, 15)
-_LEVELS = 3
-_BACK_PX = 0.7
-"""A corner followed there and back must come out this near to where it was, pixels of the small picture."""
-_FIT_PX = 1.0
-_MIN_CORNERS = 16
-_MIN_INLIERS = 0.5
-_MIN_SPREAD = 0.1
-"""Deviation of the corners, as a share of the frame's sides: one boat on empty water tells nothing."""
-_MOST_COVERED = 0.5
 _STRETCH = 2.0
 """Between two frames nothing grows or shrinks by more than this: it would be a cut."""
 
@@ -78,9 +75,13 @@ class MotionEstimator:
 
     def reset(self) -> None:
         """Forgets the last frame, as between unrelated images."""
-        self._grey: Pixels | None = None
-        self._corners: _Points = np.empty((0, 1, 2), np.float32)
+        self._grey: Pixels | None = None  # small pictures of the last frame and of the one before
+        self._before: Pixels | None = None
+        self._corners = NO_POINTS
+        self._chosen = 0  # how many corners there were when they were chosen
         self._size = (0, 0)
+        # They take turns: the last picture stays while the next is made.
+        self._shrinkers = Shrinker(), Shrinker()
 
     def update(self, image: Image, boxes: Sequence[Box] = ()) -> CameraMotion | None:
         """The motion from the last frame to this one; None at the first, after another size, or in doubt.
@@ -97,12 +98,21 @@ class MotionEstimator:
 
     def follow(self, image: Image) -> CameraMotion | None:
         """As `update`, by what the last `choose` chose in the frame before."""
-        grey = _small_grey(image)
-        motion = None
-        if self._grey is not None and self._size == (image.width, image.height):
-            motion = _motion(self._grey, grey, self._corners, self._scale(grey))
-        self._grey, self._size = grey, (image.width, image.height)
-        self._corners = np.empty((0, 1, 2), np.float32)
+        shrinker, other = self._shrinkers
+        self._shrinkers = other, shrinker
+        size, corners = (image.width, image.height), self._corners
+        before = self._before = self._grey if self._size == size else None
+        self._grey, self._size, self._corners = shrinker.grey(image), size, NO_POINTS
+        if before is None:
+            return None
+        fit = fitted(before, self._grey, corners)
+        if fit is None:
+            return None
+        to_small = _pixel_scale(self._scale())
+        motion = CameraMotion(np.linalg.inv(to_small) @ fit.matrix @ to_small, fit.share)
+        if not _believable(motion, *self._size):
+            return None
+        self._corners = fit.standing
         return motion
 
     def choose(self, boxes: Sequence[Box] = ()) -> None:
@@ -111,73 +121,31 @@ class MotionEstimator:
         Args:
             boxes: as in `update`.
         """
-        if self._grey is not None:
-            self._corners = _find_corners(self._grey, boxes, self._scale(self._grey))
+        if self._grey is None:
+            return
+        mask = standing(self._grey, boxes, self._scale())
+        kept = within(self._corners, mask)
+        if len(kept) < max(MIN_CORNERS, KEPT * self._chosen):
+            kept = find_corners(self._grey, mask)
+            self._chosen = len(kept)
+        self._corners = kept
 
-    def _scale(self, grey: Pixels) -> tuple[float, float]:
-        return grey.shape[1] / self._size[0], grey.shape[0] / self._size[1]
+    def strangeness(self, motion: CameraMotion) -> Pixels | None:
+        """What the camera's motion does not explain in the frame followed last.
 
+        Returns:
+            (h, w) uint8 grey levels of the frame, shrunk to a width of WIDTH; 0 where the frame before did
+            not show it. None where there is no frame before.
+        """
+        before, now = self._before, self._grey
+        if before is None or now is None:
+            return None
+        to_small = _pixel_scale(self._scale())
+        return unexplained(before, now, to_small @ motion.matrix @ np.linalg.inv(to_small))
 
-def _small_grey(image: Image) -> Pixels:
-    import cv2  # slow to load, and a folder of unrelated images never comes here
-
-    width = min(WIDTH, image.width)
-    size = (width, max(1, round(image.height * width / image.width)))
-    if isinstance(image, RgbImage):
-        small = cv2.resize(image.pixels, size, interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
-    return np.asarray(cv2.resize(image.y, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _find_corners(grey: Pixels, boxes: Sequence[Box], scale: tuple[float, float]) -> _Points:
-    """(N, 1, 2) float32 corners of the small picture, outside of the boxes unless those are most of it."""
-    import cv2
-
-    mask = np.full(grey.shape, 255, np.uint8)
-    if len(boxes):
-        spans = np.array(boxes, np.float64) * [*scale, *scale]
-        low, high = np.floor(spans[:, :2]).clip(0).astype(int), np.ceil(spans[:, 2:]).clip(0).astype(int)
-        for (x1, y1), (x2, y2) in zip(low.tolist(), high.tolist(), strict=True):
-            mask[y1:y2, x1:x2] = 0
-        if np.count_nonzero(mask) < (1 - _MOST_COVERED) * mask.size:
-            mask[:] = 255
-    found = cv2.goodFeaturesToTrack(grey, _CORNERS, 0.01, _APART_PX, mask=mask)
-    return np.empty((0, 1, 2), np.float32) if found is None else np.asarray(found, np.float32)
-
-
-def _motion(before: Pixels, now: Pixels, corners: _Points, scale: tuple[float, float]) -> CameraMotion | None:
-    import cv2
-
-    if len(corners) < _MIN_CORNERS:
-        return None
-    there, found = _follow(before, now, corners)
-    back, found_back = _follow(now, before, there)
-    astray = abs(back - corners).max(axis=(1, 2))
-    kept = found & found_back & (astray < _BACK_PX)
-    if np.count_nonzero(kept) < max(_MIN_CORNERS, 0.3 * len(corners)):
-        return None
-    old, new = corners[kept, 0], there[kept, 0]
-    matrix, agree = cv2.findHomography(old, new, cv2.RANSAC, _FIT_PX, maxIters=500, confidence=0.999)
-    if matrix is None or agree is None:
-        return None
-    inside = agree[:, 0] == 1
-    share = float(inside.mean())
-    spread = new[inside].std(axis=0) / [now.shape[1], now.shape[0]] if inside.any() else np.zeros(2)
-    if share < _MIN_INLIERS or np.count_nonzero(inside) < _MIN_CORNERS or spread.min() < _MIN_SPREAD:
-        return None
-    to_small = _pixel_scale(scale)
-    motion = CameraMotion(np.linalg.inv(to_small) @ np.asarray(matrix, np.float64) @ to_small, share)
-    return motion if _believable(motion, now.shape[1] / scale[0], now.shape[0] / scale[1]) else None
-
-
-def _follow(before: Pixels, now: Pixels, points: _Points) -> tuple[_Points, NDArray[np.bool_]]:
-    """Where the points (N, 1, 2) of one small picture are in another, and which were found (N,)."""
-    import cv2
-
-    there, found, _ = cv2.calcOpticalFlowPyrLK(
-        before, now, points, np.empty_like(points), winSize=_WINDOW, maxLevel=_LEVELS
-    )
-    return np.asarray(there, np.float32), np.asarray(found)[:, 0] == 1
+    def _scale(self) -> tuple[float, float]:
+        assert self._grey is not None
+        return self._grey.shape[1] / self._size[0], self._grey.shape[0] / self._size[1]
 
 
 def _pixel_scale(scale: tuple[float, float]) -> _Floats:

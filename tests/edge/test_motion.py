@@ -137,3 +137,79 @@ def test_the_derivative_is_that_of_the_motion(turn, zoom, shift, tilt):
         aside[axis] = step
         slope = (motion.moved(SPOTS + aside) - motion.moved(SPOTS - aside)) / (2 * step)
         assert motion.stretched(SPOTS)[:, :, axis] == pytest.approx(slope, rel=1e-3, abs=1e-4)
+
+
+def test_corners_are_followed_on_and_chosen_anew_when_many_are_lost(ground):
+    estimator, seen_before = MotionEstimator(), look(700.0, 500.0)
+    for step in range(40):  # more than a frame's width
+        now = look(700.0 + 28 * step, 500.0 + 10 * step, turn=0.01 * step)
+        motion = estimator.update(RgbImage(seen(ground, now)))
+        if step:
+            assert astray(motion, true_motion(seen_before, now)) < 1.5
+        seen_before = now
+
+
+def test_following_and_choosing_apart_is_the_same_as_both_at_once(ground):
+    at_once, apart = MotionEstimator(), MotionEstimator()
+    box = [(300.0, 200.0, 500.0, 300.0)]
+    for step in range(6):
+        image = RgbImage(seen(ground, look(1200.0 + 9 * step, 800.0)))
+        both = at_once.update(image, box)
+        first = apart.follow(image)
+        apart.choose(box)
+    np.testing.assert_array_equal(both.matrix, first.matrix)
+
+
+def test_choosing_before_the_first_frame_does_nothing(ground):
+    estimator = MotionEstimator()
+    estimator.choose([(0.0, 0.0, 9.0, 9.0)])
+    assert estimator.update(RgbImage(seen(ground, look(1200.0, 800.0)))) is None
+
+
+def test_only_what_moves_by_itself_is_strange(ground):
+    estimator = MotionEstimator()
+    for step in range(2):
+        now = look(1200.0 + 12 * step, 800.0 + 7 * step, turn=0.02 * step)
+        pixels = seen(ground, now)
+        cv2.rectangle(pixels, (400 + 30 * step, 250), (440 + 30 * step, 270), (255, 255, 255), -1)
+        motion = estimator.follow(RgbImage(pixels))
+        if not step:
+            estimator.choose()
+    strange = estimator.strangeness(motion)
+    assert strange.shape == (180, 320)
+    mover = np.zeros_like(strange, bool)
+    mover[250 // 3 - 4 : 270 // 3 + 5, 380 // 3 - 4 : 470 // 3 + 5] = True
+    assert strange[mover].max() > 60
+    assert strange[~mover].max() < 40
+
+
+def test_before_there_are_two_frames_nothing_is_strange(ground):
+    estimator, still = MotionEstimator(), CameraMotion(np.eye(3))
+    assert estimator.strangeness(still) is None
+    estimator.update(RgbImage(seen(ground, look(1200.0, 800.0))))
+    assert estimator.strangeness(still) is None
+
+
+@pytest.mark.parametrize("size", [(540, 960), (720, 1280), (2160, 3840)])
+def test_after_warm_up_nothing_large_is_allocated(ground, size):
+    import tracemalloc
+
+    height, width = size
+    luma = [
+        cv2.cvtColor(
+            cv2.resize(seen(ground, look(1200.0 + 9 * n, 800.0)), (width, height)), cv2.COLOR_RGB2GRAY
+        )
+        for n in range(3)
+    ]
+    chroma = np.full((height // 2, width // 2), 128, np.uint8)
+    images = [I420Image(y, chroma, chroma) for y in luma]
+    estimator = MotionEstimator()
+    for image in images:
+        estimator.update(image)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for image in images:
+        estimator.update(image)
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert peak < 256 * 1024
