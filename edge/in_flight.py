@@ -54,17 +54,16 @@ class Tiler:
         Raises EngineError.
         """
         if isinstance(engine, FrameEngine):
-            return engine.start_frame(image, tiling.windows, bank.rows, bank.bias), 0.0
+            return engine.start_frame(image, tiling.windows, bank.graph_rows, bank.graph_bias), 0.0
         began = time.perf_counter()
         tiles = tiling.render(image, out=self._next(tiling))
         rendered = time.perf_counter()
-        return engine.start(tiles, bank.rows, bank.bias), rendered - began
+        return engine.start(tiles, bank.graph_rows, bank.graph_bias), rendered - began
 
     def _next(self, tiling: Tiling) -> U8:
-        if len(self._arrays) == 2:
-            tiles = self._arrays.pop(0)
-            if tiles.shape == tiling.shape:
-                self._arrays.append(tiles)
-                return tiles
-        self._arrays.append(np.empty(tiling.shape, np.uint8))
-        return self._arrays[-1]
+        windows, *size = tiling.shape
+        kept = self._arrays.pop(0) if len(self._arrays) == 2 else None
+        if kept is None or len(kept) < windows or list(kept.shape[1:]) != size:
+            kept = np.empty(tiling.shape, np.uint8)
+        self._arrays.append(kept)
+        return kept[:windows]

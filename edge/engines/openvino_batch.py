@@ -67,18 +67,17 @@ class OpenVinoBatch:
         return output, max(request.latency for request in requests) / 1e3
 
     def _gathered(self, name: str, requests: list[Any]) -> F32:
-        """One output of all tiles, in the array that the batch before used if it fits.
+        """One output of all tiles, in the array that the batch before used if it is large enough.
 
         Not the request's own memory: with another number of prompts that moves, under whoever reads it still.
         """
-        parts = [request.get_tensor(name).data for request in requests]
-        shape = (len(parts), *parts[0].shape[1:])
+        parts = [request.get_tensor(name).data[0] for request in requests]
         array = self._arrays.get(name)
-        if array is None or array.shape != shape:
-            array = self._arrays[name] = np.empty(shape, np.float32)
+        if array is None or len(array) < len(parts) or array.shape[1:] != parts[0].shape:
+            array = self._arrays[name] = np.empty((len(parts), *parts[0].shape), np.float32)
         for index, part in enumerate(parts):
-            array[index] = part[0]
-        return array
+            array[index] = part
+        return array[: len(parts)]
 
 
 class _Pending:

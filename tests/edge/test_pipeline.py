@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -342,3 +344,98 @@ def test_a_closed_pipeline_says_so(tiny_bundle: Bundle) -> None:
 def test_embeddings_are_kept_where_the_caller_says(tiny_bundle: Bundle, tmp_path: Path) -> None:
     with Pipeline(tiny_bundle, colour_list("red"), text_cache=tmp_path):
         assert len(list(tmp_path.glob("*.embedding"))) == 3
+
+
+def overlapped(pipeline: Pipeline, frames: list[Frame]) -> Iterator[FrameResult]:
+    """As the frame loop does it: the next frame begins before the first is finished."""
+    first = pipeline.begin(frames[0])
+    for frame in frames[1:]:
+        pipeline.wait(first)
+        second = pipeline.begin(frame)
+        yield pipeline.finish(first)
+        first = second
+    yield pipeline.finish(first)
+
+
+def drifting(count: int, *, width: int = 128, height: int = 64) -> list[Frame]:
+    """A camera that moves over textured ground with red squares on it."""
+    chance = np.random.default_rng(7)
+    ground = np.repeat(np.repeat(chance.integers(90, 140, (32, 64, 1), np.uint8), 4, 0), 4, 1).repeat(3, 2)
+    for row, column in ((16, 24), (40, 96), (72, 160)):
+        ground[row : row + 8, column : column + 8] = PAINT["red"]
+    frames = []
+    for number in range(count):
+        pixels = np.ascontiguousarray(ground[number : number + height, 2 * number : 2 * number + width])
+        time_s = number * 0.1
+        frames.append(Frame(RgbImage(pixels), number, time_s, START + timedelta(seconds=time_s), 0, "ground"))
+    return frames
+
+
+def told(result: FrameResult) -> Any:
+    """All that a frame came to, but for the time it took."""
+    tracks = [(track.track_id, track.place) for track in result.tracks]
+    return tracks, result.counts, dict(result.scores.scene), result.scores.faint, result.image_size
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("tiles", ["none", (2, 1)])
+def test_frames_that_overlap_come_to_what_they_come_to_in_turn(
+    tiny_bundle: Bundle, engine: str, tiles: Any
+) -> None:
+    frames = drifting(24)
+    with Pipeline(tiny_bundle, colour_list("red"), engine_name=engine, tiles=tiles) as pipeline:
+        in_turn = [told(pipeline.process(frame)) for frame in frames]
+    with Pipeline(tiny_bundle, colour_list("red"), engine_name=engine, tiles=tiles) as pipeline:
+        assert [told(result) for result in overlapped(pipeline, frames)] == in_turn
+    assert any(tracks for tracks, *_ in in_turn)
+
+
+def test_what_was_found_is_kept_while_the_engine_writes_over_its_output(tiny_bundle: Bundle) -> None:
+    frames = [frame_with(("red", 4, 3)), *(frame_with(number=number) for number in range(1, 5))]
+    with Pipeline(tiny_bundle, colour_list("red")) as pipeline:
+        first, *_ = results = [pipeline.process(frames[0])]
+        (place,) = first.scores.places
+        assert place.embedding is not None
+        assert first.scores.embedding is not None
+        before = place.embedding.copy(), first.scores.embedding.copy()
+        results += overlapped(pipeline, frames[1:])
+    np.testing.assert_array_equal(place.embedding, before[0])
+    np.testing.assert_array_equal(first.scores.embedding, before[1])
+
+
+def test_each_frame_in_flight_keeps_the_list_it_began_with(tiny_bundle: Bundle) -> None:
+    squares = ("red", 4, 3), ("blue", 10, 3)
+    with Pipeline(tiny_bundle, colour_list("red")) as pipeline:
+        first = pipeline.begin(frame_with(*squares))
+        bank = pipeline.set_prompts(sized_list(64, 64))
+        second = pipeline.begin(frame_with(*squares, number=1))
+        one, other = pipeline.finish(first), pipeline.finish(second)
+    assert set(one.counts.prompts) == {"red", "haze"}
+    assert (one.image_size, other.image_size) == ((128, 64), (64, 64))
+    assert set(other.counts.prompts) == {"red"}
+    assert other.bank is bank
+
+
+def test_frames_are_finished_once_and_in_the_order_they_began(tiny_bundle: Bundle) -> None:
+    with Pipeline(tiny_bundle, colour_list("red")) as pipeline:
+        first, second = (pipeline.begin(frame_with(number=number)) for number in range(2))
+        with pytest.raises(RuntimeError, match="2 frames are in flight"):
+            pipeline.begin(frame_with(number=2))
+        with pytest.raises(RuntimeError, match="it is another frame's turn"):
+            pipeline.finish(second)
+        pipeline.finish(first)
+        with pytest.raises(RuntimeError, match="it is another frame's turn"):
+            pipeline.finish(first)
+        pipeline.forget()
+        with pytest.raises(RuntimeError, match="it is another frame's turn"):
+            pipeline.wait(second)
+        assert found(pipeline.process(frame_with(("red", 4, 3), number=3))) == {("red", (36, 28))}
+
+
+def test_stages_are_timed(tiny_bundle: Bundle) -> None:
+    frame = replace(frame_with(("red", 4, 3)), read_s=0.25)
+    with Pipeline(tiny_bundle, colour_list("red")) as pipeline:
+        seconds = pipeline.process(frame).seconds
+    assert seconds.decode == 0.25
+    assert min(seconds.preprocess, seconds.engine, seconds.wait, seconds.lookup, seconds.tracking) > 0
+    assert seconds.publish == 0

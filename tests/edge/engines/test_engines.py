@@ -91,6 +91,40 @@ def test_outputs_survive_the_next_frame(tiny_bundle: Bundle, name: str) -> None:
 
 
 @ENGINES
+def test_two_batches_may_be_under_way(tiny_bundle: Bundle, name: str) -> None:
+    engine = create_image_engine(tiny_bundle, name)
+    inputs = [random_inputs(batch, rows) for batch, rows in ((1, 3), (2, 3), (3, 5), (1, 4))]
+    expected = [engine.infer(*each) for each in inputs]
+    before = engine.start(*inputs[0])
+    for each, wanted in zip([*inputs[1:], inputs[0]], expected, strict=True):
+        after = engine.start(*each)
+        found = before.result()
+        assert before.seconds > 0
+        for output_name in OUTPUTS:
+            np.testing.assert_array_equal(getattr(found, output_name), getattr(wanted, output_name))
+        before = after
+
+
+def test_an_output_that_was_written_over_is_refused(tiny_bundle: Bundle) -> None:
+    engine = create_image_engine(tiny_bundle, "openvino")
+    lost, *kept = (engine.start(*random_inputs()) for _ in range(3))
+    with pytest.raises(EngineError, match="two later frames"):
+        lost.result()
+    for pending in kept:
+        assert pending.result() is pending.result()
+
+
+@ENGINES
+def test_closing_waits_for_what_is_under_way(tiny_bundle: Bundle, name: str) -> None:
+    engine = create_image_engine(tiny_bundle, name)
+    pending = engine.start(*random_inputs(3))
+    engine.close()
+    assert pending.result().scene.shape == (3, 3)
+    with pytest.raises(EngineError, match="this engine is closed"):
+        engine.start(*random_inputs())
+
+
+@ENGINES
 def test_inputs_may_be_views_with_strides(tiny_bundle: Bundle, name: str) -> None:
     engine = create_image_engine(tiny_bundle, name)
     image, prompts, bias = random_inputs(1, 4)
