@@ -107,13 +107,46 @@ def place_margins(output: EngineOutput, index: int, bank: PromptBank) -> F32:
     Raises:
         EngineError: the output does not fit the bank.
     """
-    if output.scene.shape[1] != len(bank.rows) or output.place_logit.shape[2] != len(bank.rows):
-        raise EngineError(
-            f"the engine's output has {output.place_logit.shape[2]} rows but the prompt bank {len(bank.rows)}"
-        )
     if not bank.layout.object_ids:
+        check_fit(output, bank)
         return np.zeros((output.place_logit.shape[1], 0), np.float32)
-    return object_margins(output.place_logit[index] - bank.bias, bank.layout)
+    return object_margins(place_logits(output, index, bank), bank.layout)
+
+
+def place_logits(output: EngineOutput, index: int, bank: PromptBank) -> F32:
+    """(M, P) float32 logits of one image's places by the bank's rows, without their bias.
+
+    Of an object row without a peak there it is far below every logit (see LookupGraph). Raises EngineError:
+    the output does not fit the bank.
+    """
+    check_fit(output, bank)
+    if bank.spread is not None:
+        return bank.spread.logits(output, index)
+    logits: F32 = output.place_logit[index] - bank.bias
+    return logits
+
+
+def frame_cosines(output: EngineOutput, index: int, bank: PromptBank) -> F32:
+    """(number of scene prompts,) float32 cosines of one image as a whole, each prompt's best row.
+
+    Raises EngineError: the output does not fit the bank.
+    """
+    check_fit(output, bank)
+    layout = bank.layout
+    if bank.spread is None:
+        return scene_cosines(output.scene[index], layout)
+    embedding = output.embedding[index]
+    rows = bank.rows[layout.scene_begin : layout.background_begin, : len(embedding)]
+    return _best_row(rows @ embedding, layout.scene_starts - layout.scene_begin)
+
+
+def check_fit(output: EngineOutput, bank: PromptBank) -> None:
+    """Refuse an output that was not computed with this bank. Raises EngineError."""
+    rows = len(bank.graph_rows)
+    if output.scene.shape[1] != rows or output.place_logit.shape[2] != rows:
+        raise EngineError(
+            f"the engine's output has {output.place_logit.shape[2]} rows but the prompt bank {rows}"
+        )
 
 
 def frame_scores(
@@ -133,7 +166,7 @@ def frame_scores(
         EngineError: the scene similarities are not numbers.
     """
     layout = bank.layout
-    cosines = scene_cosines(output.scene[index], layout)
+    cosines = frame_cosines(output, index, bank)
     scene_scores = calibration.scene_score(bank.scene_correction.apply(cosines))
     if np.isnan(scene_scores).any():
         raise EngineError("the engine gave scene similarities that are not numbers")

@@ -20,8 +20,10 @@ from firmware_cfg.problems import Finding, must, raise_findings, stated
 from firmware_cfg.prompt_fields import LINES, ZONES, AreaName, Line, RuleText, Sentence, Texts, Zone
 from firmware_cfg.rules import Rule, Term, parse_located, parse_rule
 
-MAX_ROWS = 256
-"""Rows that one look-up takes, whatever the model: `Prompt.rows`, and one for each background sentence."""
+MAX_ROWS = 1000
+"""Rows of a list, whatever the model: `Prompt.rows`, and one for each background sentence."""
+GRAPH_ROWS = 256
+"""Rows that the model itself looks for in every cell; those of a longer list are read where these peak."""
 
 Severity = Literal["info", "warning", "critical"]
 Kind = Literal["object", "scene"]
@@ -151,7 +153,7 @@ class PromptList(ConfigModel):
     """A whole prompt list file."""
 
     version: Literal[1] = Field(1, description="Version of this format.")
-    prompts: tuple[Prompt, ...] = Field(description="1 to 256 prompts.")
+    prompts: tuple[Prompt, ...] = Field(description="1 to 1000 prompts.")
     background: tuple[Sentence, ...] = Field(
         (), description="What is not looked for, so that prompts compete with it: `bare ground`, `a roof`."
     )
@@ -204,7 +206,7 @@ class PromptList(ConfigModel):
         for (loc, _), rows in zip(parts, needed, strict=True):
             if rows > MAX_ROWS:
                 error = stated(
-                    f"this list needs {needed[-1]} rows, one look-up takes at most {MAX_ROWS}",
+                    f"this list needs {needed[-1]} rows, a list has at most {MAX_ROWS}",
                     "use fewer prompts or background sentences, or match: mean where texts are paraphrases",
                 )
                 yield Finding(loc, error)

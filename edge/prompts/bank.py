@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.engines.base import F32
+from edge.prompts.spread import SpreadRows
 from firmware_cfg.messages.prompts import PromptSource
 from firmware_cfg.prompt_list import Prompt, PromptList
 
@@ -53,6 +54,8 @@ class Correction:
     @classmethod
     def of(cls, prompts: Sequence[Prompt], platt: tuple[float, float]) -> Correction:
         """The prompts' own, for the Platt fit (a, c) that their kind is scored by."""
+        if all(prompt.bias == 0 and prompt.temperature == 1 for prompt in prompts):
+            return UNCORRECTED
         a, c = platt
         temperature = np.array([prompt.temperature for prompt in prompts], np.float64)
         bias = np.array([prompt.bias for prompt in prompts], np.float64)
@@ -64,6 +67,8 @@ class Correction:
 
     def apply(self, raw: F32) -> F32:
         """Raw numbers (margins or cosines) of shape (..., n), moved; NaN and -inf stay what they are."""
+        if self is UNCORRECTED:
+            return raw
         moved: F32 = raw * self.slope + self.shift
         return moved
 
@@ -79,7 +84,7 @@ class PromptBank:
     Attributes:
         prompt_list: the list it was made from.
         list_sha256: hex SHA-256 of that list, as it is reported over MQTT.
-        rows: (P, D + E) float32, 1 <= P <= 256; unit text embeddings, the E position columns zero.
+        rows: (P, D + E) float32, 1 <= P <= MAX_ROWS; unit text embeddings, the E position columns zero.
         bias: (P,) float32; 0 for object rows, BACKGROUND_BIAS for scene and background rows.
         row_owner: (P,) int64, index of the row's prompt in `prompt_list.prompts`, or -1 for background.
         thresholds: calibrated threshold of every prompt by id, 0 to 1.
@@ -88,6 +93,7 @@ class PromptBank:
         layout: where the rows lie.
         source: where the list came from.
         object_correction, scene_correction: the prompts' bias and temperature, in the order of `layout`.
+        spread: of a list with more rows than the graph takes, how they are read all the same.
     """
 
     prompt_list: PromptList
@@ -102,6 +108,17 @@ class PromptBank:
     source: PromptSource = "file"
     object_correction: Correction = UNCORRECTED
     scene_correction: Correction = UNCORRECTED
+    spread: SpreadRows | None = None
+
+    @property
+    def graph_rows(self) -> F32:
+        """(G, D + E) float32, 1 <= G <= GRAPH_ROWS: what the engine takes as `prompts`."""
+        return self.rows if self.spread is None else self.spread.rows
+
+    @property
+    def graph_bias(self) -> F32:
+        """(G,) float32: what the engine takes as `bias`."""
+        return self.bias if self.spread is None else self.spread.bias
 
 
 class PromptStore:

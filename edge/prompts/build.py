@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge.engines.base import F32
 from edge.lookup import object_margins, scene_cosines
 from edge.prompts.bank import BACKGROUND_BIAS, BACKGROUND_OWNER, Correction, PromptBank, RowLayout
+from edge.prompts.spread import SpreadRows
 from edge.prompts.text_encoder import SentenceEncoder, TextTooLong, too_long_problem
 from firmware_cfg.errors import ConfigError, ConfigErrors
 from firmware_cfg.located_yaml import LocatedYaml, parse_located_yaml, read_config_bytes
@@ -157,6 +158,7 @@ def _bank(
         source=source,
         object_correction=objects,
         scene_correction=scenes,
+        spread=SpreadRows.of(rows, bias, layout, facts),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from edge.tune.calibrate import Bools, Line, judge, leave_one_out
 from edge.tune.scoring import Ints, Scored, Scorer, base_odds, probability, with_background
+from firmware_cfg.prompt_list import GRAPH_ROWS
 
 if TYPE_CHECKING:
     from edge.engines.base import F32
@@ -66,7 +67,7 @@ def suggest(
     taken = {text.casefold() for text in model.background}
     taken |= {text.casefold() for prompt in model.prompts for text in prompt.text}
     sentences = [text for text in VOCABULARY if text.casefold() not in taken]
-    if right.all() or not right.any() or layout.end >= 256:
+    if right.all() or not right.any() or layout.end >= GRAPH_ROWS:
         return None
     rows = np.zeros((len(sentences), scored.bank.rows.shape[1]), np.float32)
     encoded = encoder.encode(sentences)

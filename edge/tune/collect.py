@@ -15,11 +15,11 @@ from edge.engines.base import F32, EngineOutput
 from edge.engines.pool import EnginePool
 from edge.files import sha256_of_file
 from edge.letterbox import best_image_size
-from edge.lookup import scene_cosines
+from edge.lookup import frame_cosines, place_logits
 from edge.prompts.build import build_prompt_bank
+from edge.prompts.spread import NO_PEAK
 from edge.sources.images import SUFFIXES
 from edge.tiling import Tiles, candidates, flat, tiles_for
-from edge.tune.scoring import NO_PEAK
 from edge.tune.sightings import Sightings
 from firmware_cfg.errors import SourceError
 
@@ -102,7 +102,7 @@ def collect(
                 continue
             size = wanted or best_image_size(frame.width, frame.height, runtime.facts.image_sizes)
             tiling = tiles_for(frame.width, frame.height, size, look.tiles)
-            output = engines.get(size).infer(tiling.render(frame.image), bank.rows, bank.bias)
+            output = engines.get(size).infer(tiling.render(frame.image), bank.graph_rows, bank.graph_bias)
             stride = runtime.facts.stride
             found = candidates(output, bank, runtime.calibration, tiling, stride=stride, everything=True)
             kept.add(frame, found, output)
@@ -136,11 +136,13 @@ class _Kept:
         self.number.append(frame.number)
         self.time_s.append(frame.time_s)
         self.names.append(frame.name)
-        self.scene_raw.append(scene_cosines(output.scene[0], layout).tolist())
+        self.scene_raw.append(frame_cosines(output, 0, self.bank).tolist())
         facts = np.stack([np.full(len(found.score), index), found.score.astype(np.float64)], axis=1)
         embeddings = flat(output.place_embedding)[found.cell].astype(np.float16)
-        # Object rows have no bias of their own, so these are the logits themselves.
-        peaks = flat(output.place_logit)[found.cell, : layout.scene_begin] > NO_PEAK / 2
+        logits = np.concatenate(
+            [place_logits(output, tile, self.bank) for tile in range(len(output.place_logit))]
+        )
+        peaks = logits[found.cell, : layout.scene_begin] > NO_PEAK / 2
         self.blocks.append((facts, found.box, embeddings, peaks))
         self.waiting += len(facts)
         if self.waiting > 2 * MOST_PLACES:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge.engines.base import F32
 from edge.lookup import object_margins
+from edge.prompts.spread import NO_PEAK
 
 if TYPE_CHECKING:
     from edge.bundle.calibration import Calibration
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 F64 = NDArray[np.float64]
 Ints = NDArray[np.int64]
-NO_PEAK = np.float32(-1e4)
-"""What the graph answers for a row whose map has no peak at a place: below every logit."""
 _EDGE = 1e-6
 """Thresholds of 0 and 1 have no odds: they are taken as this far from it."""
 

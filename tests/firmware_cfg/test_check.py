@@ -186,11 +186,11 @@ def test_the_prompt_list_of_a_device_is_checked_with_it(tmp_path: Path) -> None:
     assert str(error).startswith(f"{tmp_path / 'p.yaml'}:3:11: text must not be empty")
 
 
-def test_a_list_that_no_look_up_takes_is_found(tmp_path: Path) -> None:
+def test_a_list_with_too_many_rows_is_found(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
-    path.write_text("prompts:\n" + "".join(f"  - {{id: p{number}, text: a}}\n" for number in range(257)))
+    path.write_text("prompts:\n" + "".join(f"  - {{id: p{number}, text: a}}\n" for number in range(1001)))
     (error,) = check_file(path)
-    assert str(error).startswith(f"{path}:258:5: this list needs 257 rows, one look-up takes at most 256")
+    assert str(error).startswith(f"{path}:1002:5: this list needs 1001 rows, a list has at most 1000")
 
 
 def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:

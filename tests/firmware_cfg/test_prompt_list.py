@@ -191,13 +191,13 @@ def test_a_scene_prompt_may_alert_on_its_score() -> None:
 def test_the_number_of_rows_is_limited_with_the_place_of_the_first_too_many() -> None:
     most = "prompts:\n" + "".join(f"  - {{id: p{n}, text: [thing, it {n}]}}\n" for n in range(MAX_ROWS))
     assert len(load_prompt_bytes(most.encode(), "p.yaml").model.prompts) == MAX_ROWS
-    needs = "this list needs 257 rows, one look-up takes at most 256 (use fewer prompts or background"
+    needs = "this list needs 1001 rows, a list has at most 1000 (use fewer prompts or background"
     (line,) = list_errors(most + "  - {id: more, text: more}\n")
-    assert line.startswith(f"p.yaml:258:5: {needs}")
+    assert line.startswith(f"p.yaml:1002:5: {needs}")
     (line,) = list_errors(most + "background: [grass]\n")
-    assert line.startswith(f"p.yaml:258:14: {needs}")
+    assert line.startswith(f"p.yaml:1002:14: {needs}")
     (line,) = list_errors(most.replace("]}", "], match: any}", 1))
-    assert line.startswith(f"p.yaml:257:5: {needs}")
+    assert line.startswith(f"p.yaml:1001:5: {needs}")
 
 
 @given(st.floats())

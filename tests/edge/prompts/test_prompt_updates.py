@@ -34,7 +34,7 @@ def yaml_list(*words: str, mend: str = "") -> bytes:
 
 
 RED, GREEN, BLUE, GREY = (yaml_list(word) for word in ("red", "green", "blue", "grey"))
-TOO_MANY = yaml_list(*(f"p{number}" for number in range(257)))
+TOO_MANY = yaml_list(*(f"p{number}" for number in range(1001)))
 TOO_LONG = f"prompts:\n  - {{id: long, text: {'red ' * 9}}}\n".encode()
 
 
@@ -270,7 +270,7 @@ BOMB = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
         (b"prompts: [" + b"a," * 50_000, "prompts/set: has more than 20000 lines and list items"),
         (b"prompts: [{id: ../../status, text: red}]", "prompts/set:1:16: id must be an identifier"),
         (TOO_LONG, "prompts/set:2:22: prompt long: text "),
-        (TOO_MANY, "prompts/set:258:5: this list needs 257 rows"),
+        (TOO_MANY, "prompts/set:1002:5: this list needs 1001 rows"),
     ],
     ids=["empty", "binary", "utf-8", "deep", "bomb", "big", "10 MB", "long", "injection", "sentence", "rows"],
 )
@@ -539,7 +539,7 @@ def test_a_file_that_is_bad_at_the_start_does_not_keep_the_drone_on_the_ground(
 
 @pytest.mark.parametrize(
     ("content", "line"),
-    [(TOO_LONG, "2:22: prompt long"), (TOO_MANY, "258:5: this list needs 257 rows")],
+    [(TOO_LONG, "2:22: prompt long"), (TOO_MANY, "1002:5: this list needs 1001 rows")],
     ids=["sentence", "rows"],
 )
 def test_the_first_list_must_be_good(grounded: Flight, content: bytes, line: str) -> None:

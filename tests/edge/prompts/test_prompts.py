@@ -16,6 +16,7 @@ from edge.prompts.build import LOWEST_DEFAULT, MOST_SENT_SENTENCES, build_prompt
 from edge.prompts.text_encoder import TextEncoder
 from firmware_cfg.errors import ConfigErrors
 from firmware_cfg.prompt_list import (
+    GRAPH_ROWS,
     MAX_ROWS,
     LoadedPromptList,
     PromptList,
@@ -163,9 +164,24 @@ def test_no_line_is_made_up_when_the_file_has_changed_since(build: Any, tmp_path
         assert str(caught.value).startswith(f"{path}: prompt warm: ")
 
 
-def test_a_list_may_have_as_many_rows_as_one_look_up_takes(build: Any) -> None:
+def test_the_graph_takes_all_rows_of_a_list_that_it_can_take(build: Any) -> None:
     prompts = [{"id": f"p{number}", "text": ["red"] * 32, "match": "any"} for number in range(8)]
-    assert build(in_memory_list(PromptList(prompts=prompts))).rows.shape == (MAX_ROWS, 8)
+    bank = build(in_memory_list(PromptList(prompts=prompts)))
+    assert bank.rows.shape == (GRAPH_ROWS, 8)
+    assert bank.spread is None
+    assert bank.graph_rows is bank.rows
+    assert bank.graph_bias is bank.bias
+
+
+def test_a_list_may_have_more_rows_than_the_graph_takes(build: Any) -> None:
+    words = ["red", "green", "blue", "grey"]
+    prompts: list[dict[str, Any]] = [{"id": f"p{n}", "text": words[n % 4]} for n in range(MAX_ROWS - 2)]
+    prompts.append({"id": "haze", "kind": "scene", "text": "grey grey"})
+    bank = build(in_memory_list(PromptList(prompts=prompts, background=["red green"])))
+    assert bank.rows.shape == (MAX_ROWS, 8)
+    assert bank.graph_rows.shape == (GRAPH_ROWS, 8)
+    np.testing.assert_array_equal(bank.graph_bias, 0)  # background and scenes are read on the host
+    assert set(bank.thresholds) == {*(f"p{n}" for n in range(MAX_ROWS - 2)), "haze"}
 
 
 def test_texts_that_cancel_out_are_an_error(tiny_bundle: Bundle) -> None:
