@@ -6,6 +6,7 @@ window, and gives the scenes and the embedding. Slicing and merging follow Akyon
 Inference" (arXiv 2202.06934); here the tile that holds a thing whole is preferred to those that cut it.
 """
 
+from edge.tiling.interest import Interest, only
 from edge.tiling.lookup import candidates, flat, lookup_tiles
 from edge.tiling.windows import AUTO_SHRINK, AUTO_WINDOWS, OVERLAP, Tiles, Tiling, Window, tiles_for
 
@@ -13,11 +14,13 @@ __all__ = [
     "AUTO_SHRINK",
     "AUTO_WINDOWS",
     "OVERLAP",
+    "Interest",
     "Tiles",
     "Tiling",
     "Window",
     "candidates",
     "flat",
     "lookup_tiles",
+    "only",
     "tiles_for",
 ]

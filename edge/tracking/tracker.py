@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge.motion import CameraMotion
 from edge.tracking.appearance import Looks, blend, looks_of
 from edge.tracking.association import match
-from edge.tracking.drift import Drift
+from edge.tracking.guessed_shift import GuessedShift
 from edge.tracking.patience import TrackerSettings, kept_waiting
 from edge.tracking.state import (
     TRACK,
@@ -34,6 +34,7 @@ from edge.tracking.state import (
 
 if TYPE_CHECKING:
     from edge.lookup import Place
+    from edge.optical_flow import Box
 
 _MAX_TRACKS = 1024
 """Keeps the worst frame (hundreds of new false places every time) at a bounded cost."""
@@ -60,27 +61,24 @@ class Tracker:
 
     Args:
         settings: how patient it is.
-        first_id: ids count up from here and are never used again, not after `reset` either.
         embedding_width: how many numbers of a place's embedding tell what it looks like (the bundle's D);
             0 tracks by boxes alone.
     """
 
-    def __init__(
-        self, settings: TrackerSettings | None = None, *, first_id: int = 1, embedding_width: int = 0
-    ) -> None:
+    def __init__(self, settings: TrackerSettings | None = None, *, embedding_width: int = 0) -> None:
         self._settings = settings if settings is not None else TrackerSettings()
-        self._next_id = first_id
+        self._next_id = 1
         self._prompts: dict[str, int] = {}
         self._frame_size: tuple[int, int] | None = None
         self._width = embedding_width
         self.reset()
 
     def reset(self) -> None:
-        """Forgets every track, as between unrelated images. Ids go on counting."""
+        """Forgets every track, as between unrelated images. Ids go on counting, none is used again."""
         self._tracks: Records = np.zeros(0, dtype=TRACK)
         self._looks: Looks = looks_of((), self._width)  # row by row of the tracks
         self._time_s: float | None = None
-        self._drift = Drift()
+        self._shift = GuessedShift()
         self._motion: CameraMotion | None = None
 
     @property
@@ -96,6 +94,7 @@ class Tracker:
         faint: Sequence[Place] = (),
         motion: CameraMotion | None = None,
         frame_size: tuple[int, int] | None = None,
+        looked_at: Sequence[Box] | None = None,
     ) -> tuple[TrackedPlace, ...]:
         """Takes the places of the frame captured at `time_s`; returns them with their tracks.
 
@@ -108,6 +107,8 @@ class Tracker:
             faint: what counts only where it goes on with a confirmed track.
             motion: the camera's since the last update; None makes the tracker guess a shift.
             frame_size: width and height in pixels; without it nothing is remembered outside of the frame.
+            looked_at: x1, y1, x2, y2 of the parts of the frame that were looked at; None is all of it. What
+                stands elsewhere in the frame was not missed.
 
         Returns:
             All `places` in their order, then those of the `faint` that a track took which was seen well not
@@ -123,12 +124,12 @@ class Tracker:
         predict(tracks, elapsed_s, blind=motion is None)
         if motion is not None:
             warp(tracks, motion)
-            self._drift.measured(motion, self._middle(), elapsed_s)
+            self._shift.measured(motion, self._middle(), elapsed_s)
         if first:
             self._motion = None
         else:
-            self._motion = motion if motion is not None else self._drift.apply(tracks, seen, elapsed_s)
-        tracks["missed"] += 1
+            self._motion = motion if motion is not None else self._shift.apply(tracks, seen, elapsed_s)
+        tracks["missed"] += self._due(looked_at)
         looks = looks_of(places, self._width)
         of_track, of_seen = self._associate(seen, looks, self._in_frame())
         taken = np.ones(len(tracks), np.bool_)
@@ -139,7 +140,7 @@ class Tracker:
         goes_on = time_s - tracks["firm_s"][of_track_too] <= self._settings.faint_s
         just_seen = tracks[of_track]
         if motion is None:
-            self._drift.settle(tracks, just_seen, elapsed_s)
+            self._shift.settle(tracks, just_seen, elapsed_s)
         self._forget(measured=motion is not None)
         fresh = np.setdiff1d(np.arange(len(seen)), of_seen)
         self._start(seen, looks, fresh, elapsed_s)
@@ -178,6 +179,16 @@ class Tracker:
         ).all(axis=1)
         return inside
 
+    def _due(self, looked_at: Sequence[Box] | None) -> NDArray[np.bool_]:
+        """Tracks that would have been seen: (T,) bool. Outside of the frame nobody looks, as ever."""
+        centre = self._tracks["centre"]
+        if looked_at is None or self._frame_size is None:
+            return np.ones(len(centre), np.bool_)
+        parts = np.array(looked_at, np.float64).reshape(-1, 4)
+        within = np.all((centre[:, None] >= parts[:, :2]) & (centre[:, None] < parts[:, 2:]), axis=2)
+        outside = np.any((centre < 0) | (centre >= self._frame_size), axis=1)
+        return np.asarray(within.any(axis=1) | outside, np.bool_)
+
     def _associate(self, seen: Records, looks: Looks, open_to: NDArray[np.bool_]) -> tuple[Ints, Ints]:
         """Gives places to the tracks that are open to them; both learn of each other."""
         tracks = self._tracks
@@ -204,7 +215,7 @@ class Tracker:
         seen["id"][fresh] = np.arange(self._next_id, self._next_id + len(fresh))
         self._next_id += len(fresh)
         started = seen[fresh]
-        begin(started, blind_s=None if self._drift.known else elapsed_s or 0.1)
+        begin(started, blind_s=None if self._shift.known else elapsed_s or 0.1)
         self._tracks = np.concatenate([self._tracks, started])
         self._looks = np.concatenate([self._looks, looks[fresh]])
         if len(self._tracks) > _MAX_TRACKS:

@@ -369,11 +369,21 @@ def test_another_frame_size_is_another_recording():
     assert ids(after) != ids(before)
 
 
-def test_ids_start_where_they_are_told_to():
-    tracker = Tracker(first_id=70_001)
-    assert ids(tracker.update([place_at(50, 60), place_at(90, 60)], 0.0)) == [70_001, 70_002]
+def test_no_id_is_used_again_after_a_reset():
+    tracker = Tracker()
+    assert ids(tracker.update([place_at(50, 60), place_at(90, 60)], 0.0)) == [1, 2]
     tracker.reset()
-    assert ids(tracker.update([place_at(50, 60)], 0.0)) == [70_003]
+    assert ids(tracker.update([place_at(50, 60)], 0.0)) == [3]
+
+
+@pytest.mark.parametrize(("looked_at", "known_again"), [([(200.0, 0.0, 400.0, 300.0)], True), (None, False)])
+def test_what_was_not_looked_at_was_not_missed(looked_at, known_again):
+    tracker = Tracker()
+    first = ids(tracker.update([place_at(50, 60)], 0.0, motion=camera(), frame_size=SIZE))
+    for number in range(1, 9):  # a track so young is given up after half a second and two updates
+        tracker.update([], number / 10, motion=camera(), frame_size=SIZE, looked_at=looked_at)
+    again = ids(tracker.update([place_at(50, 60)], 0.9, motion=camera(), frame_size=SIZE))
+    assert (again == first) is known_again
 
 
 def test_looks_tell_neighbours_apart_where_boxes_do_not():

@@ -16,7 +16,7 @@ _STEER = 0.2
 """Share of a shift of the whole picture that goes into the drift."""
 
 
-class Drift:
+class GuessedShift:
     """The camera's velocity as far as it was ever known: pixels per second, or None."""
 
     def __init__(self) -> None:
