@@ -14,10 +14,10 @@ SECONDS ?= 300
 DATA ?= $(or $(REMOTECLIP_DATA),../shared/data)
 ARGS ?=
 
-PACKAGING = pyproject.toml CMakeLists.txt constraints.txt constraints-edge.txt $(wildcard edge/native/*.cpp edge/native/*.hpp)
+PACKAGING = pyproject.toml CMakeLists.txt constraints.txt constraints-edge.txt $(wildcard edge/native/*.cpp edge/native/*.hpp edge/native/*.cu)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint package accuracy bench tracking faults soak swap constraints mosquitto faketime chromium rtsp-server clean
+.PHONY: help demo test lint package accuracy bench tracking fleet faults soak swap constraints mosquitto faketime chromium rtsp-server cross clean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ help:  ## Show the targets.
 demo: .venv/installed  ## Fly the demo: make demo ARGS="--headless --seconds 20 --json"
 	@$(DEMO)/remoteclip demo $(ARGS)
 
-test: .venv-dev/installed mosquitto chromium rtsp-server lint  ## Lint, then run every test.
+test: .venv-dev/installed mosquitto chromium rtsp-server cross lint  ## Lint, then run every test.
 	PYTHONUTF8=1 $(DEV)/python -m pytest $(ARGS)
 
 lint: .venv-dev/installed  ## Check style, types and the import ladder.
@@ -40,8 +40,8 @@ package: .venv-dev/installed  ## Build the wheel, try it outside the checkout, r
 accuracy: .venv-dev/installed  ## Measure the shipped bundle and checkpoint on held-back data: make accuracy DATA=...
 	$(DEV)/remoteclip eval accuracy $(BUNDLE) $(CHECKPOINT) $(DATA) $(ARGS)
 
-bench: .venv-dev/installed  ## Time the engines and the preprocessing on this machine.
-	$(DEV)/python benchmarks/engine_latency.py --bundle $(BUNDLE) $(ARGS)
+bench: .venv-dev/installed mosquitto  ## The daemon beside what a user would pick instead, each stage and the machine's ceiling.
+	$(DEV)/remoteclip bench --bundle $(BUNDLE) --data $(DATA) -o runs/bench $(ARGS)
 
 faults: .venv-dev/installed mosquitto faketime  ## Break everything round a flying daemon; what alerts arrive all the same.
 	$(DEV)/python -m benchmarks.faults $(ARGS)
@@ -56,6 +56,9 @@ tracking: .venv-dev/installed  ## Unique counts and identities from a moving cam
 
 soak: .venv-dev/installed mosquitto  ## Fly long, with faults by schedule; what memory does: make soak SECONDS=300
 	$(DEV)/python -m benchmarks.soak --seconds $(SECONDS) $(ARGS)
+
+fleet: .venv-dev/installed mosquitto  ## A thousand simulated drones on one broker: alerts a second, latency, what breaks first.
+	$(DEV)/python -m benchmarks.fleet $(ARGS)
 
 swap: .venv-dev/installed  ## Save prompt lists while a clip plays: from the save to the first count, and frames dropped.
 	$(DEV)/python benchmarks/prompt_swap.py $(DATA)/video/boat1.mp4 $(ARGS)
@@ -104,6 +107,12 @@ RTSP_CHECK = /usr/bin/python3 -c "import gi; gi.require_version('GstRtspServer',
 
 rtsp-server:
 	$(call need,$(RTSP_CHECK),$(RTSP_PACKAGES),GStreamer's RTSP server for tests with a real camera stream,0)
+
+# The drone's processor: its compiler, and an emulator that runs what it made.
+CROSS_CHECK = command -v aarch64-linux-gnu-g++ && command -v qemu-aarch64
+
+cross:
+	$(call need,$(CROSS_CHECK),g++-aarch64-linux-gnu qemu-user,the 64-bit ARM compiler and emulator for tests of the kernel,0)
 
 # One resolution for all supported Python versions; the drone's file keeps to the versions of the other.
 RESOLVE = .venv-constraints/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header --upgrade
