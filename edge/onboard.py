@@ -24,7 +24,7 @@ from edge.pipeline import Pipeline
 from edge.prompts.shelf import FOLDER_NAME as PROMPTS_NAME
 from edge.prompts.shelf import PromptShelf
 from edge.prompts.updates import PromptUpdater
-from edge.runs.format import RunAbout
+from edge.runs.recorder import open_recorder
 from edge.runs.writer import RunWriter
 from edge.sources import CameraOptions, FrameSource, open_source
 from edge.whereabouts import Whereabouts, open_whereabouts
@@ -162,21 +162,14 @@ def _recorder(
     wanted = device.record
     if wanted is None:
         return None
-    about = RunAbout(
-        source=source.name,
-        bundle_sha256=bundle.manifest_sha256,
-        embedding_width=bundle.manifest.embedding_width,
-        began_at=session.started_at.isoformat(),
-        independent=source.independent,
-        device=session.device,
-        session=session.session_id,
-    )
-    return RunWriter.open(
+    return open_recorder(
         wanted.folder or device.state_dir / RUNS_NAME,
-        about,
+        bundle,
+        source,
+        locator,
+        session=session,
         keep_mib=wanted.keep_mib,
         thumbnail_every_s=wanted.thumbnail_every,
-        locate=None if locator is None else locator.locate,
     )
 
 

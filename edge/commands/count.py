@@ -26,8 +26,6 @@ from firmware_cfg.errors import UsageError
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from edge.bundle.load import Bundle
-    from edge.runs.writer import RunWriter
     from edge.sources import FrameSource
     from edge.whereabouts import Whereabouts
 
@@ -72,6 +70,7 @@ def count(
     from edge.count import record as frame_record
     from edge.drift import DriftGauge, drift_line
     from edge.pipeline import Pipeline
+    from edge.runs.recorder import open_recorder
     from edge.sources import open_source
     from firmware_cfg.prompt_list import load_prompt_list
 
@@ -95,7 +94,10 @@ def count(
                 independent=frames.independent,
             )
         )
-        writer = None if record is None else stack.enter_context(_writer(record, model, frames, whereabouts))
+        writer = None
+        if record is not None:
+            writer = open_recorder(record, model, frames, whereabouts.locator, wait=True)
+            stack.enter_context(writer)
         gauge = DriftGauge(model.calibration)
         for result in count_frames(frames, pipeline, whereabouts):
             if as_json:
@@ -126,21 +128,3 @@ def _whereabouts(
         raise UsageError("--telemetry tells no position without --camera, such as --camera hfov=69")
     lens = None if camera is None else camera_option(camera)
     return open_whereabouts(lens, None if telemetry is None else telemetry_option(telemetry), frames, stack)
-
-
-def _writer(folder: Path, bundle: Bundle, frames: FrameSource, whereabouts: Whereabouts) -> RunWriter:
-    from datetime import datetime, timezone
-
-    from edge.runs.format import RunAbout
-    from edge.runs.writer import RunWriter
-
-    about = RunAbout(
-        source=frames.name,
-        bundle_sha256=bundle.manifest_sha256,
-        embedding_width=bundle.manifest.embedding_width,
-        began_at=datetime.now(timezone.utc).isoformat(),
-        independent=frames.independent,
-    )
-    locator = whereabouts.locator
-    locate = None if locator is None else locator.locate
-    return RunWriter.open(folder, about, locate=locate, wait=True)
