@@ -47,8 +47,8 @@ class _Task:
 def run(plan: Plan, data: Path | None, work: Path, measured: Measured, say: Say) -> None:
     """Measure what the plan names, into `measured`; `work` is an empty folder.
 
-    A subject that cannot run is left out with a note. Raises BenchError where one fails in the middle, and
-    RemoteclipError where clips cannot be read.
+    A subject that cannot start is left out with a note. Raises BenchError where one fails in the middle or
+    nothing is left, RemoteclipError where clips cannot be read.
     """
     environment = _environment(work)
     with ExitStack() as stack:
@@ -70,12 +70,18 @@ def run(plan: Plan, data: Path | None, work: Path, measured: Measured, say: Say)
         if "daemon" in plan.parts:
             say("starting remoteclip count")
             clip = next(iter(clips.values()))
-            measured.start_ups.append(time_count(clip, plan.bundle, plan.prompts, environment, plan.starts))
+            try:
+                start = time_count(clip, plan.bundle, plan.prompts, environment, plan.starts)
+                measured.start_ups.append(start)
+            except BenchError as error:
+                measured.note(str(error))
     add_rooflines(plan, measured)
     for part in ROWS:
         if part in plan.parts:
             say(part)
             _add_rows(part, plan, environment, measured)
+    if not measured.results and not any(measured.rows.values()):
+        raise BenchError(f"nothing could be measured: {'; '.join(measured.notes)}")
 
 
 def _measure_clip(
@@ -124,7 +130,11 @@ def _start(
     for number in range(plan.starts if first else 1):
         # A daemon's state is its own: the second one would find the first one's messages.
         here = replace(setting, work=str(_folder(Path(setting.work) / f"start{number}")))
-        worker = Worker(request(subject, here), environment)
+        try:
+            worker = Worker(request(subject, here), environment)
+        except BenchError as error:
+            measured.note(f"{subject.name}: {error}")
+            return None
         if problem := worker.first.get("failed"):
             worker.close()
             measured.note(f"{subject.name}: {problem}")

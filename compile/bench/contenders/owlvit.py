@@ -15,6 +15,8 @@ from training.errors import require_extra
 
 TOKENS = 16
 END = 49407
+CONFIG: dict[str, Any] = {}
+"""Of transformers' OwlViTConfig, whose defaults are B/32 at 768 x 768."""
 
 
 class OwlVitContender:
@@ -29,8 +31,7 @@ class OwlVitContender:
 
         transformers: Any = importlib.import_module("transformers")
         self._torch = torch
-        # Its defaults are B/32 at 768 x 768.
-        self._model = transformers.OwlViTForObjectDetection(transformers.OwlViTConfig()).eval()
+        self._model = transformers.OwlViTForObjectDetection(transformers.OwlViTConfig(**CONFIG)).eval()
         self._prepare = transformers.OwlViTImageProcessor()
         sentences = sum(len(prompt.text) for prompt in load_prompt_list(setting.prompts).model.prompts)
         tokens = torch.randint(1, END, (sentences, TOKENS))
