@@ -47,7 +47,7 @@ def _problem(driver: Any, sampler: FrameSampler) -> str:
     stream = driver.Stream()
     for image in _images():
         windows = tiles_for(image.width, image.height, _TILE, (2, 1)).windows
-        expected = np.stack([letterbox_reference(_part(image, window), *_TILE)[0] for window in windows])
+        expected = np.stack([letterbox_reference(window.of(image), *_TILE)[0] for window in windows])
         port = Port(driver, expected.shape, expected.dtype)
         try:
             got = _rendered(sampler, image, windows, port, expected.shape, stream)
@@ -56,10 +56,6 @@ def _problem(driver: Any, sampler: FrameSampler) -> str:
         if (off := int(np.abs(got.astype(int) - expected).max())) > _GREY_LEVELS:
             return f"{type(image).__name__} {image.width}x{image.height}: off by {off} grey levels"
     return ""
-
-
-def _part(image: Image, window: Window) -> Image:
-    return image.crop(window.x, window.y, window.width, window.height)
 
 
 def _rendered(

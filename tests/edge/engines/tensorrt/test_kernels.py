@@ -78,8 +78,7 @@ def made(kind: str, width: int, height: int, seed: int = 0, **rows: Any) -> Imag
 
 def reference(image: Image, windows: Sequence[Window]) -> Any:
     """The tiles as numpy makes them."""
-    parts = [(image.crop(w.x, w.y, w.width, w.height), w.fit) for w in windows]
-    return np.stack([letterbox_reference(part, fit.width, fit.height)[0] for part, fit in parts])
+    return np.stack([letterbox_reference(w.of(image), w.fit.width, w.fit.height)[0] for w in windows])
 
 
 def furthest(got: Any, expected: Any) -> int:
