@@ -16,10 +16,11 @@ from benchmarks.tracking.clips import continuity_table, demo_line
 from benchmarks.tracking.cost import motion_table, tracker_table
 from benchmarks.tracking.flights import RIVALS, compete, table
 from benchmarks.tracking.grounds import forest, streets
+from benchmarks.tracking.interest import clips_table, flights_table
 from benchmarks.tracking.runs import runs_table
 from benchmarks.tracking.scenes import SCENES
 
-_PARTS = ("flights", "clips", "demo", "runs", "cost")
+_PARTS = ("flights", "clips", "demo", "runs", "interest", "cost")
 
 
 def main() -> None:
@@ -49,6 +50,9 @@ def _tables(part: str, data: Path, *, tune: bool) -> str:
         return f"Unique trees of the demo flight: {demo_line()}"
     if part == "runs":
         return f"Mean absolute error of a frame's count (mean error) on real runs\n\n{runs_table(data)}"
+    if part == "interest":
+        head = "Windows of interest against all windows"
+        return f"{head}\n\n{flights_table(streets(data, 1))}\n\n{clips_table(data)}"
     camera = f"The camera's motion\n\n{motion_table(forest('b'))}"
     return f"A tracker's time for one frame\n\n{tracker_table()}\n\n{camera}"
 

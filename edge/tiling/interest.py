@@ -51,9 +51,8 @@ class Interest:
         self._spans: _Boxes = np.array(spans, np.float64)
         self._waited = np.arange(len(spans))[::-1].copy()  # frames since each was looked at
         self._things: deque[_Boxes] = deque(maxlen=LATELY)  # as found, carried along with the camera
-        self._since: deque[list[CameraMotion]] = (
-            deque()
-        )  # for each frame whose finds are open, the motions after
+        # For each frame whose finds are open the motions after it; None where one of those is not known.
+        self._since: deque[list[CameraMotion] | None] = deque()
 
     def choose(self, motion: CameraMotion | None, strange: Pixels | None) -> tuple[int, ...]:
         """The windows that this frame is looked at by, ascending; 0, the whole frame, is always first.
@@ -68,7 +67,7 @@ class Interest:
         windows = len(self._spans)
         if motion is None or strange is None:
             self._things.clear()
-            self._since = deque(None for _ in self._since)
+            self._since = deque([None] * len(self._since))
             chosen = np.ones(windows, np.bool_)
         else:
             for motions in self._since:
