@@ -25,7 +25,9 @@ def bench(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FOLDER", help="Write bench.json and bench.png there."),
+        typer.Option(
+            "--out", "-o", metavar="FOLDER", help="Write bench.json, bench.txt and bench.png there."
+        ),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="PART", help="This part only; may be repeated.")
@@ -66,6 +68,7 @@ def bench(
 
     from compile.bench.machine import limit_cores, load, machine_facts, versions
     from compile.bench.measured import Measured
+    from compile.bench.process import ended_by_sigterm
     from compile.bench.report import print_report, report_console
     from compile.bench.run import run
     from compile.bench.settings import chosen_plan, video_root
@@ -87,7 +90,7 @@ def bench(
         status.print(text, markup=False, highlight=False)
 
     measured = Measured(machine_facts(), versions(), plan.as_json())
-    with TemporaryDirectory(prefix="remoteclip-bench-") as work:
+    with ended_by_sigterm(), TemporaryDirectory(prefix="remoteclip-bench-") as work:
         run(plan, root, Path(work), measured, say)
     measured.machine["load after"] = load()
     report = {**measured.as_json(), "targets": [target.as_json() for target in targets(measured)]}

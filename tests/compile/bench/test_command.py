@@ -37,6 +37,7 @@ def test_a_quick_run_measures_and_writes_its_report(
     assert report["machine"]["cpu"]
     assert report["versions"]["openvino"]
     assert json.loads((tmp_path / "bench.json").read_text())["results"] == report["results"]
+    assert "daemon, float32" in (tmp_path / "bench.txt").read_text()
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 
 from compile.bench import worker
 from compile.bench.contenders.base import Samples
-from compile.bench.process import BenchError, Worker
+from compile.bench.process import BenchError, Worker, ended_by_sigterm
 from compile.bench.spec import Setting, Subject, request, setting_of
 from firmware_cfg.errors import MissingExtra
 
@@ -68,3 +71,16 @@ def test_memory_is_the_kernels_account(tmp_path: Path) -> None:
 def test_a_worker_that_dies_leaves_its_last_words() -> None:
     with pytest.raises(BenchError, match="ended with code 1: KeyError: 'nobody'"):
         Worker(request(Subject("nobody", "", ()), SETTING), {})
+
+
+def test_sigterm_unwinds_and_leaves_the_handler_as_it_was() -> None:
+    def be_ended() -> None:
+        with ended_by_sigterm():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)  # the signal comes before this is over
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        be_ended()
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
