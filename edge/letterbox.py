@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.frames import Image, RgbImage, rgb_from_yuv
+from edge.frames import Image, NV12Image, RgbImage, rgb_from_yuv
 from edge.native import LETTERBOX
 
 PADDING = 114
@@ -141,19 +141,28 @@ def letterbox(image: Image, width: int, height: int, out: Tile | None = None) ->
 
 
 def letterbox_native(
-    image: Image, width: int, height: int, out: Tile | None = None
+    image: Image, width: int, height: int, out: Tile | None = None, threads: int = 1
 ) -> tuple[Tile, Letterbox]:
-    """`letterbox` by the native kernel. Raises RuntimeError when it is not built."""
+    """`letterbox` by the native kernel, on 1 to 64 threads.
+
+    One is the default: at 4K the memory is what limits it, and decoder and engine want the other cores.
+
+    Raises RuntimeError when the kernel is not built, else as `letterbox`.
+    """
     if LETTERBOX is None:
         raise RuntimeError("the native letterbox kernel is not built")
     fit = _fit(image, width, height)
     tile = _tile(fit, out)
     place = (fit.pad_x, fit.pad_y, fit.content_width, fit.content_height)
     if isinstance(image, RgbImage):
-        LETTERBOX.rgb(_dense_rows(image.pixels), tile, *place)
+        LETTERBOX.rgb(_dense_rows(image.pixels), tile, *place, threads)
+        return tile, fit
+    colours = (image.standard == "bt709", image.full_range)
+    if isinstance(image, NV12Image):
+        LETTERBOX.nv12(_dense_rows(image.y), _dense_rows(image.uv), *colours, tile, *place, threads)
     else:
         planes = (_dense_rows(plane) for plane in (image.y, image.u, image.v))
-        LETTERBOX.i420(*planes, image.standard == "bt709", image.full_range, tile, *place)
+        LETTERBOX.i420(*planes, *colours, tile, *place, threads)
     return tile, fit
 
 
@@ -221,7 +230,7 @@ def _fit(image: Image, width: int, height: int) -> Letterbox:
 
 def _dense_rows(array: Tile) -> Tile:
     """The array itself where the samples of a row are adjacent, as decoders leave them; else a copy."""
-    dense = (1,) if array.ndim == 2 else (3, 1)
+    dense = (1,) if array.ndim == 2 else (array.shape[2], 1)
     return array if array.strides[1:] == dense else np.ascontiguousarray(array)
 
 

@@ -13,16 +13,20 @@ using namespace nb::literals;
 
 namespace {
 
+using remoteclip::Frame;
+using remoteclip::Layout;
 using remoteclip::Plane;
 using remoteclip::Standard;
 using remoteclip::Tile;
 
 using PlaneArray = nb::ndarray<const uint8_t, nb::ndim<2>, nb::device::cpu>;
+using PairArray = nb::ndarray<const uint8_t, nb::shape<-1, -1, 2>, nb::device::cpu>;
 using PixelArray = nb::ndarray<const uint8_t, nb::shape<-1, -1, 3>, nb::device::cpu>;
 using TileArray = nb::ndarray<uint8_t, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
 
 // Bounds every product of sizes far inside int.
 constexpr size_t largest_side = 1 << 16;
+constexpr int most_threads = 64;
 
 [[noreturn]] void refuse(const std::string &problem) { throw nb::value_error(problem.c_str()); }
 
@@ -39,12 +43,20 @@ Plane plane_of(const PlaneArray &array, const char *name) {
     return {array.data(), array.stride(0), static_cast<int>(array.shape(1)), static_cast<int>(array.shape(0))};
 }
 
-Plane plane_of(const PixelArray &array, const char *name) {
+template <class Array>
+Plane interleaved_plane_of(const Array &array, const char *name, int64_t channels) {
     check_side(array.shape(0), array.shape(1), name);
-    if (array.stride(2) != 1 || (array.stride(1) != 3 && array.shape(1) > 1)) {
+    if (array.stride(2) != 1 || (array.stride(1) != channels && array.shape(1) > 1)) {
         refuse(std::string(name) + ": pixels of a row must be adjacent");
     }
     return {array.data(), array.stride(0), static_cast<int>(array.shape(1)), static_cast<int>(array.shape(0))};
+}
+
+void check_chroma(const Plane &luma, const Plane &chroma, const char *name) {
+    const int width = (luma.width + 1) / 2, height = (luma.height + 1) / 2;
+    if (chroma.width == width && chroma.height == height) return;
+    refuse(std::string(name) + " must be half the size of y, rounded up: expected " + std::to_string(width) + " x " +
+           std::to_string(height) + ", got " + std::to_string(chroma.width) + " x " + std::to_string(chroma.height));
 }
 
 Tile tile_of(const TileArray &array, int x, int y, int width, int height) {
@@ -57,36 +69,42 @@ Tile tile_of(const TileArray &array, int x, int y, int width, int height) {
 }
 
 // The kernel area-averages or interpolates both axes, never one of each.
-void check_direction(const Plane &frame, const Tile &tile) {
-    const bool shrinks = tile.content_width <= frame.width && tile.content_height <= frame.height;
-    const bool grows = tile.content_width >= frame.width && tile.content_height >= frame.height;
+void check_direction(const Frame &frame, const Tile &tile) {
+    const bool shrinks = tile.content_width <= frame.width() && tile.content_height <= frame.height();
+    const bool grows = tile.content_width >= frame.width() && tile.content_height >= frame.height();
     if (!shrinks && !grows) refuse("the content must not be larger on one axis and smaller on the other");
 }
 
-void i420(const PlaneArray &y, const PlaneArray &u, const PlaneArray &v, bool bt709, bool full_range, const TileArray &out,
-          int content_x, int content_y, int content_width, int content_height) {
-    const Plane luma = plane_of(y, "y"), cb = plane_of(u, "u"), cr = plane_of(v, "v");
-    const int width = (luma.width + 1) / 2, height = (luma.height + 1) / 2;
-    for (const Plane *chroma : {&cb, &cr}) {
-        if (chroma->width != width || chroma->height != height) {
-            refuse("u and v must be half the size of y, rounded up: expected " + std::to_string(width) + " x " +
-                   std::to_string(height) + ", got " + std::to_string(chroma->width) + " x " +
-                   std::to_string(chroma->height));
-        }
-    }
+void render(const Frame &frame, const TileArray &out, int content_x, int content_y, int content_width, int content_height,
+            int threads) {
     const Tile tile = tile_of(out, content_x, content_y, content_width, content_height);
-    check_direction(luma, tile);
+    check_direction(frame, tile);
+    if (threads < 1 || threads > most_threads) refuse("threads must be 1 to " + std::to_string(most_threads));
     nb::gil_scoped_release unlocked;
-    remoteclip::letterbox_i420(luma, cb, cr, bt709 ? Standard::bt709 : Standard::bt601, full_range, tile);
+    remoteclip::letterbox(frame, tile, threads);
+}
+
+void i420(const PlaneArray &y, const PlaneArray &u, const PlaneArray &v, bool bt709, bool full_range, const TileArray &out,
+          int content_x, int content_y, int content_width, int content_height, int threads) {
+    const Frame frame{Layout::i420, {plane_of(y, "y"), plane_of(u, "u"), plane_of(v, "v")},
+                      bt709 ? Standard::bt709 : Standard::bt601, full_range};
+    check_chroma(frame.planes[0], frame.planes[1], "u");
+    check_chroma(frame.planes[0], frame.planes[2], "v");
+    render(frame, out, content_x, content_y, content_width, content_height, threads);
+}
+
+void nv12(const PlaneArray &y, const PairArray &uv, bool bt709, bool full_range, const TileArray &out, int content_x,
+          int content_y, int content_width, int content_height, int threads) {
+    const Frame frame{Layout::nv12, {plane_of(y, "y"), interleaved_plane_of(uv, "uv", 2), {}},
+                      bt709 ? Standard::bt709 : Standard::bt601, full_range};
+    check_chroma(frame.planes[0], frame.planes[1], "uv");
+    render(frame, out, content_x, content_y, content_width, content_height, threads);
 }
 
 void rgb(const PixelArray &pixels, const TileArray &out, int content_x, int content_y, int content_width,
-         int content_height) {
-    const Plane frame = plane_of(pixels, "pixels");
-    const Tile tile = tile_of(out, content_x, content_y, content_width, content_height);
-    check_direction(frame, tile);
-    nb::gil_scoped_release unlocked;
-    remoteclip::letterbox_rgb(frame, tile);
+         int content_height, int threads) {
+    const Frame frame{Layout::rgb, {interleaved_plane_of(pixels, "pixels", 3), {}, {}}};
+    render(frame, out, content_x, content_y, content_width, content_height, threads);
 }
 
 }  // namespace
@@ -95,9 +113,12 @@ NB_MODULE(_letterbox, module) {
     module.doc() = "Frame to letterboxed uint8 RGB model tile, without an RGB frame in between.";
     module.def("kernel_name", &remoteclip::kernel_name, "Name of the row kernels that this CPU runs.");
     module.def("i420", &i420, "y"_a.noconvert(), "u"_a.noconvert(), "v"_a.noconvert(), "bt709"_a, "full_range"_a,
-               "out"_a.noconvert(), "content_x"_a, "content_y"_a, "content_width"_a, "content_height"_a,
+               "out"_a.noconvert(), "content_x"_a, "content_y"_a, "content_width"_a, "content_height"_a, "threads"_a = 1,
                "Letterbox I420 planes into `out` (H, W, 3) uint8. Raises ValueError on sizes that do not fit.");
+    module.def("nv12", &nv12, "y"_a.noconvert(), "uv"_a.noconvert(), "bt709"_a, "full_range"_a, "out"_a.noconvert(),
+               "content_x"_a, "content_y"_a, "content_width"_a, "content_height"_a, "threads"_a = 1,
+               "Letterbox y (h, w) and uv ((h+1)/2, (w+1)/2, 2) into `out` (H, W, 3) uint8. Raises ValueError as i420.");
     module.def("rgb", &rgb, "pixels"_a.noconvert(), "out"_a.noconvert(), "content_x"_a, "content_y"_a,
-               "content_width"_a, "content_height"_a,
-               "Letterbox (h, w, 3) uint8 RGB pixels into `out` (H, W, 3) uint8. Raises ValueError on sizes that do not fit.");
+               "content_width"_a, "content_height"_a, "threads"_a = 1,
+               "Letterbox (h, w, 3) uint8 RGB pixels into `out` (H, W, 3) uint8. Raises ValueError as i420.");
 }

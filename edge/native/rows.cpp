@@ -2,11 +2,7 @@
 // (see CMakeLists.txt). Everything but the table has internal linkage.
 #include "rows.hpp"
 
-#if defined(__GNUC__) || defined(__clang__)
-#define RESTRICT __restrict__
-#else
-#define RESTRICT __restrict
-#endif
+#include "restrict.hpp"
 
 namespace remoteclip {
 namespace {
@@ -111,6 +107,13 @@ void sample_rgb(const float *in, const Taps &axis, float *out) {
     }
 }
 
+void split(const float *RESTRICT in, float *RESTRICT first, float *RESTRICT second, int n) {
+    for (int x = 0; x < n; ++x) {
+        first[x] = in[2 * x];
+        second[x] = in[2 * x + 1];
+    }
+}
+
 void to_bytes(const float *RESTRICT in, uint8_t *RESTRICT out, int n) {
     for (int x = 0; x < n; ++x) out[x] = to_grey(in[x]);
 }
@@ -133,6 +136,6 @@ void to_rgb(const float *RESTRICT y, const float *RESTRICT u, const float *RESTR
 }  // namespace
 
 extern const RowKernels REMOTECLIP_ROWS;
-const RowKernels REMOTECLIP_ROWS = {REMOTECLIP_NAME(REMOTECLIP_ROWS), blend, sample, sample_rgb, to_bytes, to_rgb};
+const RowKernels REMOTECLIP_ROWS = {REMOTECLIP_NAME(REMOTECLIP_ROWS), blend, sample, sample_rgb, split, to_bytes, to_rgb};
 
 }  // namespace remoteclip

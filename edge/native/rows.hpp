@@ -28,6 +28,8 @@ struct RowKernels {
     void (*sample)(const float *in, const Taps &axis, float *out);
     // The same for interleaved RGB.
     void (*sample_rgb)(const float *in, const Taps &axis, float *out);
+    // Interleaved pairs apart, n of each.
+    void (*split)(const float *in, float *first, float *second, int n);
     // Clipped and rounded.
     void (*to_bytes)(const float *in, uint8_t *out, int n);
     // One row of resampled planes to interleaved, clipped, rounded RGB.

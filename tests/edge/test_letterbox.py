@@ -244,6 +244,13 @@ def test_native_refuses_what_does_not_fit() -> None:
     whole = (0, 0, 32, 32)
     with pytest.raises(ValueError, match="expected 6 x 5, got 5 x 5"):
         kernel.i420(y, noise(5, 5), u, False, False, tile, *whole)
+    with pytest.raises(ValueError, match="uv must be half"):
+        kernel.nv12(y, noise(4, 6, 2), False, False, tile, *whole)
+    with pytest.raises(ValueError, match="uv: pixels of a row"):
+        kernel.nv12(y, noise(5, 12, 2)[:, ::2], False, False, tile, *whole)
+    for threads in (0, 65, -1):
+        with pytest.raises(ValueError, match="threads must be 1 to 64"):
+            kernel.rgb(noise(32, 32, 3), tile, *whole, threads)
     for outside in ((-1, 0, 32, 32), (0, 1, 32, 32), (0, 0, 33, 32), (0, 0, 0, 32), (2**31 - 1, 0, 1, 1)):
         with pytest.raises(ValueError, match="inside the tile"):
             kernel.i420(y, u, u, False, False, tile, *outside)
