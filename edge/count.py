@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import edge.demo.source  # noqa: F401 - makes `demo` a source that open_source knows
-from edge.pipeline import MOST_IN_FLIGHT, FrameResult, InFlight, Pipeline
+from edge.pipeline import FrameResult, InFlight, Pipeline
 from edge.sources import FrameSource
 from edge.whereabouts import Whereabouts
 
@@ -32,7 +32,7 @@ def count_frames(
                 flying.append(pipeline.begin(frame if whereabouts is None else whereabouts.attach(frame)))
             except Exception as error:  # noqa: BLE001 - raised below, after what was found before it
                 failure = error
-            if len(flying) == MOST_IN_FLIGHT:
+            if len(flying) == pipeline.most_in_flight:
                 yield pipeline.finish(flying.popleft())
         while flying:
             yield pipeline.finish(flying.popleft())

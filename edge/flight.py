@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from edge.alerts.machine import AlertMachine, Transition
 from edge.capture import Capture
-from edge.pipeline import MOST_IN_FLIGHT, FrameResult, InFlight, Pipeline
+from edge.pipeline import FrameResult, InFlight, Pipeline
 from edge.reporter import Reporter
 from edge.sources import FrameSource
 from edge.summary import RunSummary, RunTally
@@ -110,7 +110,7 @@ class Flight:
 
     def _begin(self, flying: deque[InFlight]) -> None:
         """Give the engine the next frame, if one may come and is there; where nothing flies, wait for it."""
-        if len(flying) == MOST_IN_FLIGHT:
+        if len(flying) == self._pipeline.most_in_flight:
             return
         frame = self._capture.next(wait=not flying)
         if frame is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -13,12 +14,14 @@ from edge.motion import CameraMotion, MotionEstimator
 from edge.tracking import TrackedPlace, Tracker, TrackerSettings
 
 if TYPE_CHECKING:
-    from edge.frames import Frame
+    from edge.frames import Frame, Pixels
     from edge.geo.ground import GroundPoints
     from edge.geo.locate import Locator
     from edge.geo.pose import Pose
     from edge.lookup import FrameScores
     from firmware_cfg.prompt_list import PromptList
+
+Box: TypeAlias = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,8 +88,23 @@ class Follower:
         self._last = None if frame.pose is None else (frame.pose, (frame.width, frame.height))
         return Look(motion, time.perf_counter() - began)
 
-    def take(self, frame: Frame, scores: FrameScores, look: Look | None = None) -> Followed:
-        """Follow one frame's places; `look` is this frame's, where it was looked for already."""
+    def strange(self, look: Look) -> Pixels | None:
+        """What the camera's motion does not explain, see MotionEstimator.strangeness; None if not known."""
+        return None if look.motion is None else self._motion.strangeness(look.motion)
+
+    def take(
+        self,
+        frame: Frame,
+        scores: FrameScores,
+        look: Look | None = None,
+        looked_at: Sequence[Box] | None = None,
+    ) -> Followed:
+        """Follow one frame's places.
+
+        Args:
+            look: this frame's, where it was looked for already.
+            looked_at: the parts of the frame that were looked at, see Tracker.update; None is all of it.
+        """
         look = look or self.look(frame)
         began = time.perf_counter()
         if self._independent:
@@ -97,7 +115,12 @@ class Follower:
         chosen = time.perf_counter()
         size = (frame.width, frame.height)
         tracks = self._tracker.update(
-            scores.places, frame.time_s, faint=scores.faint, motion=look.motion, frame_size=size
+            scores.places,
+            frame.time_s,
+            faint=scores.faint,
+            motion=look.motion,
+            frame_size=size,
+            looked_at=looked_at,
         )
         ground = self._ground(tracks, frame.pose, size)
         counts = self._counter.update(

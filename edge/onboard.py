@@ -190,6 +190,7 @@ def _pipeline(
         precision=engine.precision,
         image_size=engine.image_size,
         tiles=engine.tiles,
+        tiles_where=engine.tiles_where,
         locator=locator,
         threads=engine.threads,
         workspace_mib=engine.workspace_mib,

@@ -2,13 +2,6 @@
 
 `process` does one frame after another. A loop that has frames to spare begins the next one before it finishes
 the first: lookup, tracks and counts, and the camera's motion, are then done while the engine works.
-
-    first = pipeline.begin(frame)
-    for frame in frames:
-        pipeline.wait(first)
-        second = pipeline.begin(frame)
-        use(pipeline.finish(first))
-        first = second
 """
 
 from __future__ import annotations
@@ -17,13 +10,13 @@ import time
 from collections import deque
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from edge.bundle.load import Bundle
 from edge.engines.pool import EnginePool
 from edge.follow import Follower
 from edge.frame_result import FrameResult, StageSeconds
-from edge.in_flight import InFlight, Tiler
+from edge.in_flight import Chooser, InFlight, Tiler
 from edge.letterbox import best_image_size
 from edge.prompts.bank import PromptBank, PromptStore
 from edge.prompts.builder import Asked, BankBuilder, never
@@ -37,10 +30,9 @@ if TYPE_CHECKING:
     from firmware_cfg.prompt_list import LoadedPromptList
 
 
-__all__ = ["MOST_IN_FLIGHT", "FrameResult", "InFlight", "Pipeline", "StageSeconds"]
+__all__ = ["FrameResult", "InFlight", "Pipeline", "StageSeconds", "TilesWhere"]
 
-MOST_IN_FLIGHT = 2
-"""One with the engine, and one whose output is being worked on."""
+TilesWhere: TypeAlias = Literal["everywhere", "interest"]
 
 
 class Pipeline:
@@ -58,6 +50,7 @@ class Pipeline:
         precision: str = "auto",
         image_size: tuple[int, int] | None = None,
         tiles: Tiles = "none",
+        tiles_where: TilesWhere = "everywhere",
         locator: Locator | None = None,
         threads: int | None = None,
         independent: bool = False,
@@ -75,6 +68,7 @@ class Pipeline:
             image_size: (width, height) of the model tile; default: what the prompt list says, else for every
                 size of frame the model's size that wastes little of the tile and of the frame.
             tiles: windows of a large frame to look at beside the whole of it.
+            tiles_where: in all of them, or where something is of interest, see edge.tiling.interest.
             locator: the camera, to tell where on the ground things are in frames that have a pose.
             independent: the frames are unrelated images: nothing is tracked from one to the next, every place
                 is a thing of its own, and unique counts begin anew with each image.
@@ -106,6 +100,16 @@ class Pipeline:
             locator=locator,
             embedding_width=model.facts.embedding_width,
         )
+        chooses = tiles_where == "interest" and tiles != "none" and not independent
+        self._chooser = Chooser(self._follower) if chooses else None
+
+    @property
+    def most_in_flight(self) -> int:
+        """One with the engine, and one whose output is being worked on.
+
+        Only one where what a frame shows decides where the next one is looked at.
+        """
+        return 2 if self._chooser is None else 1
 
     @property
     def bank(self) -> PromptBank:
@@ -135,7 +139,8 @@ class Pipeline:
         """
         with self._banks.turn():
             bank = self._banks.build(prompt_list, source, data, interrupted)
-            if size := self._size_for(self._frame_size, bank):
+            size = self._size_for(self._frame_size, bank) if self._frame_size else self._stated_size(bank)
+            if size is not None:
                 self._engines.load(size)
             self._store.swap(bank)
         return bank
@@ -156,19 +161,23 @@ class Pipeline:
         return self.finish(self.begin(frame))
 
     def begin(self, frame: Frame) -> InFlight:
-        """Give a frame to the engine, for the list in use now. At most two may be unfinished.
+        """Give a frame to the engine, for the list in use now. At most `most_in_flight` may be unfinished.
 
         Raises EngineError, MissingExtra; the frame is then not in flight.
         """
-        if len(self._flying) == MOST_IN_FLIGHT:
-            raise RuntimeError(f"{MOST_IN_FLIGHT} frames are in flight: finish the first of them")
+        if len(self._flying) == self.most_in_flight:
+            raise RuntimeError(f"{self.most_in_flight} frames are in flight: finish the first of them")
         bank = self._store.current
         self._frame_size = (frame.width, frame.height)
         size = self._size_for(self._frame_size, bank)
         engine = self._engines.get(size)
-        tiling = tiles_for(frame.width, frame.height, size, self._tiles)
+        tiling = everywhere = tiles_for(frame.width, frame.height, size, self._tiles)
+        look = None
+        if self._chooser is not None and len(everywhere.windows) > 1:
+            tiling, look = self._chooser.choose(frame, everywhere)
+        looked_at = None if tiling is everywhere else tiling.spans
         pending, preprocess_s = self._tiler.start(engine, frame.image, tiling, bank)
-        flying = InFlight(frame, bank, engine, tiling, size, pending, preprocess_s)
+        flying = InFlight(frame, bank, engine, tiling, size, looked_at, pending, preprocess_s, look=look)
         self._flying.append(flying)
         return flying
 
@@ -205,16 +214,9 @@ class Pipeline:
             # Sizes that lists asked for come and go; those that the bundle names are few.
             in_use = {flying.image_size, *(other.image_size for other in self._flying)}
             self._engines.keep({*in_use, *facts.image_sizes})
-        followed = self._follower.take(frame, scores, flying.look)
-        seconds = StageSeconds(
-            decode=frame.read_s,
-            preprocess=flying.preprocess_s,
-            engine=flying.pending.seconds,
-            wait=flying.wait_s,
-            lookup=looked_up - began,
-            motion=followed.motion_s,
-            tracking=followed.tracking_s,
-        )
+        followed = self._follower.take(frame, scores, flying.look, flying.looked_at)
+        if self._chooser is not None:
+            self._chooser.found(followed, scores)
         return FrameResult(
             frame=frame,
             scores=scores,
@@ -225,13 +227,15 @@ class Pipeline:
             engine=flying.engine.name,
             precision=flying.engine.precision,
             image_size=flying.image_size,
-            seconds=seconds,
+            seconds=flying.seconds(looked_up - began, followed),
             independent=self._independent,
         )
 
     def forget(self) -> None:
         """Give up what is in flight: it will not be finished."""
         self._flying.clear()
+        if self._chooser is not None:
+            self._chooser.forget()
 
     def close(self) -> None:
         """Free every engine. May be called twice."""
@@ -252,15 +256,9 @@ class Pipeline:
                 "it is another frame's turn: frames are finished in the order they began, once"
             )
 
-    @overload
-    def _size_for(self, frame_size: tuple[int, int], bank: PromptBank) -> tuple[int, int]: ...
+    def _size_for(self, frame_size: tuple[int, int], bank: PromptBank) -> tuple[int, int]:
+        """The model's image size for frames of a size."""
+        return self._stated_size(bank) or best_image_size(*frame_size, self._runtime.facts.image_sizes)
 
-    @overload
-    def _size_for(self, frame_size: None, bank: PromptBank) -> tuple[int, int] | None: ...
-
-    def _size_for(self, frame_size: tuple[int, int] | None, bank: PromptBank) -> tuple[int, int] | None:
-        """The model's image size; None where it depends on a frame and none has been seen."""
-        wanted = self._image_size or bank.prompt_list.image_size
-        if wanted is not None or frame_size is None:
-            return wanted
-        return best_image_size(*frame_size, self._runtime.facts.image_sizes)
+    def _stated_size(self, bank: PromptBank) -> tuple[int, int] | None:
+        return self._image_size or bank.prompt_list.image_size

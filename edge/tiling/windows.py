@@ -65,6 +65,11 @@ class Tiling:
         """Of the tiles of all windows: (N, height, width, 3)."""
         return (len(self.windows), self.whole.height, self.whole.width, 3)
 
+    @property
+    def spans(self) -> tuple[tuple[float, float, float, float], ...]:
+        """Of the windows beside the whole frame: x1, y1, x2, y2 in pixels of the frame."""
+        return tuple((w.x, w.y, w.x + w.width, w.y + w.height) for w in self.windows[1:])
+
     def render(self, image: Image, out: U8 | None = None) -> U8:
         """(N, height, width, 3) uint8 RGB tiles of all windows, as the engine takes them.
 

@@ -43,7 +43,9 @@ class Engine(ConfigModel):
         description="auto: the fastest variant of the bundle that passed its accuracy gate on this engine.",
     )
     threads: Annotated[int, between(1, 256)] | None = Field(
-        None, description="CPU threads; default: the engine's."
+        None,
+        description="CPU threads of the engine; default: one a core, which was the fastest with the camera"
+        " decoded beside it.",
     )
     image_size: ImageSize | None = Field(
         None,
@@ -55,13 +57,21 @@ class Engine(ConfigModel):
         " none, [columns, rows], or auto: as many as it takes, at most 12. Each costs as much time as a frame"
         " without any.",
     )
+    tiles_where: Literal["everywhere", "interest"] = Field(
+        "everywhere",
+        description="Which windows: everywhere, or interest: only where something moved, is followed or was"
+        " found, and one resting window in turn; each is seen again within as many frames as there are.",
+    )
     workspace_mib: Annotated[int, between(16, 1 << 20)] | None = Field(
         None,
         description="Most GPU memory, in MiB, that TensorRT may use for scratch; default: all there is.",
     )
 
     @model_validator(mode="after")
-    def _workspace_is_tensorrts(self) -> Engine:
+    def _fields_fit_together(self) -> Engine:
+        if self.tiles_where != "everywhere" and self.tiles == "none":
+            error = stated("there are no windows to choose among", "tiles: auto, or leave it out")
+            raise_findings("Engine", [Finding(("tiles_where",), error)])
         if self.workspace_mib is not None and self.name != "tensorrt":
             error = stated("only the engine tensorrt has a workspace", "name: tensorrt, or leave it out")
             raise_findings("Engine", [Finding(("workspace_mib",), error)])

@@ -439,3 +439,37 @@ def test_stages_are_timed(tiny_bundle: Bundle) -> None:
     assert seconds.decode == 0.25
     assert min(seconds.preprocess, seconds.engine, seconds.wait, seconds.lookup, seconds.tracking) > 0
     assert seconds.publish == 0
+
+
+def test_windows_where_nothing_is_of_interest_are_left_out(tiny_bundle: Bundle) -> None:
+    runtime = CountingRuntime(tiny_bundle)
+    still = [frame_with(("red", 4, 3), number=number) for number in range(12)]
+    textured = [replace(frame, image=drifting(1, width=256, height=128)[0].image) for frame in still]
+    with Pipeline(runtime, colour_list("red"), tiles=(4, 2), tiles_where="interest") as pipeline:
+        assert pipeline.most_in_flight == 1
+        results = [pipeline.process(frame) for frame in textured]
+    assert runtime.tiles[0] == 9  # nothing is known at first
+    assert max(runtime.tiles[1:]) < 9
+    assert {tracked.track_id for tracked in results[-1].tracks} <= {
+        tracked.track_id for result in results[:4] for tracked in result.tracks
+    }
+    assert len(results[-1].tracks) == len(results[0].tracks) > 0
+
+
+class CountingRuntime(BundleRuntime):
+    """Notes how many tiles each frame was."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle)
+        self.tiles: list[int] = []
+
+    def image_engine(self, size: tuple[int, int]) -> ImageEngine:
+        engine = super().image_engine(size)
+        start = engine.start
+
+        def counted(image: Any, prompts: Any, bias: Any) -> Any:
+            self.tiles.append(len(image))
+            return start(image, prompts, bias)
+
+        engine.start = counted  # type: ignore[method-assign]
+        return engine

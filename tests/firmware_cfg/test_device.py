@@ -177,6 +177,10 @@ def test_a_broker_with_certificates_and_a_password(device_path: Path) -> None:
             SMALLEST_DEVICE + "engine: {tiles: [2, 9]}",
             ":3:17: tiles must be none, auto or [columns, rows], each from 1 to 8",
         ),
+        (
+            SMALLEST_DEVICE + "engine: {tiles_where: interest}",
+            ":3:23: there are no windows to choose among (tiles: auto, or leave it out)",
+        ),
         (SMALLEST_DEVICE + "engine: {tiles: 2x2}", ":3:17: tiles must be none, auto or [columns, rows]"),
         (SMALLEST_DEVICE + "engine: {threads: 0}", ":3:19: threads must be between 1 and 256, got 0"),
         (SMALLEST_DEVICE + "engine: {image_size: 640}", ":3:22: image_size must be a list, got 640"),
