@@ -33,26 +33,10 @@ from edge.frames import I420Image, Image, NV12Image, RgbImage
 from edge.letterbox import Letterbox, letterbox_reference
 from edge.tiling.windows import Window, tiles_for
 from firmware_cfg.errors import EngineError, MissingExtra
+from tests.edge.native.vectors import LAYOUTS, VECTORS, Layout
 
 NATIVE = Path(__file__).parents[4] / "edge" / "native"
 
-#: Frame width, height, tile width, height: shrinking by whole and broken ratios, growing, same size, odd and
-#: one-pixel sides, padding on every side and none.
-SIZES = [
-    (1280, 720, 640, 384),
-    (1001, 563, 320, 320),
-    (320, 180, 640, 384),
-    (63, 47, 96, 96),
-    (64, 64, 64, 64),
-    (65, 64, 64, 64),
-    (1, 1, 32, 32),
-    (1, 300, 32, 64),
-    (300, 1, 64, 32),
-    (2, 2, 3, 3),
-    (3, 500, 32, 32),
-    (700, 3, 64, 32),
-    (1920, 1080, 33, 17),
-]
 KINDS = ("i420", "nv12", "rgb")
 
 
@@ -135,23 +119,31 @@ def _as_it_lies(plane: Any) -> tuple[bytes, int]:
     return flat.tobytes(), 0
 
 
-def tilings(width: int, height: int, tile: tuple[int, int]) -> list[tuple[Window, ...]]:
-    """The whole frame alone, and with windows of it where it is large enough for some."""
-    found = [tiles_for(width, height, tile, "none").windows]
-    if min(width, height) >= 47:
-        found.append(tiles_for(width, height, tile, (2, 2)).windows)
-    return found
+def whole(image: Image, tile: tuple[int, int]) -> tuple[Window, ...]:
+    """The one window that is all of the frame."""
+    return tiles_for(image.width, image.height, tile, "none").windows
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_pixel_of_every_vector_equals_the_reference_and_nothing_else_is_read(
+    layout: Layout, emulator_program: Path
+) -> None:
+    cases, vectors = Sanitized(emulator_program), [vector for vector in VECTORS if vector.layout == layout]
+    for vector in vectors:
+        image = vector.image()
+        cases.add(image, whole(image, vector.tile), vector.tile)
+    for (got,), vector in zip(cases.tiles(), vectors, strict=True):
+        assert furthest(got, vector.expected()[0]) <= 1, vector.name
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_pixel_equals_the_reference_and_nothing_else_is_read(kind: str, emulator_program: Path) -> None:
-    cases = Sanitized(emulator_program)
-    expected = []
-    for seed, (width, height, *tile) in enumerate(SIZES):
-        image = made(kind, width, height, seed, extra=seed % 3 * 7)
-        for windows in tilings(width, height, (tile[0], tile[1])):
-            cases.add(image, windows, (tile[0], tile[1]))
-            expected.append(reference(image, windows))
+def test_all_windows_of_a_frame_equal_the_reference(kind: str, emulator_program: Path) -> None:
+    cases, expected = Sanitized(emulator_program), []
+    for seed, (width, height, *tile) in enumerate(((319, 181, 96, 64), (63, 47, 96, 96), (150, 150, 33, 17))):
+        image = made(kind, width, height, seed, extra=seed * 7)
+        windows = tiles_for(width, height, (tile[0], tile[1]), (3, 2)).windows
+        cases.add(image, windows, (tile[0], tile[1]))
+        expected.append(reference(image, windows))
     for got, wanted in zip(cases.tiles(), expected, strict=True):
         assert furthest(got, wanted) <= 1, wanted.shape
 
@@ -283,12 +275,10 @@ def test_a_real_gpu_equals_the_reference() -> None:
         if sampler is None and "not built" in why:
             pytest.skip(why)
         assert sampler is not None, why
-        for seed, (width, height, *tile) in enumerate(SIZES):
-            for kind in KINDS:
-                image = made(kind, width, height, seed, extra=seed % 3 * 7)
-                for windows in tilings(width, height, (tile[0], tile[1])):
-                    got = thread.run(partial(rendered, driver, sampler, image, windows))
-                    assert furthest(got, reference(image, windows)) <= 1, (kind, width, height)
+        for vector in VECTORS:
+            image = vector.image()
+            got = thread.run(partial(rendered, driver, sampler, image, whole(image, vector.tile)))
+            assert furthest(got[0], vector.expected()[0]) <= 1, vector.name
         thread.run(sampler.free)
 
 
