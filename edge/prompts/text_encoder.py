@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ MOST_CACHED_BYTES = 32 << 20
 """Of the disk; some 8,000 sentences."""
 _TIDY_EVERY = 256
 """Sentences that are kept between two looks at how many there are."""
+TELL_EVERY_S = 2.0
+"""How long a list's encoding goes on without a word in the log: one of 1,000 sentences takes a while."""
 _log = logging.getLogger(__name__)
 
 
@@ -127,7 +130,11 @@ class TextEncoder:
         if too_long := [(text, len(ids)) for text, ids in tokens.items() if len(ids) > limit]:
             raise TextTooLong(too_long, limit)
         found: dict[str, F32] = {}
+        told = time.monotonic()
         for text, ids in tokens.items():
+            if time.monotonic() - told >= TELL_EVERY_S:
+                told = time.monotonic()
+                _log.info("%d of %d sentences encoded", len(found), len(tokens))
             if interrupted():
                 raise Interrupted("given up: another list came, or the flight ended, while it was encoded")
             found[text] = self._embedding(text, ids)

@@ -172,3 +172,14 @@ def test_embeddings_of_another_width_are_refused(bundle_copy: Path, manifest_fie
     write_manifest(bundle_copy, {**manifest_fields, "embedding_width": 5, "position_width": 3})
     with pytest.raises(EngineError, match=r"text\.onnx: the embedding of a text has shape \(6,\)"):
         TextEncoder(load_bundle(bundle_copy)).encode(["red"])
+
+
+def test_a_long_list_tells_how_far_it_is(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("edge.prompts.text_encoder.TELL_EVERY_S", 0.0)
+    with caplog.at_level("INFO"):
+        TextEncoder(tiny_bundle, cache=tmp_path).encode(["red", "green", "blue"])
+    assert [message for message in caplog.messages if "sentences" in message] == [
+        f"{number} of 3 sentences encoded" for number in range(3)
+    ]
