@@ -23,7 +23,7 @@ class StageSeconds:
     Attributes:
         decode: processor time of reading and decoding, in the source's thread; 0 where nobody measured it.
         preprocess: tiles out of planes; 0 where the engine makes its tiles itself.
-        engine: from its start until its output was there.
+        engine: how long the engine worked on it, without waiting for its turn.
         wait: how long the frame loop stood still for the engine.
         lookup: places and scenes out of the engine's output.
         motion: how the camera moved.

@@ -54,7 +54,7 @@ class Pending(Protocol):
 
     @property
     def seconds(self) -> float:
-        """How long the engine took, wall time; known once `result` returned."""
+        """How long the engine took, wall time, without waiting for its turn; known once `result` returned."""
         ...
 
     def result(self) -> EngineOutput:

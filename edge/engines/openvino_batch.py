@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,15 +12,24 @@ from edge.engines.base import F32, IMAGE_OUTPUTS, U8, EngineOutput, Pending
 from firmware_cfg.errors import EngineError
 
 
+@dataclass(slots=True)
+class Through:
+    """When an engine was through with its last batch: the next one in its queue begins no earlier."""
+
+    at: float = 0.0
+
+
 class OpenVinoBatch:
     """Runs one batch after another, in requests and arrays that all of them share. Not thread-safe.
 
     The runtime takes the requests of a compiled graph in turn, so a batch is simply all of its tiles queued.
     """
 
-    def __init__(self, compiled: Any) -> None:
-        """compiled: the graph for one tile (openvino.CompiledModel)."""
+    def __init__(self, compiled: Any, through: Through) -> None:
+        """compiled: the graph for one tile (openvino.CompiledModel); through: of the engine."""
         self._compiled = compiled
+        self._through = through
+        self._began = 0.0
         self._requests: list[Any] = []
         self._under_way: list[Any] = []
         self._arrays: dict[str, F32] = {}
@@ -28,6 +39,7 @@ class OpenVinoBatch:
         """See ImageEngine.start. Whatever this batch ran before is waited for, and lost."""
         self.wait()
         self._number += 1
+        self._began = time.perf_counter()
         prompts, bias = np.ascontiguousarray(prompts), np.ascontiguousarray(bias)
         try:
             while len(self._requests) < len(image):
@@ -64,7 +76,10 @@ class OpenVinoBatch:
             self.wait()
         requests = self._requests[:tiles]
         output = EngineOutput(**{name: self._gathered(name, requests) for name in IMAGE_OUTPUTS})
-        return output, max(request.latency for request in requests) / 1e3
+        ended = self._began + max(request.latency for request in requests) / 1e3
+        seconds = ended - min(max(self._began, self._through.at), ended)
+        self._through.at = ended
+        return output, seconds
 
     def _gathered(self, name: str, requests: list[Any]) -> F32:
         """One output of all tiles, in the array that the batch before used if it is large enough.

@@ -23,7 +23,7 @@ from edge.engines.base import (
     TextEngine,
 )
 from edge.engines.checks import check_image_inputs, check_ports, check_text_inputs
-from edge.engines.openvino_batch import OpenVinoBatch, first_line
+from edge.engines.openvino_batch import OpenVinoBatch, Through, first_line
 from edge.engines.openvino_import import openvino
 from edge.files import cache_folder
 from edge.leftovers import shrink
@@ -78,7 +78,8 @@ class OpenVinoImageEngine:
         except RuntimeError as error:
             raise EngineError(f"{graph}: no tiles of {width}x{height}: {first_line(error)}") from error
         compiled = _compile(model, graph, threads)
-        self._batches = [OpenVinoBatch(compiled) for _ in range(2)]  # that many may be under way
+        through = Through()
+        self._batches = [OpenVinoBatch(compiled, through) for _ in range(2)]  # that many may be under way
         self._started = 0
 
     def start(self, image: U8, prompts: F32, bias: F32) -> Pending:
