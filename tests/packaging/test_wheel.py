@@ -85,7 +85,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"firmware_cfg", "edge", "training", "compile"}
-    assert not [name for name in names if name.endswith((".cpp", ".hpp", ".pyc"))]
+    assert not [name for name in names if name.endswith((".cpp", ".hpp", ".cu", ".cmake", ".pyc"))]
     for wanted in (
         "firmware_cfg/prompts/traffic.yaml",
         "firmware_cfg/devices/cpu.yaml",
