@@ -193,6 +193,8 @@ class Tracker:
         """Gives places to the tracks that are open to them; both learn of each other."""
         tracks = self._tracks
         of_track, of_seen = match(tracks, seen, open_to, self._looks, looks)
+        if not len(of_track):
+            return of_track, of_seen
         follow = correct(tracks[of_track], completed(tracks[of_track], seen[of_seen]))
         follow["seen_s"] = seen["seen_s"][of_seen]
         follow["confirmed"] |= follow["hits"] >= self._settings.confirm_hits
@@ -212,6 +214,8 @@ class Tracker:
 
     def _start(self, seen: Records, looks: Looks, fresh: Ints, elapsed_s: float) -> None:
         """Starts a track for every place that none took."""
+        if not len(fresh):
+            return
         seen["id"][fresh] = np.arange(self._next_id, self._next_id + len(fresh))
         self._next_id += len(fresh)
         started = seen[fresh]
