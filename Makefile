@@ -14,7 +14,7 @@ SECONDS ?= 300
 DATA ?= $(or $(REMOTECLIP_DATA),../shared/data)
 ARGS ?=
 
-PACKAGING = pyproject.toml CMakeLists.txt constraints.txt constraints-edge.txt $(wildcard edge/native/*.cpp edge/native/*.hpp edge/native/*.cu)
+PACKAGING = pyproject.toml CMakeLists.txt constraints.txt constraints-edge.txt $(wildcard edge/native/*.cpp edge/native/*.hpp edge/native/*.cu edge/native/*.cmake)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint package accuracy bench tracking fleet faults soak swap constraints mosquitto faketime chromium rtsp-server cross clean
@@ -41,7 +41,7 @@ accuracy: .venv-dev/installed  ## Measure the shipped bundle and checkpoint on h
 	$(DEV)/remoteclip eval accuracy $(BUNDLE) $(CHECKPOINT) $(DATA) $(ARGS)
 
 bench: .venv-dev/installed mosquitto  ## The daemon beside what a user would pick instead, each stage and the machine's ceiling.
-	$(DEV)/remoteclip bench --bundle $(BUNDLE) --data $(DATA) -o runs/bench $(ARGS)
+	$(DEV)/remoteclip bench --bundle $(BUNDLE) $(addprefix --data ,$(wildcard $(DATA))) -o runs/bench $(ARGS)
 
 faults: .venv-dev/installed mosquitto faketime  ## Break everything round a flying daemon; what alerts arrive all the same.
 	$(DEV)/python -m benchmarks.faults $(ARGS)
