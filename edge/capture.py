@@ -34,8 +34,7 @@ class Capture:
         clock: seconds that pass, for the pacing.
 
     Attributes:
-        drops: whether frames may be left out.
-        dropped: how many were.
+        dropped: how many frames were left out.
 
     What the source raises is raised where a frame is waited for, after the frames that came before.
     """
@@ -52,8 +51,8 @@ class Capture:
         self.dropped = 0
         self._source = source
         self._realtime = realtime and not source.live
-        self.drops = source.live if drop_oldest is None else drop_oldest
-        self._room = 1 if self.drops else QUEUED_FRAMES
+        self._drops = source.live if drop_oldest is None else drop_oldest
+        self._room = 1 if self._drops else QUEUED_FRAMES
         self._on_early = on_early
         self._clock = clock
         self._early = False
@@ -140,7 +139,7 @@ class Capture:
 
     def _put(self, frame: Frame) -> bool:
         with self._changed:
-            if self.drops and len(self._frames) == self._room:
+            if self._drops and len(self._frames) == self._room:
                 self._frames.popleft()
                 self.dropped += 1
             while len(self._frames) == self._room and not self._stopping:

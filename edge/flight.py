@@ -99,11 +99,12 @@ class Flight:
     def _fly(self) -> None:
         flying: deque[InFlight] = deque()
         while not self.stop_reason:
-            # A live camera's next frame is taken when the engine is free for it: by then it is the newest.
-            if not flying or not self._capture.drops:
+            if not flying:
                 self._begin(flying)
             if not flying:
                 return
+            # The next frame is taken when the engine is free for it: then a camera's is the newest. To queue
+            # it earlier costs a frame of latency and gains nothing (docs/decisions/018).
             self._pipeline.wait(flying[0])
             self._begin(flying)
             self._finish(flying.popleft())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -46,6 +47,15 @@ _MOST_ARRAYS = 8
 """Of one size of frames: 16 times WIDTH in halves, and the grey picture."""
 
 
+@lru_cache(maxsize=1)
+def _one_threaded_cv2() -> Any:
+    """OpenCV, slow to load, so that it pushes no engine off a core: a small picture needs one thread."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    return cv2
+
+
 class Shrinker:
     """Makes the small grey picture in arrays that it keeps: halves cost a tenth of what other ratios do."""
 
@@ -54,8 +64,7 @@ class Shrinker:
 
     def grey(self, image: Image) -> Pixels:
         """(h, WIDTH) or less uint8, valid until the next call."""
-        import cv2  # slow to load, and a folder of unrelated images never comes here
-
+        cv2 = _one_threaded_cv2()
         pixels = image.pixels if isinstance(image, RgbImage) else image.y
         width = min(WIDTH, image.width)
         height = max(1, round(image.height * width / image.width))

@@ -27,6 +27,7 @@ from edge.engines.openvino_batch import OpenVinoBatch, Through, first_line
 from edge.engines.openvino_import import openvino
 from edge.files import cache_folder
 from edge.leftovers import shrink
+from edge.memory import give_back_freed
 from edge.signals import use_ordinary_stack
 from firmware_cfg.errors import EngineError
 
@@ -157,6 +158,7 @@ def _compile(model: Any, graph: Path, threads: int | None) -> Any:
             raise EngineError(f"{graph}: openvino cannot compile it: {first_line(error)}") from error
         finally:
             use_ordinary_stack()
+            give_back_freed()
         if folder is not None:
             shrink(folder, ".blob", MOST_CACHED_BYTES)
     return compiled
