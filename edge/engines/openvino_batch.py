@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge.engines.base import F32, IMAGE_OUTPUTS, U8, EngineOutput, Pending
+from edge.engines.openvino_import import openvino
 from firmware_cfg.errors import EngineError
 
 
@@ -33,6 +34,7 @@ class OpenVinoBatch:
         self._requests: list[Any] = []
         self._under_way: list[Any] = []
         self._arrays: dict[str, F32] = {}
+        self._rows = 0  # of the prompts that the arrays are for
         self._number = 0
 
     def start(self, image: U8, prompts: F32, bias: F32) -> Pending:
@@ -44,6 +46,7 @@ class OpenVinoBatch:
         try:
             while len(self._requests) < len(image):
                 self._requests.append(self._compiled.create_infer_request())
+            self._provide(len(image), len(prompts))
             for request, tile in zip(self._requests, image, strict=False):
                 feed = {"image": np.ascontiguousarray(tile[None]), "prompts": prompts, "bias": bias}
                 # Read in place: the request holds on to the arrays, and the caller leaves them as they are.
@@ -75,24 +78,24 @@ class OpenVinoBatch:
         finally:
             self.wait()
         requests = self._requests[:tiles]
-        output = EngineOutput(**{name: self._gathered(name, requests) for name in IMAGE_OUTPUTS})
+        output = EngineOutput(**{name: self._arrays[name][:tiles] for name in IMAGE_OUTPUTS})
         ended = self._began + max(request.latency for request in requests) / 1e3
         seconds = ended - min(max(self._began, self._through.at), ended)
         self._through.at = ended
         return output, seconds
 
-    def _gathered(self, name: str, requests: list[Any]) -> F32:
-        """One output of all tiles, in the array that the batch before used if it is large enough.
-
-        Not the request's own memory: with another number of prompts that moves, under whoever reads it still.
-        """
-        parts = [request.get_tensor(name).data[0] for request in requests]
-        array = self._arrays.get(name)
-        if array is None or len(array) < len(parts) or array.shape[1:] != parts[0].shape:
-            array = self._arrays[name] = np.empty((len(parts), *parts[0].shape), np.float32)
-        for index, part in enumerate(parts):
-            array[index] = part
-        return array[: len(parts)]
+    def _provide(self, tiles: int, rows: int) -> None:
+        """Have each request write into its part of this batch's arrays, new ones only where they must be."""
+        if self._rows == rows and len(self._arrays["embedding"]) >= tiles:
+            return
+        self._rows = rows
+        for name in IMAGE_OUTPUTS:
+            # Only the number of prompts is open in a compiled graph.
+            sides = self._compiled.output(name).get_partial_shape()
+            shape = [rows if side.is_dynamic else side.get_length() for side in sides]
+            array = self._arrays[name] = np.empty((len(self._requests), *shape[1:]), np.float32)
+            for request, part in zip(self._requests, array, strict=True):
+                request.set_tensor(name, openvino.Tensor(part[None], shared_memory=True))
 
 
 class _Pending:
