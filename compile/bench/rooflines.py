@@ -10,7 +10,7 @@ from compile.bench.spec import FRAME
 from edge.bundle.load import load_bundle
 from edge.letterbox import best_image_size
 from firmware_cfg.errors import RemoteclipError
-from firmware_cfg.prompt_list import load_prompt_list
+from firmware_cfg.prompt_list import GRAPH_ROWS, PromptList, load_prompt_list
 
 PRODUCTS = {"fp32": FLOAT_PRODUCT, "int8": INT8_PRODUCT}
 
@@ -51,6 +51,13 @@ def _work(plan: Plan, clip_size: str, precision: str) -> GraphWork:
     wanted = load_prompt_list(plan.prompts).model
     width, height = (int(side) for side in clip_size.split("x"))
     size = plan.image_size or wanted.image_size or best_image_size(width, height, bundle.manifest.image_sizes)
-    rows = sum(prompt.rows for prompt in wanted.prompts) + len(wanted.background)
+    rows = graph_rows(wanted)
     variants: dict[str, str] = {str(name): file for name, file in bundle.manifest.variants.items()}
     return graph_work(bundle.path / variants[precision], size, rows)
+
+
+def graph_rows(wanted: PromptList) -> int:
+    """How many rows the graph gets of a list; of one that is too long, object rows alone (PromptBank.spread)."""
+    rows = sum(prompt.rows for prompt in wanted.prompts) + len(wanted.background)
+    objects = sum(prompt.rows for prompt in wanted.prompts if prompt.kind == "object")
+    return rows if rows <= GRAPH_ROWS else max(1, min(objects, GRAPH_ROWS))

@@ -52,4 +52,4 @@ class EngineContender:
         self._engine.close()
 
     def _infer(self) -> None:
-        self._engine.infer(self._tile, self._bank.rows, self._bank.bias)
+        self._engine.infer(self._tile, self._bank.graph_rows, self._bank.graph_bias)

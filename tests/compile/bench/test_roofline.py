@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from compile.bench.roofline import GraphWork, graph_work
+from compile.bench.rooflines import graph_rows
 from edge.bundle.load import Bundle
 from firmware_cfg.errors import EngineError
+from firmware_cfg.prompt_list import GRAPH_ROWS, Prompt, PromptList
 
 
 def test_products_are_counted_for_the_tile_and_the_prompts(tiny_bundle: Bundle) -> None:
@@ -50,3 +52,14 @@ def test_a_file_that_is_no_graph_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "g.onnx").write_text("no")
     with pytest.raises(EngineError, match=r"g\.onnx: its work cannot be counted"):
         graph_work(tmp_path / "g.onnx", (64, 64), 1)
+
+
+@pytest.mark.parametrize(("objects", "scenes", "rows"), [(3, 2, 5), (300, 2, GRAPH_ROWS), (100, 200, 100)])
+def test_rows_are_those_that_the_daemon_gives_its_graph(objects: int, scenes: int, rows: int) -> None:
+    kinds = [("object", objects), ("scene", scenes)]
+    prompts = tuple(
+        Prompt.model_validate({"id": f"{kind}{number}", "text": f"{kind} {number}", "kind": kind})
+        for kind, count in kinds
+        for number in range(count)
+    )
+    assert graph_rows(PromptList(prompts=prompts)) == rows
