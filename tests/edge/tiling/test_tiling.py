@@ -84,7 +84,7 @@ def test_auto_shrinks_no_more_than_it_says_or_takes_the_most_windows(width: int,
     if not windows:
         assert whole.fit.scale >= 1 / AUTO_SHRINK - 1e-9
     elif len(windows) <= AUTO_WINDOWS // 2:  # far from the bound
-        assert min(window.fit.scale for window in windows) > 0.96 / AUTO_SHRINK  # windows have whole, even sides
+        assert min(window.fit.scale for window in windows) > 0.96 / AUTO_SHRINK
 
 
 def test_the_tilings_of_usual_cameras_are_these():
