@@ -71,10 +71,12 @@ class Chooser:
 
     def choose(self, frame: Frame, tiling: Tiling) -> tuple[Tiling, Look]:
         """The windows of `tiling` that this frame is looked at by, and how the camera moved."""
+        look = self._follower.look(frame)
+        motion, strange = look.motion, self._follower.strange(look)
         if self._interest is None or self._tiling != tiling:
             self._tiling, self._interest = tiling, Interest(tiling)
-        look = self._follower.look(frame)
-        return only(tiling, self._interest.choose(look.motion, self._follower.strange(look))), look
+            motion = strange = None  # nothing is known of these windows, however well of the camera
+        return only(tiling, self._interest.choose(motion, strange)), look
 
     def found(self, followed: Followed, scores: FrameScores) -> None:
         """What came of the frame that was chosen for last."""

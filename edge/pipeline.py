@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -173,10 +175,11 @@ class Pipeline:
         engine = self._engines.get(size)
         tiling = everywhere = tiles_for(frame.width, frame.height, size, self._tiles)
         look = None
-        if self._chooser is not None and len(everywhere.windows) > 1:
-            tiling, look = self._chooser.choose(frame, everywhere)
-        looked_at = None if tiling is everywhere else tiling.spans
-        pending, preprocess_s = self._tiler.start(engine, frame.image, tiling, bank)
+        with self._in_step():
+            if self._chooser is not None and len(everywhere.windows) > 1:
+                tiling, look = self._chooser.choose(frame, everywhere)
+            looked_at = None if tiling is everywhere else tiling.spans
+            pending, preprocess_s = self._tiler.start(engine, frame.image, tiling, bank)
         flying = InFlight(frame, bank, engine, tiling, size, looked_at, pending, preprocess_s, look=look)
         self._flying.append(flying)
         return flying
@@ -199,10 +202,14 @@ class Pipeline:
         Raises EngineError; the frame is finished all the same.
         """
         self._check_turn(flying)
-        try:
-            self.wait(flying)
-        finally:
-            self._flying.popleft()
+        with self._in_step():
+            try:
+                self.wait(flying)
+            finally:
+                self._flying.popleft()
+            return self._found(flying)
+
+    def _found(self, flying: InFlight) -> FrameResult:
         frame, bank, facts = flying.frame, flying.bank, self._runtime.facts
         began = time.perf_counter()
         output = flying.pending.result()
@@ -230,6 +237,16 @@ class Pipeline:
             seconds=flying.seconds(looked_up - began, followed),
             independent=self._independent,
         )
+
+    @contextmanager
+    def _in_step(self) -> Iterator[None]:
+        """Where a frame fails, nothing is said of it to what chose its windows: that begins anew."""
+        try:
+            yield
+        except BaseException:
+            if self._chooser is not None:
+                self._chooser.forget()
+            raise
 
     def forget(self) -> None:
         """Give up what is in flight: it will not be finished."""

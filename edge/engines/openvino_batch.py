@@ -106,6 +106,7 @@ class _Pending:
         self._number = number
         self._tiles = tiles
         self._done: tuple[EngineOutput, float] | None = None
+        self._failed: EngineError | None = None
 
     @property
     def seconds(self) -> float:
@@ -114,8 +115,14 @@ class _Pending:
 
     def result(self) -> EngineOutput:
         """See Pending.result."""
+        if self._failed is not None:  # asked again, nothing is under way that could fail again
+            raise self._failed
         if self._done is None:
-            self._done = self._batch.output(self._number, self._tiles)
+            try:
+                self._done = self._batch.output(self._number, self._tiles)
+            except EngineError as error:
+                self._failed = error
+                raise
         return self._done[0]
 
 

@@ -456,12 +456,42 @@ def test_windows_where_nothing_is_of_interest_are_left_out(tiny_bundle: Bundle) 
     assert len(results[-1].tracks) == len(results[0].tracks) > 0
 
 
+@pytest.mark.parametrize("moment", ["start", "result"])
+def test_after_a_frame_that_failed_the_next_one_is_looked_at_everywhere(
+    tiny_bundle: Bundle, moment: str
+) -> None:
+    runtime = CountingRuntime(tiny_bundle)
+    image = drifting(1, width=256, height=128)[0].image
+    still = [replace(frame_with(number=number), image=image) for number in range(6)]
+    with Pipeline(runtime, colour_list("red"), tiles=(4, 2), tiles_where="interest") as pipeline:
+        for frame in still[:3]:
+            pipeline.process(frame)
+        runtime.fails = moment
+        with pytest.raises(EngineError, match="gone"):
+            pipeline.process(still[3])
+        runtime.fails = ""
+        runtime.tiles.clear()
+        for frame in still[4:]:
+            pipeline.process(frame)
+    assert runtime.tiles[0] == 9 > runtime.tiles[1]
+
+
+class Gone:
+    """An engine's work that fails."""
+
+    seconds = 0.0
+
+    def result(self) -> Any:
+        raise EngineError("the device is gone")
+
+
 class CountingRuntime(BundleRuntime):
     """Notes how many tiles each frame was."""
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle)
         self.tiles: list[int] = []
+        self.fails = ""
 
     def image_engine(self, size: tuple[int, int]) -> ImageEngine:
         engine = super().image_engine(size)
@@ -469,6 +499,10 @@ class CountingRuntime(BundleRuntime):
 
         def counted(image: Any, prompts: Any, bias: Any) -> Any:
             self.tiles.append(len(image))
+            if self.fails == "start":
+                Gone().result()
+            if self.fails == "result":
+                return Gone()
             return start(image, prompts, bias)
 
         engine.start = counted  # type: ignore[method-assign]
