@@ -91,11 +91,14 @@ def bench(
 
     measured = Measured(machine_facts(), versions(), plan.as_json())
     with ended_by_sigterm(), TemporaryDirectory(prefix="remoteclip-bench-") as work:
-        run(plan, root, Path(work), measured, say)
-    measured.machine["load after"] = load()
-    report = {**measured.as_json(), "targets": [target.as_json() for target in targets(measured)]}
-    if out is not None:
-        write_report(out, report, measured)
+        try:
+            run(plan, root, Path(work), measured, say)
+        finally:
+            # Also of a run that was interrupted or failed.
+            measured.machine["load after"] = load()
+            report = {**measured.as_json(), "targets": [target.as_json() for target in targets(measured)]}
+            if out is not None:
+                write_report(out, report, measured)
     if as_json:
         json.dump(report, sys.stdout)
         print()

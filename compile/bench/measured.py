@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from compile.bench.spec import TURN
 from compile.bench.timing import Spread
 
 
@@ -14,7 +15,8 @@ class Result:
     """A subject's task at one clip.
 
     Attributes:
-        spreads: by what was timed: `frame`, `cpu`, and the daemon's `stage NAME`.
+        spreads: by what was timed: `frame`, `cpu`, the daemon's `stage NAME`, and, where frames overlap, `turn`:
+            a turn's mean.
         memory: `peak` and `now`, MiB of the subject's process after its turns.
     """
 
@@ -30,6 +32,16 @@ class Result:
     def frame(self) -> Spread:
         """Of a frame's time."""
         return self.spreads["frame"]
+
+    @property
+    def typical_ms(self) -> float:
+        """A frame's time as contenders are compared by.
+
+        Frames that are worked on side by side may come out in pairs: their time is that of a turn over its
+        frames (median of the turns), for a median gap is then that within a pair.
+        """
+        turns = self.spreads.get(TURN)
+        return self.frame.p50_ms if turns is None else turns.p50_ms
 
     @property
     def cpu_ms(self) -> float | None:
@@ -71,6 +83,7 @@ class Measured:
         clips: sizes of the clips by name, such as "1280x720".
         results, start_ups, rows: in the order of measuring; `rows` as JSON, by part.
         rooflines: of the engine, by precision.
+        facts: what a reader of the figures must know.
         notes: what was left out, and why.
     """
 
@@ -82,6 +95,7 @@ class Measured:
     start_ups: list[StartUp] = field(default_factory=list)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     rooflines: dict[str, dict[str, float]] = field(default_factory=dict)
+    facts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def find(self, kind: str, variant: str, task: str, clip: str | None = None) -> Result | None:
@@ -91,6 +105,11 @@ class Measured:
             if same and clip in (None, result.clip):
                 return result
         return None
+
+    def tell(self, fact: str) -> None:
+        """Say how something was measured; each thing once."""
+        if fact not in self.facts:
+            self.facts.append(fact)
 
     def note(self, text: str) -> None:
         """Say what was left out; each thing once."""
@@ -109,5 +128,6 @@ class Measured:
             "start_up": [start.as_json() for start in self.start_ups],
             "rooflines": self.rooflines,
             "rows": self.rows,
+            "facts": self.facts,
             "left_out": self.notes,
         }

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from compile.bench.contenders.ceilings import COPY, FLOAT_PRODUCT, INT8_PRODUCT, MOVED, OPERATIONS
 from compile.bench.measured import Measured
-from compile.bench.spec import FLAT_OUT, FRAME, PACED
-from compile.bench.targets import overhead_percent, targets
+from compile.bench.spec import FLAT_OUT, FRAME, PACED, TURN
+from compile.bench.targets import overhead_percent, rest_percent, targets
 
 WIDTH = 132
 STAGE = "stage "
@@ -31,6 +31,8 @@ def print_report(measured: Measured, console: Console) -> None:
     ):
         if table.row_count:
             console.print(table)
+    for fact in measured.facts:
+        console.print(fact, markup=False, highlight=False, soft_wrap=True)
     for note in measured.notes:
         console.print(f"left out: {note}", markup=False, highlight=False, soft_wrap=True)
 
@@ -47,7 +49,7 @@ def _clip_table(measured: Measured, clip: str) -> Table:
         ("p50", "p95", "p99", "frames/s", "CPU ms", "peak MiB", "over ours", "n"),
     )
     results = [r for r in measured.results if r.clip == clip and r.kind != "ceiling"]
-    ours = next((r.frame.p50_ms for r in results if (r.kind, r.task) == ("daemon", FLAT_OUT)), None)
+    ours = next((r.typical_ms for r in results if (r.kind, r.task) == ("daemon", FLAT_OUT)), None)
     for result in results:
         spread = result.frame
         latency = result.task == PACED
@@ -55,10 +57,12 @@ def _clip_table(measured: Measured, clip: str) -> Table:
             result.subject,
             f"latency at {PACED}" if latency else result.task,
             *(f"{value:.2f}" for value in (spread.p50_ms, spread.p95_ms, spread.p99_ms)),
-            "" if latency else f"{1e3 / spread.mean_ms:.1f}",
+            ""
+            if latency
+            else f"{1e3 / (result.typical_ms if TURN in result.spreads else spread.mean_ms):.1f}",
             "" if result.cpu_ms is None else f"{result.cpu_ms:.1f}",
             f"{result.memory['peak']:.0f}" if result.memory else "",
-            "" if ours is None or latency else f"{spread.p50_ms / ours:.2f}x",
+            "" if ours is None or latency else f"{result.typical_ms / ours:.2f}x",
             str(spread.n),
         )
     return table
@@ -74,10 +78,12 @@ def _stage_table(measured: Measured) -> Table:
     if daemons:
         alone = [measured.find("engine", f"openvino {r.variant}", FRAME, r.clip) for r in daemons]
         table.add_section()
-        table.add_row("frame to frame", *(f"{r.frame.p50_ms:.2f}" for r in daemons))
+        table.add_row("frame to frame, mean over a turn", *(f"{r.typical_ms:.2f}" for r in daemons))
         table.add_row("the engine alone", *(f"{e.frame.p50_ms:.2f}" if e else "" for e in alone))
         shares = (f"{overhead_percent(r, e)}%" if e else "" for r, e in zip(daemons, alone, strict=True))
         table.add_row("outside the engine", *shares)
+        rests = [rest_percent(r) for r in daemons]
+        table.add_row("engine at rest", *("" if rest is None else f"{rest}%" for rest in rests))
     return table
 
 

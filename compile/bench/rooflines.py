@@ -57,7 +57,7 @@ def _work(plan: Plan, clip_size: str, precision: str) -> GraphWork:
 
 
 def graph_rows(wanted: PromptList) -> int:
-    """How many rows the graph gets of a list; of one that is too long, object rows alone (PromptBank.spread)."""
+    """How many rows the graph gets of a list; of one too long, object rows alone (PromptBank.spread)."""
     rows = sum(prompt.rows for prompt in wanted.prompts) + len(wanted.background)
     objects = sum(prompt.rows for prompt in wanted.prompts if prompt.kind == "object")
     return rows if rows <= GRAPH_ROWS else max(1, min(objects, GRAPH_ROWS))

@@ -13,7 +13,7 @@ from compile.bench.plan import Plan
 from compile.bench.process import BenchError, Worker
 from compile.bench.rooflines import add_rooflines
 from compile.bench.spec import PACED, Setting, Subject, request
-from compile.bench.start_up import time_count
+from compile.bench.start_up import COUNT, caches_in, own_cache_of, time_count
 from compile.bench.timing import Spread
 from compile.bench.worker import ROWS
 from edge.broker import start_demo_broker
@@ -34,6 +34,7 @@ class _Task:
     subject: Subject
     name: str
     frames: int = 0
+    failed: bool = False
     seconds: dict[str, list[float]] = field(default_factory=dict)
     memory: dict[str, float] = field(default_factory=dict)
 
@@ -47,10 +48,10 @@ class _Task:
 def run(plan: Plan, data: Path | None, work: Path, measured: Measured, say: Say) -> None:
     """Measure what the plan names, into `measured`; `work` is an empty folder.
 
-    A subject that cannot start is left out with a note. Raises BenchError where one fails in the middle or
+    A subject that cannot start, or fails in the middle, is left out with a note. Raises BenchError where
     nothing is left, RemoteclipError where clips cannot be read.
     """
-    environment = _environment(work)
+    environment = caches_in(work)
     with ExitStack() as stack:
         broker = _broker(stack, plan, measured)
         clips = _clips(plan, data, work, measured, say)
@@ -71,7 +72,8 @@ def run(plan: Plan, data: Path | None, work: Path, measured: Measured, say: Say)
             say("starting remoteclip count")
             clip = next(iter(clips.values()))
             try:
-                start = time_count(clip, plan.bundle, plan.prompts, environment, plan.starts)
+                own_cache = {**environment, **own_cache_of(environment, COUNT)}
+                start = time_count(clip, plan.bundle, plan.prompts, own_cache, plan.starts)
                 measured.start_ups.append(start)
             except BenchError as error:
                 measured.note(str(error))
@@ -100,20 +102,46 @@ def _measure_clip(
             worker = _start(plan, subject, setting, first, environment, measured, stack)
             if worker is not None:
                 tasks += [_Task(worker, subject, name) for name in subject.tasks]
-        for task in tasks:
-            trial = task.turn(TRIAL_FRAMES)["frame"]
+        try:
+            _take_turns(plan, clip, tasks, measured, say)
+        finally:
+            # Also of a run that is interrupted: what was measured is reported.
+            _add_results(clip, tasks, measured)
+
+
+def _take_turns(plan: Plan, clip: str, tasks: list[_Task], measured: Measured, say: Say) -> None:
+    """All rounds. A task that fails is left out from then on, with a note; the others go on."""
+
+    def turn(task: _Task, frames: int) -> dict[str, list[float]]:
+        try:
+            return task.turn(frames)
+        except BenchError as error:
+            task.failed = True
+            measured.note(f"{clip}: {task.subject.name}, {task.name}, from then on: {error}")
+            return {}
+
+    for task in tasks:
+        if trial := turn(task, TRIAL_FRAMES).get("frame"):
             # At its own rate a latency does not tell how long a frame takes.
             task.frames = round(plan.turn_s * 10) if task.name == PACED else plan.frames(min(trial))
-        for number in range(plan.rounds):
-            say(f"{clip}: round {number + 1} of {plan.rounds}")
-            for task in tasks:
-                for name, values in task.turn(max(1, task.frames)).items():
+    for number in range(plan.rounds):
+        say(f"{clip}: round {number + 1} of {plan.rounds}")
+        for task in tasks:
+            if not task.failed:
+                for name, values in turn(task, max(1, task.frames)).items():
                     task.seconds.setdefault(name, []).extend(values)
+
+
+def _add_results(clip: str, tasks: list[_Task], measured: Measured) -> None:
     for task in tasks:
-        subject, spreads = task.subject, {name: Spread.of(values) for name, values in task.seconds.items()}
-        measured.results.append(
-            Result(clip, subject.kind, subject.variant, subject.name, task.name, spreads, task.memory)
-        )
+        if task.seconds:
+            subject, spreads = (
+                task.subject,
+                {name: Spread.of(values) for name, values in task.seconds.items()},
+            )
+            measured.results.append(
+                Result(clip, subject.kind, subject.variant, subject.name, task.name, spreads, task.memory)
+            )
 
 
 def _start(
@@ -127,11 +155,13 @@ def _start(
 ) -> Worker | None:
     """A worker that is ready, or None and a note; at the first clip several in turn, for their start-up."""
     seconds: list[float] = []
+    # Its own, or what the subjects before it have put there would make its first start a warm one.
+    own_cache = own_cache_of(environment, subject.name)
     for number in range(plan.starts if first else 1):
         # A daemon's state is its own: the second one would find the first one's messages.
         here = replace(setting, work=str(_folder(Path(setting.work) / f"start{number}")))
         try:
-            worker = Worker(request(subject, here), environment)
+            worker = Worker(request(subject, here), {**environment, **own_cache})
         except BenchError as error:
             measured.note(f"{subject.name}: {error}")
             return None
@@ -149,11 +179,6 @@ def _start(
     return worker
 
 
-def _environment(work: Path) -> dict[str, str]:
-    """Caches that are empty at first, and nothing from the hub."""
-    return {"REMOTECLIP_CACHE": str(_folder(work / "cache")), "HF_HUB_OFFLINE": "1"}
-
-
 def _broker(stack: ExitStack, plan: Plan, measured: Measured) -> str:
     if "daemon" not in plan.parts:
         return ""
@@ -162,7 +187,7 @@ def _broker(stack: ExitStack, plan: Plan, measured: Measured) -> str:
     except (BrokerError, MissingExtra) as error:
         measured.note(f"broker: {error}; the daemon's messages wait in its outbox")
         return ""
-    measured.settings["broker"] = broker.name
+    measured.settings["broker"] = measured.machine["broker"] = broker.name
     return broker.url
 
 
@@ -210,8 +235,10 @@ def _add_rows(part: str, plan: Plan, environment: Mapping[str, str], measured: M
         measured.note(f"{part}: {problem}")
         return
     measured.rows[part] = answer["rows"]
+    # The vocabulary leaves nothing out: it tells what it ran on.
+    say_it = measured.tell if part == "vocabulary" else measured.note
     for note in answer["notes"]:
-        measured.note(note)
+        say_it(note)
 
 
 def _folder(path: Path) -> Path:

@@ -14,6 +14,9 @@ TILES_AT_ONCE = "3x2 tiles, one batch"
 FLAT_OUT = "flat out"
 PACED = "10 frames/s"
 
+TURN = "turn"
+"""Name of the samples that hold the length of a turn over its frames, one a turn."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:

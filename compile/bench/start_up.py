@@ -9,12 +9,26 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from compile.bench.measured import StartUp
 from compile.bench.process import PATIENCE_S, BenchError, search_path
 
 COUNT = "remoteclip count"
+_CACHE = "REMOTECLIP_CACHE"
 _PROGRAM = "from edge.cli import main; main()"
+
+
+def caches_in(work: Path) -> dict[str, str]:
+    """The environment of all children: caches that are empty at first, and nothing from the hub."""
+    return {_CACHE: str(work / "cache"), "HF_HUB_OFFLINE": "1"}
+
+
+def own_cache_of(environment: Mapping[str, str], subject: str) -> dict[str, str]:
+    """A folder that is empty at the subject's first start."""
+    folder = Path(environment[_CACHE]) / "".join(char if char.isalnum() else "-" for char in subject)
+    folder.mkdir(parents=True, exist_ok=True)
+    return {_CACHE: str(folder)}
 
 
 def time_count(
@@ -28,11 +42,12 @@ def time_count(
 
 def _first_line(command: list[str], environment: Mapping[str, str]) -> float:
     began = time.perf_counter()
+    log = TemporaryFile()  # noqa: SIM115 - closed below, after its last line was read
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=log,
         env={**os.environ, **environment, "PYTHONPATH": search_path(), "PYTHONUNBUFFERED": "1"},
     )
     assert process.stdout is not None
@@ -44,6 +59,11 @@ def _first_line(command: list[str], environment: Mapping[str, str]) -> float:
         process.kill()
         process.stdout.close()
         process.wait()
+        with log:
+            log.seek(0)
+            words = log.read().decode(errors="replace").strip().splitlines()
     if not line:
-        raise BenchError(f"{COUNT}: no count came out of {command[4]}")
+        raise BenchError(
+            f"{COUNT}: no count came out of {command[4]}{': ' + words[-1].strip() if words else ''}"
+        )
     return round(seconds, 3)

@@ -48,7 +48,13 @@ def targets(measured: Measured) -> list[Target]:
 
 def overhead_percent(daemon: Result, engine: Result) -> float:
     """The share of a frame's time that is not the engine's, had it the machine for itself."""
-    return round(100 * (1 - engine.frame.p50_ms / daemon.frame.p50_ms), 1)
+    return round(100 * (1 - engine.typical_ms / daemon.typical_ms), 1)
+
+
+def rest_percent(daemon: Result) -> float | None:
+    """The share of a frame's time in which the daemon's engine stood still; None where it was not timed."""
+    engine = daemon.spreads.get("stage engine")
+    return None if engine is None else round(100 * (1 - engine.mean_ms / daemon.typical_ms), 1)
 
 
 def _speed(measured: Measured) -> Iterator[Target]:
@@ -58,7 +64,7 @@ def _speed(measured: Measured) -> Iterator[Target]:
             continue
         for task, limit in ((TILES, PER_TILES), (FRAME, PER_FRAME)):
             if rival := measured.find("remoteclip", "", task, clip):
-                ratio = round(rival.frame.p50_ms / daemon.frame.p50_ms, 2)
+                ratio = round(rival.typical_ms / daemon.typical_ms, 2)
                 yield Target(f"{clip}: daemon int8 against RemoteCLIP, {task}", ratio, limit, True, "x")
         if engine := measured.find("engine", f"openvino {FAST}", FRAME, clip):
             percent = overhead_percent(daemon, engine)

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from compile.bench.contenders.base import Samples
-from compile.bench.spec import FLAT_OUT, PACED, Setting
+from compile.bench.spec import FLAT_OUT, PACED, TURN, Setting
 from edge.alerts.machine import Transition
 from edge.broker import free_port
 from edge.daemon import Daemon
@@ -75,7 +75,8 @@ class GatedClip(FrameSource):
         inner: Iterator[Frame] = iter(())
         number, first = 0, None
         while self._wait():
-            due = time.monotonic_ns()
+            # When it was due, not when its turn came: a slow frame delays those behind it, which counts.
+            due = int(self._due * 1e9) if self._period_s else time.monotonic_ns()
             frame = next(inner, None)
             if frame is None:
                 inner = iter(self._inner)
@@ -150,6 +151,7 @@ class DaemonContender:
         stamps = [seen.at_s for seen in results[FILL - 1 : FILL + frames]]
         samples: Samples = {
             "frame": [after - before for before, after in pairwise(stamps)],
+            TURN: [(stamps[-1] - stamps[0]) / frames],
             "cpu": [used / frames],
         }
         for field in fields(StageSeconds):
