@@ -15,8 +15,8 @@ class Result:
     """A subject's task at one clip.
 
     Attributes:
-        spreads: by what was timed: `frame`, `cpu`, the daemon's `stage NAME`, and, where frames overlap, `turn`:
-            a turn's mean.
+        spreads: by what was timed: `frame`, `cpu`, of the daemon also `stage NAME` and `turn`, a turn's
+            mean frame time.
         memory: `peak` and `now`, MiB of the subject's process after its turns.
     """
 
