@@ -79,9 +79,13 @@ class RemoteClipContender:
 
 
 def _open_clip() -> Any:
-    """open_clip, which logs that random weights are random."""
-    logging.getLogger().setLevel(logging.ERROR)
+    """open_clip, which logs that random weights are random, to the root logger."""
+    logging.getLogger().addFilter(_not_that_weights_are_random)
     return importlib.import_module("open_clip")
+
+
+def _not_that_weights_are_random(record: logging.LogRecord) -> bool:
+    return record.module != "factory" or record.levelno > logging.WARNING
 
 
 def export_tower(weights: str, path: str) -> None:
