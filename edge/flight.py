@@ -116,8 +116,8 @@ class Flight:
         frame = self._capture.next(wait=not flying)
         if frame is None:
             return
-        frame = self._whereabouts.attach(frame)
         try:
+            frame = self._whereabouts.attach(frame)
             if self._pipeline.is_ready_for(frame):
                 flying.append(self._pipeline.begin(frame))
                 return

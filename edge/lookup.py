@@ -80,7 +80,7 @@ def lookup(
     thing are merged, the best one stays. What falls short by little is merged in after them, as faint.
 
     Args:
-        output: what the engine returned for `bank.rows` and `bank.bias`.
+        output: what the engine returned for `bank.graph_rows` and `bank.graph_bias`.
         index: image within the output's batch.
         bank: the bank that the output was computed with.
         calibration: the bundle's.

@@ -7,6 +7,7 @@ from pathlib import Path
 from firmware_cfg.device import DeviceFile
 from firmware_cfg.errors import ConfigError, ConfigErrors
 from firmware_cfg.located_yaml import LocatedYaml, parse_located_yaml, read_config_bytes, validate_located
+from firmware_cfg.long_lists import long_list_remark
 from firmware_cfg.names import closest
 from firmware_cfg.prompt_list import PromptList
 
@@ -27,6 +28,15 @@ def check_file(path: str | Path) -> list[ConfigError]:
     if isinstance(checked, DeviceFile) and checked.prompts.is_file():
         return _check_prompts(checked.prompts)
     return []
+
+
+def remark_of(path: str | Path) -> str | None:
+    """What to know of a good prompt list, or of a good device file's; None where there is nothing."""
+    located = parse_located_yaml(read_config_bytes(path), str(path))
+    checked = validate_located(located, _kind(located), base=Path(path).parent)
+    if isinstance(checked, DeviceFile):
+        return remark_of(checked.prompts) if checked.prompts.is_file() else None
+    return long_list_remark(checked)
 
 
 def is_device_file(path: str | Path) -> bool:

@@ -80,7 +80,7 @@ def look(
     marks = [time.perf_counter()]
     tiles = tiling.render(frame.image)
     marks.append(time.perf_counter())
-    output = engine.infer(tiles, bank.rows, bank.bias)
+    output = engine.infer(tiles, bank.graph_rows, bank.graph_bias)
     marks.append(time.perf_counter())
     lookup_tiles(output, bank, runtime.calibration, tiling, stride=runtime.facts.stride)
     marks.append(time.perf_counter())

@@ -74,7 +74,7 @@ class Arm:
             strange = None if motion is None else self.estimator.strangeness(motion)
             chosen = only(tiling, self.interest.choose(motion, strange))
             parts = _parts(chosen)
-        output = engine.infer(chosen.render(image), bank.rows, bank.bias)
+        output = engine.infer(chosen.render(image), bank.graph_rows, bank.graph_bias)
         scores = lookup_tiles(output, bank, runtime.calibration, chosen, stride=runtime.facts.stride)
         tracks = self.tracker.update(
             scores.places,

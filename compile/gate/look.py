@@ -14,7 +14,7 @@ from edge.bundle.calibration import Calibration
 from edge.engines.base import F32, ImageEngine
 from edge.frames import RgbImage
 from edge.letterbox import best_image_size, letterbox
-from edge.lookup import lookup, object_margins
+from edge.lookup import lookup, place_margins
 from edge.prompts.build import LOWEST_DEFAULT, build_prompt_bank, in_memory_list
 from edge.runtime import Runtime
 from firmware_cfg.prompt_list import PromptList
@@ -75,11 +75,11 @@ class Looker:
             self._engines[size] = self.runtime.image_engine(size)
         tile, fit = letterbox(image, *size)
         bank, facts = self._bank, self.runtime.facts
-        output = self._engines[size].infer(tile[None], bank.rows, bank.bias)
+        output = self._engines[size].infer(tile[None], bank.graph_rows, bank.graph_bias)
         found = lookup(output, 0, bank, self._calibration, fit, stride=facts.stride)
         tally = Counter(place.prompt for place in found.places)
         counts = {name: tally[name] for name in bank.layout.object_ids}
-        margins = object_margins(output.place_logit[0] - bank.bias, bank.layout)
+        margins = place_margins(output, 0, bank)
         claimed = fit.holds(output.place_box[0]) & (margins.max(axis=1) > _CLAIMED)
         boxes, margins = fit.to_frame(output.place_box[0][claimed]), margins[claimed]
         return Look(

@@ -45,9 +45,16 @@ def _check_files(files: list[Path], camera: bool, as_json: bool) -> None:
         typer.echo(json.dumps({"checked": len(report), "problems": problems}))
     else:
         for path, errors in report.items():
-            typer.echo("\n".join(str(error) for error in errors) if errors else f"{path}: ok")
+            typer.echo("\n".join(str(error) for error in errors) if errors else _good(path))
     if any(report.values()):
         raise typer.Exit(1)
+
+
+def _good(path: Path) -> str:
+    from firmware_cfg.check import remark_of
+
+    remark = remark_of(path)
+    return f"{path}: ok" if remark is None else f"{path}: ok, but {remark}"
 
 
 def _problems(path: Path, camera: bool) -> list[ConfigError]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 from edge.prompts.build import build_prompt_bank
 from edge.prompts.text_encoder import InterruptibleEncoder, TextEncoder
 from firmware_cfg.errors import EngineError
+from firmware_cfg.long_lists import long_list_remark
 
 if TYPE_CHECKING:
     from edge.prompts.bank import PromptBank
     from edge.runtime import Runtime
     from firmware_cfg.messages.prompts import PromptSource
     from firmware_cfg.prompt_list import LoadedPromptList
+
+log = logging.getLogger(__name__)
 
 Asked = Callable[[], bool]
 """Whether to give up; it is asked often, and must answer at once."""
@@ -56,12 +60,19 @@ class BankBuilder:
         data: bytes | None = None,
         interrupted: Asked = never,
     ) -> PromptBank:
-        """See `build_prompt_bank`. Raises Interrupted, too: `interrupted` said so, or `close` was called."""
+        """See `build_prompt_bank`. Raises Interrupted, too: `interrupted` said so, or `close` was called.
+
+        A list of which the model looks for a part only gets a warning in the log.
+        """
         runtime, sentences = self._runtime, self._runtime.sentences
         if isinstance(sentences, TextEncoder):
             sentences = InterruptibleEncoder(sentences, lambda: self._closed or interrupted())
         facts, calibration = runtime.facts, runtime.calibration
-        return build_prompt_bank(prompt_list, sentences, facts, calibration, source=source, data=data)
+        bank = build_prompt_bank(prompt_list, sentences, facts, calibration, source=source, data=data)
+        remark = long_list_remark(bank.prompt_list)
+        if remark is not None:
+            log.warning("%s: %s", prompt_list.path, remark)
+        return bank
 
     def load_text_tower(self) -> None:
         """Load it now, where it is to be kept. Raises EngineError, MissingExtra."""

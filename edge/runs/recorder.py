@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge.runs.format import RunAbout
 from edge.runs.writer import RunWriter
@@ -23,7 +23,9 @@ def open_recorder(
     locator: Locator | None,
     *,
     session: Session | None = None,
-    **options: Any,
+    keep_mib: int | None = None,
+    thumbnail_every_s: float = 2.0,
+    wait: bool = False,
 ) -> RunWriter:
     """Begin a run in `folder`.
 
@@ -31,7 +33,7 @@ def open_recorder(
         bundle, source: what looks at what.
         locator: puts footprints on the ground, where the camera is described.
         session: of the flight; None offline.
-        options: `keep_mib`, `thumbnail_every_s` and `wait` of RunWriter.open.
+        keep_mib, thumbnail_every_s, wait: see RunWriter.open.
 
     Raises:
         RunError: nothing can be written there.
@@ -46,4 +48,11 @@ def open_recorder(
         device="" if session is None else session.device,
         session="" if session is None else session.session_id,
     )
-    return RunWriter.open(folder, about, locate=None if locator is None else locator.locate, **options)
+    return RunWriter.open(
+        folder,
+        about,
+        keep_mib=keep_mib,
+        thumbnail_every_s=thumbnail_every_s,
+        locate=None if locator is None else locator.locate,
+        wait=wait,
+    )

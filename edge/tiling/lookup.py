@@ -30,7 +30,7 @@ def lookup_tiles(
     whole frame's. Of one tile alone it is `lookup`.
 
     Args:
-        output: what the engine returned for `tiling.render`, `bank.rows` and `bank.bias`.
+        output: what the engine returned for `tiling.render`, `bank.graph_rows` and `bank.graph_bias`.
         bank, calibration, stride: see `lookup`.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from edge.prompts.text_encoder import SentenceEncoder
     from edge.tune.sightings import Sightings
     from firmware_cfg.prompt_list import Prompt
+
+log = logging.getLogger(__name__)
 
 VOCABULARY = (
     "a roof", "a red tiled roof", "a skylight on a roof", "a chimney", "solar panels on a roof", "a balcony",
@@ -67,7 +70,11 @@ def suggest(
     taken = {text.casefold() for text in model.background}
     taken |= {text.casefold() for prompt in model.prompts for text in prompt.text}
     sentences = [text for text in VOCABULARY if text.casefold() not in taken]
-    if right.all() or not right.any() or layout.end >= GRAPH_ROWS:
+    if right.all() or not right.any():
+        return None
+    if layout.end >= GRAPH_ROWS:
+        problem = f"the list has {layout.end} rows already (at most {GRAPH_ROWS - 1})"
+        log.warning("%s: no background sentence is suggested: %s", prompt.id, problem)
         return None
     rows = np.zeros((len(sentences), scored.bank.rows.shape[1]), np.float32)
     encoded = encoder.encode(sentences)
@@ -81,7 +88,7 @@ def suggest(
     best: Suggested | None = None
     for number in promising.tolist():
         row = rows[number : number + 1]
-        with_it = scorer.score(sightings, with_background(scored.bank, row))
+        with_it = scorer.score(sightings, with_background(scored.bank, row, scorer.facts))
         u = base_odds(with_it, prompt)[index]
         loss = judge(leave_one_out(u, right, prior), right).loss
         if loss < least and _others_lose(scored, with_it, column) <= MOST_LOST:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from edge.engines.base import F32
 from edge.lookup import object_margins
-from edge.prompts.spread import NO_PEAK
+from edge.prompts.bank import BACKGROUND_BIAS, BACKGROUND_OWNER
+from edge.prompts.spread import NO_PEAK, SpreadRows
 
 if TYPE_CHECKING:
     from edge.bundle.calibration import Calibration
@@ -108,10 +109,14 @@ def base_odds(scored: Scored, prompt: Prompt) -> F64:
     return np.asarray(odds * prompt.temperature - prompt.bias)
 
 
-def with_background(bank: PromptBank, rows: F32) -> PromptBank:
+def with_background(bank: PromptBank, rows: F32, facts: ModelFacts) -> PromptBank:
     """The bank with further background rows (K, D + E). For scoring only: its list does not name them."""
     every = np.concatenate([bank.rows, rows])
-    return replace(bank, rows=every, layout=replace(bank.layout, end=len(every)))
+    bias = np.concatenate([bank.bias, np.full(len(rows), BACKGROUND_BIAS, np.float32)])
+    owner = np.concatenate([bank.row_owner, np.full(len(rows), BACKGROUND_OWNER, np.int64)])
+    layout = replace(bank.layout, end=len(every))
+    spread = SpreadRows.of(every, bias, layout, facts)
+    return replace(bank, rows=every, bias=bias, row_owner=owner, layout=layout, spread=spread)
 
 
 def log_odds(score: float | F64) -> F64:

@@ -128,7 +128,8 @@ def tune(
     after = scored
     rows = {item.sentence: item.row for *_, item in found if item is not None}
     if rows:
-        after = scorer.score(sightings, with_background(scored.bank, np.concatenate(list(rows.values()))))
+        further = np.concatenate(list(rows.values()))
+        after = scorer.score(sightings, with_background(scored.bank, further, scorer.facts))
     tuned = tuple(_tuned(scored, after, prompt, marked, item) for prompt, marked, item in found)
     return _tuning(model, tuned, tuple(rows))
 

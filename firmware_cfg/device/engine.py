@@ -44,8 +44,7 @@ class Engine(ConfigModel):
     )
     threads: Annotated[int, between(1, 256)] | None = Field(
         None,
-        description="CPU threads of the engine; default: one a core, which was the fastest with the camera"
-        " decoded beside it.",
+        description="CPU threads of the engine; default: one a core.",
     )
     image_size: ImageSize | None = Field(
         None,
@@ -69,7 +68,7 @@ class Engine(ConfigModel):
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Engine:
-        if self.tiles_where != "everywhere" and self.tiles == "none":
+        if self.tiles_where != "everywhere" and self.tiles in ("none", (1, 1)):
             error = stated("there are no windows to choose among", "tiles: auto, or leave it out")
             raise_findings("Engine", [Finding(("tiles_where",), error)])
         if self.workspace_mib is not None and self.name != "tensorrt":

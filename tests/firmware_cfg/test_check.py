@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from firmware_cfg.check import check_file
+from edge.cli import app
+from firmware_cfg.check import check_file, remark_of
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -196,3 +198,16 @@ def test_a_list_with_too_many_rows_is_found(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
     (error,) = check_file(tmp_path / "gone.yaml")
     assert str(error) == f"{tmp_path / 'gone.yaml'}: cannot be read: No such file or directory"
+
+
+def test_a_list_that_is_looked_for_in_part_is_good_with_a_remark(tmp_path: Path) -> None:
+    path = tmp_path / "list.yaml"
+    for count in (256, 257):
+        path.write_text("prompts:\n" + "".join(f"- {{id: p{n}, text: a car}}\n" for n in range(count)))
+        assert check_file(path) == []
+        remark = remark_of(path)
+        assert (remark is None) == (count == 256)
+    assert remark is not None
+    assert remark.startswith("has 257 object rows, and only the 256 most general are looked for")
+    result = CliRunner().invoke(app, ["check", str(path)])
+    assert (result.exit_code, result.stdout) == (0, f"{path}: ok, but {remark}\n")

@@ -13,7 +13,9 @@ from edge.bundle.load import Bundle
 from edge.lookup import object_margins
 from edge.prompts.bank import BACKGROUND_BIAS, PromptBank, PromptStore
 from edge.prompts.build import LOWEST_DEFAULT, MOST_SENT_SENTENCES, build_prompt_bank, in_memory_list
+from edge.prompts.builder import BankBuilder
 from edge.prompts.text_encoder import TextEncoder
+from edge.runtime import BundleRuntime
 from firmware_cfg.errors import ConfigErrors
 from firmware_cfg.prompt_list import (
     GRAPH_ROWS,
@@ -243,3 +245,17 @@ def test_the_store_gives_back_what_it_replaces(build: Any) -> None:
     assert store.current is first
     assert store.swap(second) is first
     assert store.current is second
+
+
+def test_a_list_that_is_looked_for_in_part_is_told_of(
+    tiny_bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["red", "green"]
+    builder = BankBuilder(BundleRuntime(tiny_bundle), keep_text_tower=False)
+    for count in (GRAPH_ROWS, GRAPH_ROWS + 1):
+        prompts = [{"id": f"p{n}", "text": words[n % 2]} for n in range(count)]
+        with builder.turn():
+            builder.build(in_memory_list(PromptList(prompts=prompts, background=["blue"])), "file")
+    (said,) = [record.message for record in caplog.records if "object rows" in record.message]
+    assert said.startswith("prompt list: has 257 object rows, and only the 256 most general")
+    builder.close()

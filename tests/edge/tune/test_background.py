@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from edge.bundle.load import Bundle
+from edge.prompts import spread
 from edge.prompts.build import build_prompt_bank
 from edge.runtime import BundleRuntime
 from edge.sources import open_source
 from edge.tune import background
 from edge.tune.collect import collect
 from edge.tune.marks import Mark
-from edge.tune.scoring import Scorer
+from edge.tune.scoring import Scorer, with_background
 from edge.tune.tuning import Tuning, tune
 from firmware_cfg.prompt_list import load_prompt_list
 
@@ -56,3 +57,27 @@ def test_wrong_crops_like_the_right_ones_get_none(tuned: dict[str, Tuning]) -> N
     (item,) = tuned["red"].prompts
     assert item.background is None
     assert tuned["red"].model.background == ()
+
+
+def test_a_list_as_long_as_the_graph_takes_is_told_that_it_gets_none(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background, "GRAPH_ROWS", 2)
+    tuned = request.getfixturevalue("tuned")
+    assert tuned["blue"].model.background == ()
+    said = {record.message for record in caplog.records if record.name == background.__name__}
+    assert said == {"colour: no background sentence is suggested: the list has 2 rows already (at most 1)"}
+
+
+def test_further_background_rows_are_read_on_the_host_where_the_graph_is_full(
+    listed: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread, "GRAPH_ROWS", 2)
+    listed.write_text("prompts:\n- {id: colour, text: [red, blue], match: any, threshold: 0.5}\n")
+    runtime = BundleRuntime(tiny_bundle)
+    bank = build_prompt_bank(load_prompt_list(listed), runtime.sentences, runtime.facts, runtime.calibration)
+    more = with_background(bank, bank.rows[:1], runtime.facts)
+    assert bank.spread is None
+    assert more.spread is not None
+    assert more.spread.weights.shape[1] == len(more.rows) == len(more.bias) == len(more.row_owner) == 3
+    assert len(more.graph_rows) == 2
