@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compile.bench.spec import Setting
 from compile.bench.timing import WARM_UP, Row, rows_of, take_turns
 from edge.engines.tensorrt.cuda import CudaThread, cuda_errors, load_driver
 from edge.engines.tensorrt.memory import Port
@@ -29,7 +30,7 @@ TILE = (640, 384)
 _FLUSH_BYTES = 256 << 20
 
 
-def rows(rounds: int, note: Callable[[str], None]) -> list[Row]:
+def rows(rounds: int, note: Callable[[str], None], setting: Setting) -> list[Row]:
     """Times of this machine's GPU; none, and a note that says why, where there is none or no kernel for it.
 
     Two tasks a frame:
@@ -41,13 +42,13 @@ def rows(rounds: int, note: Callable[[str], None]) -> list[Row]:
     try:
         driver = load_driver()
         with closing(CudaThread(driver)) as thread:
-            return thread.run(partial(_all_rows, driver, rounds, note))
+            return thread.run(partial(_all_rows, driver, rounds, note, setting.image_size or TILE))
     except (EngineError, MissingExtra) as error:
         note(f"GPU kernels: {error}")
         return []
 
 
-def _all_rows(driver: Any, rounds: int, note: Callable[[str], None]) -> list[Row]:
+def _all_rows(driver: Any, rounds: int, note: Callable[[str], None], tile: tuple[int, int]) -> list[Row]:
     sampler, why = open_sampler(driver)
     if sampler is None:
         note(f"GPU kernels: {why}")
@@ -55,10 +56,10 @@ def _all_rows(driver: Any, rounds: int, note: Callable[[str], None]) -> list[Row
     found: list[Row] = []
     with ExitStack() as stack, cuda_errors(driver, "the GPU's benchmark failed"):
         stack.callback(sampler.free)
-        bench = _Bench(driver, sampler, stack)
+        bench = _Bench(driver, sampler, stack, tile)
         for width, height in FRAMES:
             for kind, image in _frames(width, height):
-                task = f"{kind} {width}x{height} to {TILE[0]}x{TILE[1]}"
+                task = f"{kind} {width}x{height} to {tile[0]}x{tile[1]}"
                 found += rows_of(f"{task} on the GPU", bench.on_gpu(image, rounds))
                 found += rows_of(f"{task} to GPU memory", bench.to_gpu(image, rounds))
     return found
@@ -76,19 +77,19 @@ def _frames(width: int, height: int) -> list[tuple[str, Image]]:
 class _Bench:
     """The buffers that every frame is timed with. Lives in the CUDA thread; `stack` frees them."""
 
-    def __init__(self, driver: Any, sampler: FrameSampler, stack: ExitStack) -> None:
-        self._driver, self._sampler = driver, sampler
+    def __init__(self, driver: Any, sampler: FrameSampler, stack: ExitStack, size: tuple[int, int]) -> None:
+        self._driver, self._sampler, self._size = driver, sampler, size
         self._stream: Any = driver.Stream()
-        self._tile = Port(driver, (1, TILE[1], TILE[0], 3), np.dtype(np.uint8))
+        self._tile = Port(driver, (1, *size[::-1], 3), np.dtype(np.uint8))
         stack.callback(self._tile.free)
         self._flush: Any = driver.mem_alloc(_FLUSH_BYTES)
         stack.callback(self._flush.free)
 
     def on_gpu(self, image: Image, rounds: int) -> dict[str, list[float]]:
         """GPU seconds of the kernel, and of a copy that moves as many bytes."""
-        windows = tiles_for(image.width, image.height, TILE, "none").windows
+        windows = tiles_for(image.width, image.height, self._size, "none").windows
         self._sampler.upload(image, self._stream)
-        moved = _bytes_of(image) + TILE[0] * TILE[1] * 3
+        moved = _bytes_of(image) + self._size[0] * self._size[1] * 3
         source, target = int(self._flush), int(self._flush) + _FLUSH_BYTES // 2
 
         def copy() -> None:
@@ -105,7 +106,7 @@ class _Bench:
 
     def to_gpu(self, image: Image, rounds: int) -> dict[str, Any]:
         """Seconds until the tile is in GPU memory, by who makes it."""
-        windows = tiles_for(image.width, image.height, TILE, "none").windows
+        windows = tiles_for(image.width, image.height, self._size, "none").windows
 
         def gpu() -> None:
             self._sampler.upload(image, self._stream)
@@ -113,14 +114,14 @@ class _Bench:
             self._stream.synchronize()
 
         def cpu() -> None:
-            letterbox(image, *TILE, out=self._tile.view((TILE[1], TILE[0], 3)))
+            letterbox(image, *self._size, out=self._tile.view((*self._size[::-1], 3)))
             self._tile.to_device(self._stream)
             self._stream.synchronize()
 
         return dict(take_turns({"cpu": cpu, "gpu": gpu}, rounds))
 
     def _render(self, windows: tuple[Window, ...]) -> None:
-        self._sampler.render(windows, TILE, self._tile.address, self._stream)
+        self._sampler.render(windows, self._size, self._tile.address, self._stream)
 
     def _gpu_seconds(self, call: Callable[[], None]) -> float:
         """Of what `call` enqueues. The flush before takes longer than the enqueuing, so no gap is timed."""

@@ -15,9 +15,10 @@ class Result:
     """A subject's task at one clip.
 
     Attributes:
-        spreads: by what was timed: `frame`, `cpu`, of the daemon also `stage NAME` and `turn`, a turn's
-            mean frame time.
+        spreads: by what was timed: `frame`, `cpu`, `turn` (a turn's mean frame time), of the daemon also
+            `stage NAME`.
         memory: `peak` and `now`, MiB of the subject's process after its turns.
+        turns_ms: each round's mean frame time, in the order of rounds; empty where a latency was timed.
     """
 
     clip: str
@@ -27,6 +28,7 @@ class Result:
     task: str
     spreads: Mapping[str, Spread]
     memory: Mapping[str, float]
+    turns_ms: tuple[float, ...] = ()
 
     @property
     def frame(self) -> Spread:
@@ -55,6 +57,7 @@ class Result:
         return {
             **{name: getattr(self, name) for name in ("clip", "kind", "variant", "subject", "task")},
             "times": times,
+            "turns_ms": list(self.turns_ms),
             "peak_mib": self.memory.get("peak"),
             "now_mib": self.memory.get("now"),
         }

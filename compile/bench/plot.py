@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from compile.bench.measured import Measured, Result
 from compile.bench.report import STAGE
 from compile.bench.spec import FLAT_OUT, PACED
+from compile.bench.targets import ratios
+from compile.bench.timing import Quartiles
 from training.errors import require_extra
 from training.evaluation.plots import save_figure
 
@@ -33,18 +35,27 @@ def save_plot(measured: Measured, path: Path) -> None:
 
 def _draw_bars(axes: Axes, results: list[Result]) -> None:
     labels = [f"{r.clip}: {r.subject}" + ("" if r.kind == "daemon" else f", {r.task}") for r in results]
-    medians = [r.frame.p50_ms for r in results]
-    beyond = [max(0.0, r.frame.p95_ms - r.frame.p50_ms) for r in results]
+    # Not median gaps: frames that are worked on side by side come out in pairs.
+    medians = [r.typical_ms for r in results]
+    beyond = [max(0.0, r.frame.p95_ms - r.typical_ms) for r in results]
+    ours_at: dict[str, Result] = {}
+    for result in results:
+        if (result.kind, result.task) == ("daemon", FLAT_OUT):
+            ours_at.setdefault(result.clip, result)
     colours = [_OURS if r.kind == "daemon" else _THEIRS for r in results]
     axes.barh(
         range(len(results)), medians, color=colours, xerr=[[0.0] * len(results), beyond], ecolor="#555555"
     )
     for row, median in enumerate(medians):
-        axes.text(median, row, f" {median:.1f}", va="center", ha="left", fontsize=7)
+        ours = ours_at.get(results[row].clip)
+        times = "" if ours is None else f", {Quartiles.of(ratios(results[row], ours)).median:.1f}x"
+        axes.text(median, row, f" {median:.1f}{times}", va="center", ha="left", fontsize=7)
     axes.set_yticks(range(len(results)), labels, fontsize=7)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set_xlabel("milliseconds a frame (median; line: to the 95th percentile)")
+    axes.set_xlabel(
+        "milliseconds a frame (median turn, times ours within rounds; line: to the 95th percentile)"
+    )
 
 
 def _draw_stages(axes: Axes, daemons: list[Result]) -> None:
@@ -55,7 +66,7 @@ def _draw_stages(axes: Axes, daemons: list[Result]) -> None:
         axes.barh(range(len(daemons)), widths, left=left, label=name.removeprefix(STAGE))
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.plot(
-        [r.frame.p50_ms for r in daemons], range(len(daemons)), "k|", markersize=14, label="frame to frame"
+        [r.typical_ms for r in daemons], range(len(daemons)), "k|", markersize=14, label="frame to frame"
     )
     axes.set_yticks(range(len(daemons)), [f"{r.clip}\n{r.variant}" for r in daemons], fontsize=7)
     axes.invert_yaxis()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
+import cv2
 import numpy as np
 
+from compile.bench.spec import Setting
 from compile.bench.timing import Row, rows_of, take_turns
 from edge.frames import I420Image, Image, NV12Image, RgbImage
 from edge.letterbox import Letterbox, Tile, letterbox_native
@@ -17,20 +20,36 @@ FRAME_SIZES = ((1280, 720), (1920, 1080), (3840, 2160), (1440, 1080))
 TILE = (640, 384)
 
 
-def rows(rounds: int, note: Callable[[str], None]) -> list[Row]:
+def rows(rounds: int, note: Callable[[str], None], setting: Setting) -> list[Row]:
     """Times of "native", "opencv" (convert and resize), "memcpy" (a copy of the planes), by layout and size.
 
-    The kernel and the copy have one thread, OpenCV as many as it takes.
+    All have one thread, as in flight; "opencv, all cores" has as many as it takes.
     """
     if LETTERBOX is None:
         note(f"native preprocessing: {UNAVAILABLE}")
+    tile = setting.image_size or TILE
     found: list[Row] = []
     for width, height in FRAME_SIZES:
         for layout, image in _images(width, height).items():
-            contenders = _contenders(image)
-            task = f"{layout} {width}x{height} to {TILE[0]}x{TILE[1]}"
-            found += rows_of(task, take_turns(contenders, rounds))
+            contenders = _contenders(image, tile)
+            task = f"{layout} {width}x{height} to {tile[0]}x{tile[1]}"
+            # Its threads are set outside of what is timed: changing them ends a pool and starts another.
+            with _opencv_threads(1):
+                seconds = take_turns(contenders, rounds)
+            with _opencv_threads(cv2.getNumberOfCPUs()):
+                seconds |= take_turns({"opencv, all cores": contenders["opencv"]}, rounds)
+            found += rows_of(task, seconds)
     return found
+
+
+@contextmanager
+def _opencv_threads(count: int) -> Iterator[None]:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(count)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _images(width: int, height: int) -> dict[str, Image]:
@@ -47,12 +66,10 @@ def _images(width: int, height: int) -> dict[str, Image]:
     }
 
 
-def _contenders(image: Image) -> dict[str, Callable[[], object]]:
-    import cv2
-
-    fit = Letterbox.fit(image.width, image.height, *TILE)
+def _contenders(image: Image, tile_size: tuple[int, int]) -> dict[str, Callable[[], object]]:
+    fit = Letterbox.fit(image.width, image.height, *tile_size)
     size = (fit.content_width, fit.content_height)
-    tile: Tile = np.empty((TILE[1], TILE[0], 3), np.uint8)
+    tile: Tile = np.empty((*tile_size[::-1], 3), np.uint8)
     if isinstance(image, RgbImage):
         planes, conversion = image.pixels, None
     else:
@@ -70,5 +87,5 @@ def _contenders(image: Image) -> dict[str, Callable[[], object]]:
 
     calls: dict[str, Callable[[], object]] = {}
     if LETTERBOX is not None:
-        calls["native"] = partial(letterbox_native, image, *TILE, tile)
+        calls["native"] = partial(letterbox_native, image, *tile_size, tile)
     return {**calls, "opencv": opencv, "memcpy": partial(np.copyto, copy, planes)}

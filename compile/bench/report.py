@@ -11,9 +11,10 @@ from rich.table import Table
 from compile.bench.contenders.ceilings import COPY, FLOAT_PRODUCT, INT8_PRODUCT, MOVED, OPERATIONS
 from compile.bench.measured import Measured
 from compile.bench.spec import FLAT_OUT, FRAME, PACED, TURN
-from compile.bench.targets import overhead_percent, rest_percent, targets
+from compile.bench.targets import overhead_percent, ratios, rest_percent, targets
+from compile.bench.timing import Quartiles
 
-WIDTH = 132
+WIDTH = 140
 STAGE = "stage "
 
 
@@ -46,10 +47,10 @@ def _clip_table(measured: Measured, clip: str) -> Table:
     table = _table(
         f"{clip}, {measured.clips[clip]}: milliseconds a frame",
         ("contender", "task"),
-        ("p50", "p95", "p99", "frames/s", "CPU ms", "peak MiB", "over ours", "n"),
+        ("p50", "p95", "p99", "best turn", "frames/s", "CPU ms", "peak MiB", "over ours", "n"),
     )
     results = [r for r in measured.results if r.clip == clip and r.kind != "ceiling"]
-    ours = next((r.typical_ms for r in results if (r.kind, r.task) == ("daemon", FLAT_OUT)), None)
+    ours = next((r for r in results if (r.kind, r.task) == ("daemon", FLAT_OUT)), None)
     for result in results:
         spread = result.frame
         latency = result.task == PACED
@@ -57,12 +58,13 @@ def _clip_table(measured: Measured, clip: str) -> Table:
             result.subject,
             f"latency at {PACED}" if latency else result.task,
             *(f"{value:.2f}" for value in (spread.p50_ms, spread.p95_ms, spread.p99_ms)),
+            f"{min(result.turns_ms):.2f}" if result.turns_ms else "",
             ""
             if latency
             else f"{1e3 / (result.typical_ms if TURN in result.spreads else spread.mean_ms):.1f}",
             "" if result.cpu_ms is None else f"{result.cpu_ms:.1f}",
             f"{result.memory['peak']:.0f}" if result.memory else "",
-            "" if ours is None or latency else f"{result.typical_ms / ours:.2f}x",
+            "" if ours is None or latency else f"{Quartiles.of(ratios(result, ours)).median:.2f}x",
             str(spread.n),
         )
     return table
@@ -80,7 +82,9 @@ def _stage_table(measured: Measured) -> Table:
         table.add_section()
         table.add_row("frame to frame, mean over a turn", *(f"{r.typical_ms:.2f}" for r in daemons))
         table.add_row("the engine alone", *(f"{e.frame.p50_ms:.2f}" if e else "" for e in alone))
-        shares = (f"{overhead_percent(r, e)}%" if e else "" for r, e in zip(daemons, alone, strict=True))
+        shares = (
+            f"{overhead_percent(r, e).median:.1f}%" if e else "" for r, e in zip(daemons, alone, strict=True)
+        )
         table.add_row("outside the engine", *shares)
         rests = [rest_percent(r) for r in daemons]
         table.add_row("engine at rest", *("" if rest is None else f"{rest}%" for rest in rests))
@@ -129,12 +133,13 @@ def _rows_table(part: str, rows: Iterable[dict[str, object]]) -> Table:
 
 
 def _target_table(measured: Measured) -> Table:
-    table = _table("To reach", ("what",), ("measured", "to reach", ""))
+    table = _table("To reach", ("what",), ("measured", "quartiles", "to reach", ""))
     for target in targets(measured):
         sign = "at least" if target.at_least else "at most"
         table.add_row(
             target.what,
             f"{target.value:g} {target.unit}",
+            " to ".join(f"{value:g}" for value in target.quartiles or ()),
             f"{sign} {target.limit:g} {target.unit}",
             "met" if target.met else "NOT met",
         )

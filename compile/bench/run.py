@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 
 from compile.bench.clips import made_up_clip, recorded_clips, size_of
 from compile.bench.measured import Measured, Result, StartUp
 from compile.bench.plan import Plan
 from compile.bench.process import BenchError, Worker
 from compile.bench.rooflines import add_rooflines
-from compile.bench.spec import PACED, Setting, Subject, request
+from compile.bench.spec import PACED, TURN, Setting, Subject, request
 from compile.bench.start_up import COUNT, caches_in, own_cache_of, time_count
 from compile.bench.timing import Spread
 from compile.bench.worker import ROWS
@@ -126,9 +128,13 @@ def _take_turns(plan: Plan, clip: str, tasks: list[_Task], measured: Measured, s
             task.frames = round(plan.turn_s * 10) if task.name == PACED else plan.frames(min(trial))
     for number in range(plan.rounds):
         say(f"{clip}: round {number + 1} of {plan.rounds}")
-        for task in tasks:
+        # Another order each round: nobody always follows the one who leaves the caches worst.
+        for task in random.Random(number).sample(tasks, len(tasks)):
             if not task.failed:
-                for name, values in turn(task, max(1, task.frames)).items():
+                samples = turn(task, max(1, task.frames))
+                if "frame" in samples and task.name != PACED:
+                    samples.setdefault(TURN, [fmean(samples["frame"])])
+                for name, values in samples.items():
                     task.seconds.setdefault(name, []).extend(values)
 
 
@@ -140,7 +146,16 @@ def _add_results(clip: str, tasks: list[_Task], measured: Measured) -> None:
                 {name: Spread.of(values) for name, values in task.seconds.items()},
             )
             measured.results.append(
-                Result(clip, subject.kind, subject.variant, subject.name, task.name, spreads, task.memory)
+                Result(
+                    clip,
+                    subject.kind,
+                    subject.variant,
+                    subject.name,
+                    task.name,
+                    spreads,
+                    task.memory,
+                    tuple(round(seconds * 1e3, 4) for seconds in task.seconds.get(TURN, ())),
+                )
             )
 
 
@@ -224,7 +239,14 @@ def _tower(plan: Plan, work: Path, environment: Mapping[str, str], measured: Mea
 
 
 def _add_rows(part: str, plan: Plan, environment: Mapping[str, str], measured: Measured) -> None:
-    setting = Setting("", plan.bundle, str(plan.prompts), "")
+    setting = Setting(
+        "",
+        plan.bundle,
+        str(plan.prompts),
+        "",
+        image_size=plan.image_size,
+        precision=plan.precisions[0] if plan.precisions else "auto",
+    )
     asked = {**request(Subject("rows", part, ()), setting), "rounds": min(ROW_ROUNDS, 3 * plan.rounds)}
     try:
         with Worker(asked, environment) as worker:

@@ -30,6 +30,7 @@ class Setting:
         weights: RemoteCLIP's weights; empty: random ones, which take the same time.
         tower: RemoteCLIP's image tower as ONNX; empty where it could not be exported.
         image_size: (width, height) of the model tile; None: the daemon's own choice.
+        precision: variant of the bundle for a part that runs one alone.
     """
 
     clip: str
@@ -40,6 +41,7 @@ class Setting:
     weights: str = ""
     tower: str = ""
     image_size: tuple[int, int] | None = None
+    precision: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,31 +42,60 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One contender at one task. `ratio` is its median over that of the task's first contender."""
+    """One contender at one task.
+
+    Attributes:
+        ratio: its time over that of the task's first contender, the median of the rounds.
+        rounds_ms: its time in each round, in the order of rounds.
+    """
 
     task: str
     contender: str
     spread: Spread
     ratio: float
+    rounds_ms: tuple[float, ...]
 
-    def as_json(self) -> dict[str, float | int | str]:
+    def as_json(self) -> dict[str, Any]:
         """For the report."""
-        return {"task": self.task, "with": self.contender, **self.spread.as_json(), "ratio": self.ratio}
+        found = {"task": self.task, "with": self.contender, **self.spread.as_json(), "ratio": self.ratio}
+        return {**found, "rounds_ms": list(self.rounds_ms)}
+
+
+@dataclass(frozen=True, slots=True)
+class Quartiles:
+    """Of what each round gave when two were compared within it.
+
+    Turns of one round are seconds apart at most, medians of all turns minutes: where a machine has slow
+    spells, only the former saw the same machine.
+    """
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Quartiles:
+        """Of at least one round's value, rounded to hundredths. ValueError where there is none."""
+        if not values:
+            raise ValueError("no rounds")
+        return cls(*(round(float(value), 2) for value in np.percentile(values, (25, 50, 75))))
 
 
 def take_turns(
     contenders: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = WARM_UP
 ) -> dict[str, Seconds]:
-    """Seconds of each call, by contender.
+    """Seconds of each call, by contender, in the order of rounds.
 
-    All of them have a turn in each round, so that whatever else the machine does hits them alike.
+    All of them have a turn in each round, so that whatever else the machine does hits them alike; in another
+    order each round, so that nobody always follows the one who leaves the caches worst.
     """
     for call in contenders.values():
         for _ in range(warm_up):
             call()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, call in contenders.items():
+    for number in range(rounds):
+        for name in random.Random(number).sample(tuple(contenders), len(contenders)):
+            call = contenders[name]
             began = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - began)
@@ -72,10 +103,15 @@ def take_turns(
 
 
 def rows_of(task: str, seconds: Mapping[str, Sequence[float] | Seconds]) -> list[Row]:
-    """One row a contender, the first of which is what the others are compared with."""
-    spreads = {name: Spread.of(values) for name, values in seconds.items()}
-    first = next(iter(spreads.values())).p50_ms if spreads else 0.0
+    """One row a contender, as many rounds each; the first is what the others are compared with."""
+    first = np.asarray(next(iter(seconds.values()), ()))
     return [
-        Row(task, name, spread, round(spread.p50_ms / first, 3) if first else 1.0)
-        for name, spread in spreads.items()
+        Row(
+            task,
+            name,
+            Spread.of(values),
+            round(float(np.median(np.asarray(values) / first)), 3),
+            tuple(round(float(value) * 1e3, 4) for value in values),
+        )
+        for name, values in seconds.items()
     ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compile.bench.spec import Setting
 from compile.bench.timing import Row, rows_of, take_turns
 from firmware_cfg.prompt_list import GRAPH_ROWS, Prompt, PromptList
 
@@ -28,20 +29,19 @@ _AROUND = 0.6
 """How far random sentences lie from their mean: by their cosines as near to each other as real ones are."""
 
 
-def rows(rounds: int, note: Callable[[str], None]) -> list[Row]:
-    """The tasks "dense prompts" and "lookup of 300 places", on the default bundle and engine.
+def rows(rounds: int, note: Callable[[str], None], setting: Setting) -> list[Row]:
+    """The tasks "dense prompts" and "lookup of 300 places", on the setting's bundle and the default engine.
 
     Sentences are random embeddings: what they say costs nothing.
     Raises BundleError, EngineError, MissingExtra.
     """
     from edge.bundle.load import load_bundle
     from edge.engines import create_image_engine
-    from firmware_cfg.bundles import default_bundle_path
 
-    bundle = load_bundle(default_bundle_path())
-    width, height = bundle.manifest.image_sizes[0]
+    bundle = load_bundle(setting.bundle)
+    width, height = size = setting.image_size or bundle.manifest.image_sizes[0]
     tile = np.random.default_rng(_SEED).integers(0, 256, (1, height, width, 3), np.uint8)
-    engine = create_image_engine(bundle)
+    engine = create_image_engine(bundle, precision=setting.precision, image_size=size)
     try:
         note(f"vocabulary: {engine.name} {engine.precision} at {width}x{height}")
 

@@ -29,7 +29,7 @@ _CLASSES = {
     "ceiling": ("compile.bench.contenders.ceiling", "CeilingContender"),
 }
 ROWS = ("preprocessing", "vocabulary", "gpu")
-"""Modules beside this one with a function `rows(rounds, note)`."""
+"""Modules beside this one with a function `rows(rounds, note, setting)`."""
 
 
 def memory_mib(status: Path = Path("/proc/self/status")) -> dict[str, float]:
@@ -53,10 +53,10 @@ def make(kind: str, variant: str, setting: Setting) -> Contender:
     return contender
 
 
-def rows(variant: str, rounds: int) -> dict[str, Any]:
+def rows(variant: str, rounds: int, setting: Setting) -> dict[str, Any]:
     """What one of ROWS has measured, and its notes."""
     notes: list[str] = []
-    found = importlib.import_module(f"compile.bench.{variant}").rows(rounds, notes.append)
+    found = importlib.import_module(f"compile.bench.{variant}").rows(rounds, notes.append, setting)
     return {"rows": [row.as_json() for row in found], "notes": notes}
 
 
@@ -80,7 +80,7 @@ def serve(asks: TextIO, answers: TextIO) -> None:
     setting = setting_of(first["setting"])
     try:
         if kind == "rows":
-            answer(rows(variant, first["rounds"]))
+            answer(rows(variant, first["rounds"], setting))
             return
         if kind == "export":
             answer(export(setting, first["path"]))

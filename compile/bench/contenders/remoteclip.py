@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compile.bench.contenders.base import Samples, pictures_of, timed_burst
-from compile.bench.contenders.crops import tiles_of
-from compile.bench.spec import FRAME, TILES, TILES_AT_ONCE, Setting
+from compile.bench.contenders.base import pictures_of
+from compile.bench.contenders.crops import TilesContender
+from compile.bench.spec import Setting
 from firmware_cfg.prompt_list import load_prompt_list
 from training.errors import require_extra
 
 TOWER = "ViT-B-32"
 
 
-class RemoteClipContender:
+class RemoteClipContender(TilesContender):
     """The README embeds the sentences with every picture; here that is done once, which favours it."""
 
     def __init__(self, setting: Setting, variant: str = "") -> None:
@@ -43,33 +43,8 @@ class RemoteClipContender:
         self._pictures = pictures_of(setting.clip)
         self.look(next(self._pictures))
 
-    def burst(self, task: str, frames: int) -> Samples:
-        """See Contender."""
-        steps = {FRAME: self.look, TILES: self.look_at_tiles, TILES_AT_ONCE: self.look_at_batch}
-        return timed_burst(self._pictures, steps[task], frames)
-
-    def close(self) -> None:
-        """See Contender."""
-
-    def look(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """(H, W, 3) uint8 -> (1, sentences) probabilities."""
-        from PIL import Image
-
-        return self._probabilities([Image.fromarray(pixels)])
-
-    def look_at_tiles(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """(H, W, 3) uint8 -> (6, sentences) probabilities, one tile after the other as the README would."""
-        from PIL import Image
-
-        return np.concatenate([self._probabilities([tile]) for tile in tiles_of(Image.fromarray(pixels))])
-
-    def look_at_batch(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """As `look_at_tiles`, all six at once."""
-        from PIL import Image
-
-        return self._probabilities(tiles_of(Image.fromarray(pixels)))
-
-    def _probabilities(self, pictures: list[Any]) -> npt.NDArray[np.float32]:
+    def probabilities(self, pictures: list[Any]) -> npt.NDArray[np.float32]:
+        """See TilesContender."""
         torch = self._torch
         with torch.no_grad():
             embedded = self._model.encode_image(torch.stack([self._prepare(picture) for picture in pictures]))

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compile.bench.contenders.base import Samples, pictures_of, timed_burst
-from compile.bench.contenders.crops import tiles_of
-from compile.bench.spec import FRAME, TILES, TILES_AT_ONCE, Setting
+from compile.bench.contenders.base import pictures_of
+from compile.bench.contenders.crops import TilesContender
+from compile.bench.spec import Setting
 from edge.system import usable_cores
 from firmware_cfg.errors import EngineError
 from firmware_cfg.prompt_list import load_prompt_list
@@ -22,7 +22,7 @@ STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 F32 = npt.NDArray[np.float32]
 
 
-class TowerContender:
+class TowerContender(TilesContender):
     """As RemoteClipContender, less torch. The sentences' embeddings are random: they cost the same."""
 
     def __init__(self, setting: Setting, variant: str = "") -> None:
@@ -44,33 +44,8 @@ class TowerContender:
         self._pictures = pictures_of(setting.clip)
         self.look(next(self._pictures))
 
-    def burst(self, task: str, frames: int) -> Samples:
-        """See Contender."""
-        steps = {FRAME: self.look, TILES: self.look_at_tiles, TILES_AT_ONCE: self.look_at_batch}
-        return timed_burst(self._pictures, steps[task], frames)
-
-    def close(self) -> None:
-        """See Contender."""
-
-    def look(self, pixels: npt.NDArray[np.uint8]) -> F32:
-        """(H, W, 3) uint8 -> (1, sentences) probabilities."""
-        from PIL import Image
-
-        return self._probabilities([Image.fromarray(pixels)])
-
-    def look_at_tiles(self, pixels: npt.NDArray[np.uint8]) -> F32:
-        """(H, W, 3) uint8 -> (6, sentences) probabilities, one tile after the other as the README would."""
-        from PIL import Image
-
-        return np.concatenate([self._probabilities([tile]) for tile in tiles_of(Image.fromarray(pixels))])
-
-    def look_at_batch(self, pixels: npt.NDArray[np.uint8]) -> F32:
-        """As `look_at_tiles`, all six at once."""
-        from PIL import Image
-
-        return self._probabilities(tiles_of(Image.fromarray(pixels)))
-
-    def _probabilities(self, pictures: list[Any]) -> F32:
+    def probabilities(self, pictures: list[Any]) -> F32:
+        """See TilesContender."""
         batch = np.stack([prepared(picture) for picture in pictures])
         (embedded,) = self._session.run(None, {"image": batch})
         logits = 100.0 * _unit(embedded) @ self._sentences.T

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from compile.bench.spec import Setting
 from compile.bench.vocabulary import DENSE_ROWS, LISTS, bank_of, rows, sentences
 from edge.bundle.load import Bundle
 from firmware_cfg.prompt_list import GRAPH_ROWS
 
 
-def test_both_tasks_are_measured_and_compared_with_ten_prompts() -> None:
+def test_both_tasks_run_on_the_named_bundle_and_precision(tiny_bundle: Bundle) -> None:
     notes: list[str] = []
-    found = rows(1, notes.append)
+    found = rows(1, notes.append, Setting("", str(tiny_bundle.path), "", "", precision="fp32"))
     assert [(row.task, row.contender) for row in found] == [
         *(("dense prompts", str(count)) for count in DENSE_ROWS),
         *(("lookup of 300 places", str(count)) for count in LISTS),
     ]
     assert next(row.contender for row in found if row.ratio == 1.0) == "10"
     (note,) = notes
-    assert note.startswith("vocabulary: openvino int8 at 640x384")
+    assert note.startswith("vocabulary: openvino fp32 at 64x64")
 
 
 def test_the_longest_list_is_spread_and_its_rows_are_unit_vectors(tiny_bundle: Bundle) -> None:
