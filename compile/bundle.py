@@ -39,6 +39,7 @@ from edge.bundle.manifest import (
 )
 from edge.bundle.verify import BundleReport, verify_loaded
 from edge.engines.tensorrt.library import RTX, load_library
+from edge.prompts.rectification import RECTIFICATION_NAME
 from edge.runtime import BundleRuntime
 from firmware_cfg.errors import BundleError, UsageError
 from training.checkpoint import AnyCheckpoint, ClipCheckpoint, open_checkpoint, tokenizer_document
@@ -169,6 +170,8 @@ def _write_parts(
     (folder / TOKENIZER_NAME).write_text(tokenizer_document(text_tower(checkpoint)), "utf-8")
     (folder / CARD_NAME).write_text(checkpoint.card or "No card came with these weights.\n", "utf-8")
     calibrate(checkpoint, options.recipe, options.data, sizes).save(folder / CALIBRATION_NAME)
+    if checkpoint.rectification is not None:
+        checkpoint.rectification.save(folder / RECTIFICATION_NAME)
     text = run_text_graph(folder / TEXT_GRAPH, checkpoint, TEXTS)
     golden_size = sizes[0] if isinstance(checkpoint, ClipCheckpoint) else _LITE_GOLDEN_SIZE
     golden_vectors(checkpoint, text, golden_size).save(folder / GOLDEN_NAME)
@@ -215,6 +218,7 @@ def manifest_fields(
             "max_tokens": TorchTextEncoder(checkpoint).max_tokens,
             "cosine_to_float": text_cosine,
         },
+        "rectified": checkpoint.rectification is not None,
         "checkpoint_sha256": checkpoint.sha256,
         "accuracy": {"validation": checkpoint.metrics.get("validation", {})},
         "licence": licence or "not stated by the weights",

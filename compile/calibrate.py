@@ -61,23 +61,30 @@ class _Model:
         self._encoder = TorchTextEncoder(checkpoint)
         self._engines: dict[tuple[int, int], TorchImageEngine] = {}
 
-    def rows(self, phrases: Sequence[str]) -> F32:
-        """One row a phrase: the unit mean of its sentences, with empty position columns; (P, D + E)."""
+    def rows(self, phrases: Sequence[str]) -> tuple[F32, F32]:
+        """One row a phrase, the unit mean of its sentences, and its bias: (P, D + E), (P,), as on the drone.
+
+        Position columns and bias are zero unless the checkpoint is rectified.
+        """
         blocks = [
             self._encoder.encode([sentence.format(phrase) for sentence in OBJECT_SENTENCES]).mean(axis=0)
             for phrase in phrases
         ]
         unit = np.stack([block / np.linalg.norm(block) for block in blocks]).astype(np.float32)
-        return np.pad(unit, ((0, 0), (0, POSITION_WIDTH)))
+        rectification = self._checkpoint.rectification
+        if rectification is None:
+            return np.pad(unit, ((0, 0), (0, POSITION_WIDTH))), np.zeros(len(unit), np.float32)
+        bias, position = rectification.fill(unit)
+        return np.concatenate((unit, position), axis=1), bias
 
-    def look(self, path: Path, rows: F32) -> tuple[EngineOutput, Letterbox]:
+    def look(self, path: Path, rows: F32, bias: F32) -> tuple[EngineOutput, Letterbox]:
         """What the model says of an image in the tile that suits it best."""
         image = RgbImage(read_rgb(path))
         size = best_image_size(image.width, image.height, self._sizes)
         if size not in self._engines:
             self._engines[size] = TorchImageEngine(self._checkpoint, size)
         tile, fit = letterbox(image, *size)
-        return self._engines[size].infer(tile[None], rows, np.zeros(len(rows), np.float32)), fit
+        return self._engines[size].infer(tile[None], rows, bias), fit
 
 
 def calibrate(
@@ -154,10 +161,10 @@ def platt(
 def _object_evidence(model: _Model, spec: ObjectSet, root: Path) -> Evidence:
     names, samples = read_part(OBJECT_READERS[spec.format], root / spec.name, "val")
     columns = [names.index(name) for name in spec.objects]
-    rows = model.rows([spec.objects[name][0] for name in spec.objects])
+    rows, bias = model.rows([spec.objects[name][0] for name in spec.objects])
     logits, rights, nulls, scenes = [], [], [], []
     for sample in track(samples, f"calibrating on {spec.name}"):
-        output, fit = model.look(sample.path, rows)
+        output, fit = model.look(sample.path, rows, bias)
         scenes.append(output.embedding)
         centres = _tile_centres(output, fit)
         near = _near(centres, sample, columns, model.stride / fit.scale)
@@ -188,9 +195,9 @@ def _scene_evidence(
     cosines, same, embedded = [], [], []
     for spec in recipe.caption_sets:
         labels = list(spec.labels)
-        rows = model.rows([spec.labels[label][0] for label in labels])
+        rows, bias = model.rows([spec.labels[label][0] for label in labels])
         for sample in track(captions.read_karpathy(root / spec.name, "val"), f"calibrating on {spec.name}"):
-            output, _ = model.look(sample.path, rows)
+            output, _ = model.look(sample.path, rows, bias)
             embedded.append(output.embedding)
             cosines.append(output.scene[0])
             same.append([label == sample.label for label in labels])

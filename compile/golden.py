@@ -32,7 +32,10 @@ def golden_vectors(checkpoint: AnyCheckpoint, text: F32, size: tuple[int, int]) 
     """
     prompts = np.pad(text, ((0, 0), (0, POSITION_WIDTH)))
     bias = np.zeros(len(TEXTS), np.float32)
-    bias[-1] = BACKGROUND_BIAS
+    if checkpoint.rectification is not None:
+        bias, position = checkpoint.rectification.fill(text)
+        prompts[:, text.shape[1] :] = position
+    bias[-1] += BACKGROUND_BIAS
     image = np.stack([synthetic_scene(seed, size) for seed in (1, 2)])
     expected = TorchImageEngine(checkpoint, size).infer(image, prompts, bias)
     return Golden(image, prompts, bias, expected, TEXTS, text)

@@ -15,7 +15,9 @@ from edge.frames import Frame
 from edge.sources import FrameSource
 
 QUEUED_FRAMES = 2
-"""That are read ahead of the model where none may be dropped; each takes 12 MiB in 4K."""
+"""That are read ahead of the model where none may be dropped ..."""
+QUEUED_PIXELS = 1 << 22
+"""... and only one of more pixels than this: it takes 12 MiB in 4K (docs/decisions/027)."""
 WAKE_S = 0.2
 """Longest wait before `stop` is noticed when its notification could not be given."""
 
@@ -52,7 +54,6 @@ class Capture:
         self._source = source
         self._realtime = realtime and not source.live
         self._drops = source.live if drop_oldest is None else drop_oldest
-        self._room = 1 if self._drops else QUEUED_FRAMES
         self._on_early = on_early
         self._clock = clock
         self._early = False
@@ -138,11 +139,13 @@ class Capture:
             self._early = False
 
     def _put(self, frame: Frame) -> bool:
+        large = frame.width * frame.height > QUEUED_PIXELS
+        room = 1 if self._drops or large else QUEUED_FRAMES
         with self._changed:
-            if self._drops and len(self._frames) == self._room:
+            if self._drops and self._frames:
                 self._frames.popleft()
                 self.dropped += 1
-            while len(self._frames) == self._room and not self._stopping:
+            while len(self._frames) >= room and not self._stopping:
                 self._changed.wait(WAKE_S)
             if self._stopping:
                 return False

@@ -15,6 +15,7 @@ from edge.crew import Crew, assemble
 from edge.flight import Flight, OnFrame
 from edge.health.systemd import Notifier, Start, Watchdog, more_time
 from edge.health.vitals import Vitals
+from edge.memory import keep_few_arenas
 from edge.onboard import OnBoard, open_on_board
 from edge.pipeline import FrameResult
 from edge.prompts.updates import PromptUpdater
@@ -84,6 +85,7 @@ class Daemon:
             ConfigErrors, UsageError, BundleError, EngineError, SourceError, OutboxError, MissingExtra: it
             cannot start, or cannot go on; active alerts are cleared and the status is `stopped` by then.
         """
+        keep_few_arenas()
         with ExitStack() as stack:
             notifier = stack.enter_context(Notifier())
             starting = stack.enter_context(ExitStack())
@@ -118,6 +120,7 @@ class Daemon:
         def on_frame(result: FrameResult, transitions: Sequence[Transition]) -> None:
             crew.meter.take(result, transitions)
             start.flies()
+            crew.room.see(result.frame.image)
             if result.scores.embedding is not None:
                 crew.drift.take(result.scores.embedding)
             if on_board.recorder is not None:

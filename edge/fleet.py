@@ -115,14 +115,28 @@ class FleetState:
         self.problem = ""
         self._known_events: OrderedDict[str, None] = OrderedDict()
 
-    def start_over(self) -> None:
+    def start_over(self, *, counts: bool = True, alerts: bool = True) -> None:
         """Forgets what the broker retains, to be called before it is asked again after a lost connection.
 
         What is still so comes anew; an alert that was cleared in the meantime does not.
         """
         for device in self.devices.values():
-            device.counts.clear()
-            device.alerts.clear()
+            if counts:
+                device.counts.clear()
+            if alerts:
+                device.alerts.clear()
+
+    def restore(self, event: Event) -> bool:
+        """Takes in an event that was kept from an earlier run; False if it is known, or there is no room."""
+        if event.device not in self.devices and len(self.devices) >= MAX_DEVICES:
+            return False
+        self.devices.setdefault(event.device, DeviceState())
+        return self._take_event(event)
+
+    def reject(self, topic: str, problem: str) -> None:
+        """Counts a message that was not what its topic promises."""
+        self.rejected += 1
+        self.problem = f"{topic}: {problem}"
 
     def apply(self, topic: str, payload: bytes, retained: bool, *, at: datetime) -> Received | None:
         """Takes in one message that came at `at`. Returns it, or None if it changed nothing.
@@ -134,8 +148,7 @@ class FleetState:
             if received is None or not self._take(received):
                 return None
         except ValueError as error:
-            self.rejected += 1
-            self.problem = f"{topic}: {error}"
+            self.reject(topic, str(error))
             return None
         device = self.devices[received.topic.device]
         if not received.lost:

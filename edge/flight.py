@@ -67,6 +67,7 @@ class Flight:
         self._loading = loading
         self._limit_s = limit_s
         self._bank = pipeline.bank
+        self._first_s: float | None = None
 
     def stop(self, reason: str) -> None:
         """Ask `run` to end. The first reason given stays."""
@@ -74,7 +75,7 @@ class Flight:
         self._capture.stop()
 
     def run(self) -> RunSummary:
-        """Fly until the source ends or `stop` is called.
+        """Fly until the source ends or `stop` is called; what the engine has by then still counts.
 
         Whatever ends it, active alerts are cleared and all that was found is written.
 
@@ -102,12 +103,13 @@ class Flight:
             if not flying:
                 self._begin(flying)
             if not flying:
-                return
+                return  # the source has ended
             # The next frame is taken when the engine is free for it: then a camera's is the newest. To queue
             # it earlier costs a frame of latency and gains nothing (docs/decisions/018).
             self._pipeline.wait(flying[0])
             self._begin(flying)
             self._finish(flying.popleft())
+        self._finish_all(flying)
 
     def _begin(self, flying: deque[InFlight]) -> None:
         """Give the engine the next frame, if one may come and is there; where nothing flies, wait for it."""
@@ -120,13 +122,16 @@ class Flight:
             frame = self._whereabouts.attach(frame)
             if self._pipeline.is_ready_for(frame):
                 flying.append(self._pipeline.begin(frame))
-                return
-            self._finish_all(flying)  # their results do not wait for an engine to be loaded
-            with self._loading():
-                flying.append(self._pipeline.begin(frame))
+            else:
+                self._finish_all(flying)  # their results do not wait for an engine to be loaded
+                with self._loading():
+                    flying.append(self._pipeline.begin(frame))
         except BaseException:
             self._finish_all(flying)
             raise
+        self._first_s = frame.time_s if self._first_s is None else self._first_s
+        if self._limit_s is not None and frame.time_s - self._first_s >= self._limit_s:
+            self.stop(f"{self._limit_s:g} s flown")
 
     def _finish_all(self, flying: deque[InFlight]) -> None:
         while flying:
@@ -142,8 +147,6 @@ class Flight:
         result = replace(result, seconds=replace(result.seconds, publish=publish))
         self.tally.take(result, transitions)
         self._on_frame(result, [*ended, *transitions])
-        if self._limit_s is not None and self.tally.captured_s >= self._limit_s:
-            self.stop(f"{self._limit_s:g} s flown")
 
     def _change_over(self, result: FrameResult) -> list[Transition]:
         """Another prompt list is in use from this frame on: end the alerts that it has no rule for."""

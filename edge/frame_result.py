@@ -26,7 +26,7 @@ class StageSeconds:
         engine: how long the engine worked on it, without waiting for its turn.
         wait: how long the frame loop stood still for the engine.
         lookup: places and scenes out of the engine's output.
-        motion: how the camera moved.
+        motion: how the camera moved, and which windows are of interest.
         tracking: tracks, ground and counts.
         publish: alerts, and what is written for the control room; 0 outside of a daemon.
     """

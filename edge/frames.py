@@ -64,8 +64,25 @@ def _halved(part: tuple[slice, slice]) -> tuple[slice, slice]:
     return rows, columns
 
 
+class _Yuv420:
+    """What the layouts of YUV 4:2:0 have in common."""
+
+    __slots__ = ()
+    y: Pixels
+
+    @property
+    def width(self) -> int:
+        """Columns of the picture, pixels."""
+        return int(self.y.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows of the picture, pixels."""
+        return int(self.y.shape[0])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class I420Image:
+class I420Image(_Yuv420):
     """Planar YUV 4:2:0 as software decoders produce it; nothing is converted until somebody asks.
 
     `y` is (H, W), `u` and `v` are ((H+1)//2, (W+1)//2), all uint8. Rows may be padded (row stride above the
@@ -83,16 +100,6 @@ class I420Image:
     def __post_init__(self) -> None:
         _require_yuv(self.y, {"u": self.u, "v": self.v}, (), self.standard)
 
-    @property
-    def width(self) -> int:
-        """Columns of the picture, pixels."""
-        return int(self.y.shape[1])
-
-    @property
-    def height(self) -> int:
-        """Rows of the picture, pixels."""
-        return int(self.y.shape[0])
-
     def crop(self, x: int, y: int, width: int, height: int) -> I420Image:
         """The part of the picture from the even pixel (x, y) on: a view, nothing is copied.
 
@@ -108,7 +115,7 @@ class I420Image:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NV12Image:
+class NV12Image(_Yuv420):
     """YUV 4:2:0 with interleaved chroma, as hardware decoders and GStreamer produce it.
 
     `y` is (H, W), `uv` is ((H+1)//2, (W+1)//2, 2), both uint8; otherwise as I420Image, also for what reads
@@ -132,16 +139,6 @@ class NV12Image:
     def v(self) -> Pixels:
         """((H+1)//2, (W+1)//2) view of every other sample of `uv`."""
         return self.uv[..., 1]
-
-    @property
-    def width(self) -> int:
-        """Columns of the picture, pixels."""
-        return int(self.y.shape[1])
-
-    @property
-    def height(self) -> int:
-        """Rows of the picture, pixels."""
-        return int(self.y.shape[0])
 
     def crop(self, x: int, y: int, width: int, height: int) -> NV12Image:
         """The part of the picture from the even pixel (x, y) on, as I420Image.crop."""
@@ -207,7 +204,8 @@ class Frame:
     name         the file's name (video or image), or what the source calls itself
     pose         where the camera was and how it looked; None without credible telemetry of that moment
     captured_mono_ns  time.monotonic_ns() at the capture, where a live source knows it; None: as `mono_ns`
-    read_s       CPU time that reading and decoding it took, seconds; 0 where nobody measured it
+    read_s       CPU time of the source's thread for reading and decoding it, seconds, without that of a
+                 decoder's own threads; 0 where nobody measured it
     """
 
     image: Image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,13 +70,18 @@ class Chooser:
         self._interest: Interest | None = None
 
     def choose(self, frame: Frame, tiling: Tiling) -> tuple[Tiling, Look]:
-        """The windows of `tiling` that this frame is looked at by, and how the camera moved."""
+        """The windows of `tiling` that this frame is looked at by, and how the camera moved.
+
+        What the choice took counts as the time of the camera's motion.
+        """
+        began = time.perf_counter()
         look = self._follower.look(frame)
         motion, strange = look.motion, self._follower.strange(look)
         if self._interest is None or self._tiling != tiling:
             self._tiling, self._interest = tiling, Interest(tiling)
             motion = strange = None  # nothing is known of these windows, however well of the camera
-        return only(tiling, self._interest.choose(motion, strange)), look
+        chosen = only(tiling, self._interest.choose(motion, strange))
+        return chosen, replace(look, seconds=time.perf_counter() - began)
 
     def found(self, followed: Followed, scores: FrameScores) -> None:
         """What came of the frame that was chosen for last."""

@@ -114,7 +114,7 @@ def place_margins(output: EngineOutput, index: int, bank: PromptBank) -> F32:
 
 
 def place_logits(output: EngineOutput, index: int, bank: PromptBank) -> F32:
-    """(M, P) float32 logits of one image's places by the bank's rows, without their bias.
+    """(M, P) float32 logits of one image's places by the bank's rows, without what keeps rows silent.
 
     Of an object row without a peak there it is far below every logit (see LookupGraph). Raises EngineError:
     the output does not fit the bank.
@@ -122,7 +122,7 @@ def place_logits(output: EngineOutput, index: int, bank: PromptBank) -> F32:
     check_fit(output, bank)
     if bank.spread is not None:
         return bank.spread.logits(output, index)
-    logits: F32 = output.place_logit[index] - bank.bias
+    logits: F32 = output.place_logit[index] - bank.silence
     return logits
 
 
@@ -187,7 +187,7 @@ def object_margins(logits: F32, layout: RowLayout) -> F32:
     m = l - log(1 + sum over background rows of exp(l_b)): the logit's margin over "none of the background".
 
     Args:
-        logits: (K, P) float32 row logits without the rows' bias; -inf is allowed, NaN stays NaN.
+        logits: (K, P) float32 row logits (see `place_logits`); -inf is allowed, NaN stays NaN.
         layout: where the rows lie; it has at least one object prompt.
 
     Returns:

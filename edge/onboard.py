@@ -26,7 +26,7 @@ from edge.prompts.shelf import PromptShelf
 from edge.prompts.updates import PromptUpdater
 from edge.runs.recorder import open_recorder
 from edge.runs.writer import RunWriter
-from edge.sources import CameraOptions, FrameSource, open_source
+from edge.sources import CameraOptions, CubeOptions, FrameSource, open_source
 from edge.whereabouts import Whereabouts, open_whereabouts
 from firmware_cfg.device import DeviceFile
 from firmware_cfg.messages.prompts import PromptSource
@@ -84,6 +84,8 @@ def open_on_board(
     updater = PromptUpdater(shelf, device.prompts)
     frames = source or _source(device)
     stack.callback(close_source, frames)
+    if frames.independent and device.engine.tiles_where == "interest":
+        log.warning("%s: unrelated images have no windows of interest: all of them run", frames.name)
     whereabouts = open_whereabouts(device.camera, device.telemetry, frames, stack)
     # Late: a missing camera, or a second daemon, is no fault of a bundle that is on trial.
     flown = stack.enter_context(begin_flight(device))
@@ -142,7 +144,8 @@ def _outbox(device: DeviceFile) -> Outbox:
 def _source(device: DeviceFile) -> FrameSource:
     wanted = device.source
     camera = CameraOptions.from_config(wanted, patient=True)
-    return open_source(wanted.uri, sequence=wanted.sequence, camera=camera)
+    cube = None if wanted.cube is None else CubeOptions.from_config(wanted.cube)
+    return open_source(wanted.uri, sequence=wanted.sequence, camera=camera, cube=cube)
 
 
 def _evidence(device: DeviceFile) -> EvidenceStore | None:

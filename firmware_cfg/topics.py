@@ -18,6 +18,7 @@ Channel = Literal[
     "events/replay",
     "events/replayed",
     "alerts",
+    "alerts/ack",
     "health",
     "evidence",
     "evidence/get",
@@ -25,6 +26,10 @@ Channel = Literal[
     "prompts/set",
     "prompts/ack",
     "prompts/state",
+    "prompts/get",
+    "prompts/list",
+    "thumbnail",
+    "thumbnail/get",
 ]
 _PLAIN: tuple[Channel, ...] = (
     "status",
@@ -37,13 +42,17 @@ _PLAIN: tuple[Channel, ...] = (
     "prompts/set",
     "prompts/ack",
     "prompts/state",
+    "prompts/get",
+    "prompts/list",
+    "thumbnail",
+    "thumbnail/get",
 )
 _WITH_ITEM: tuple[Channel, ...] = ("counts", "alerts", "evidence")
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedTopic:
-    """`item` is the prompt of `counts`, the alert of `alerts`, the hash of `evidence`, and None elsewhere."""
+    """`item`: prompt of `counts`, alert of `alerts` and `alerts/ack`, hash of `evidence`; elsewhere None."""
 
     device: str
     channel: Channel
@@ -95,6 +104,10 @@ class Topics:
         """Retained while the alert is active, emptied on clear."""
         return f"{self.root}/alerts/{_level('alert', alert_id)}"
 
+    def alert_ack(self, alert_id: str) -> str:
+        """What an operator does about an active alert; not retained, the drone keeps it with the alert."""
+        return f"{self.alert(alert_id)}/ack"
+
     @property
     def health(self) -> str:
         """Retained health of the device."""
@@ -121,6 +134,26 @@ class Topics:
         return f"{self.root}/prompts/state"
 
     @property
+    def prompts_get(self) -> str:
+        """Asks for the list in force, of whatever payload; answered on `prompts_list`."""
+        return f"{self.root}/prompts/get"
+
+    @property
+    def prompts_list(self) -> str:
+        """The list in force as its author wrote it: the bytes that `prompts_state` has the hash of."""
+        return f"{self.root}/prompts/list"
+
+    @property
+    def thumbnail_get(self) -> str:
+        """Asks what the camera sees; answered on `thumbnail`."""
+        return f"{self.root}/thumbnail/get"
+
+    @property
+    def thumbnail(self) -> str:
+        """The newest frame as a small JPEG; empty before the first."""
+        return f"{self.root}/thumbnail"
+
+    @property
     def evidence_get(self) -> str:
         """Asks for one piece of evidence; answered on `evidence`."""
         return f"{self.root}/evidence/get"
@@ -132,7 +165,10 @@ class Topics:
     @property
     def requests(self) -> tuple[str, ...]:
         """Filters of all that is asked of this device."""
-        return (self.prompts_set, self.prompts_desired, self.events_replay, self.evidence_get)
+        return (
+            *(self.prompts_set, self.prompts_desired, self.prompts_get, self.events_replay),
+            *(self.evidence_get, self.thumbnail_get, f"{self.root}/alerts/+/ack"),
+        )
 
     @property
     def left_behind(self) -> tuple[str, ...]:
@@ -159,6 +195,8 @@ class Topics:
             head, _, item = rest.partition("/")
             if head == channel and is_identifier(item):
                 return ParsedTopic(device, channel, item)
+            if head == channel == "alerts" and is_identifier(alert := item.removesuffix("/ack")):
+                return ParsedTopic(device, "alerts/ack", alert)
         return None
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,6 +33,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs in one worker of `pytest -n 2 --dist loadgroup`, longest first.
+
+    Tests of a folder share what its conftest makes (a model, an export); those of the packages' own folders
+    share little, and go by file. Whole programs wait for one another and for clocks: one after the other,
+    beside tests that compute.
+    """
+    for item in items:
+        folders = item.path.relative_to(REPOSITORY / "tests").parts[:-1]
+        whole = len(folders) > 1 or folders == ("system",)
+        item.add_marker(pytest.mark.xdist_group("/".join(folders) if whole else str(item.path)))
+    order = {"system": 0, "compile": 1, "training": 2}
+    items.sort(key=lambda item: order.get(item.path.relative_to(REPOSITORY / "tests").parts[0], len(order)))
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """Folder of the aerial data sets (`REMOTECLIP_DATA`, default `../shared/data`); skips where absent."""
@@ -38,6 +55,20 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"no aerial data at {root}: set REMOTECLIP_DATA to the folder that holds the data sets")
     return root.resolve()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's chromium, driven by playwright; skips where one of them is missing."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("no chromium on the path (apt-get install chromium)")
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+    with sync_api.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=found, args=options)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from edge.files import sha256_of_file
+from edge.prompts.rectification import Rectification
 from firmware_cfg.errors import UsageError
 from training.checkpoint_folder import (
     CARD_FILE,
@@ -31,10 +33,12 @@ from training.checkpoint_folder import (
     StoredCheckpoint,
     read_document,
     read_folder,
+    read_rectification,
     require_finite,
     stored_weights,
     widened,
     write_folder,
+    write_rectified,
 )
 from training.errors import CheckpointError
 from training.models.lite import LiteImageTower
@@ -64,6 +68,7 @@ __all__ = [
     "own_text",
     "save_checkpoint",
     "save_clip_checkpoint",
+    "save_rectified",
     "save_state",
     "tokenizer_document",
 ]
@@ -91,7 +96,7 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A loaded lite checkpoint: both towers in eval mode, float32."""
+    """A loaded lite checkpoint: both towers in eval mode, float32; its rectification, where it has one."""
 
     spec: ModelSpec
     image: LiteImageTower
@@ -99,11 +104,12 @@ class Checkpoint:
     sha256: str
     metrics: dict[str, Any]
     card: str
+    rectification: Rectification | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClipCheckpoint:
-    """A loaded checkpoint of CLIP towers, in eval mode, float32."""
+    """A loaded checkpoint of CLIP towers, in eval mode, float32; its rectification, where it has one."""
 
     spec: ClipSpec
     towers: ClipTowers
@@ -111,6 +117,7 @@ class ClipCheckpoint:
     sha256: str
     metrics: dict[str, Any]
     card: str
+    rectification: Rectification | None = None
 
 
 AnyCheckpoint = Checkpoint | ClipCheckpoint
@@ -168,6 +175,28 @@ def save_clip_checkpoint(
     write_folder(folder, document, stored, tokenizer_document(ClipText(towers)), metrics, card)
 
 
+def save_rectified(
+    folder: Path,
+    source: Path,
+    rectification: Rectification,
+    metrics: Mapping[str, Any],
+    card: str,
+) -> None:
+    """Write a checkpoint folder of the model at `source` (see `open_checkpoint`) with a rectification.
+
+    The weights are those of `source` to the bit. Raises as `open_checkpoint`.
+    """
+    if source.is_file():
+        weights = folder.with_name(f".{folder.name}.weights")
+        checkpoint = _weights_file(source)
+        save_clip_checkpoint(weights, checkpoint.towers, checkpoint.licence, {}, "", "float32")
+        write_rectified(folder, weights, rectification, metrics, card)
+        shutil.rmtree(weights)
+    else:
+        read_document(source)
+        write_rectified(folder, source, rectification, metrics, card)
+
+
 def tokenizer_document(text: TextTower | ClipText) -> str:
     """tokenizer.json of a text tower."""
     if isinstance(text, ClipText):
@@ -221,7 +250,10 @@ def _lite(stored: StoredCheckpoint) -> Checkpoint:
         raise CheckpointError(
             f"{stored.folder / WEIGHTS_FILE}: not the weights of this release's {spec.model} ({detail})"
         ) from error
-    return Checkpoint(spec, image.eval(), text.eval(), stored.sha256, stored.metrics, stored.card)
+    rectification = read_rectification(stored.folder, spec.embedding_width)
+    return Checkpoint(
+        spec, image.eval(), text.eval(), stored.sha256, stored.metrics, stored.card, rectification
+    )
 
 
 def _minilm_text(spec: ModelSpec, state: Mapping[str, Tensor]) -> TextTower:
@@ -253,7 +285,8 @@ def _clip(stored: StoredCheckpoint) -> ClipCheckpoint:
     if problem := golden_problem(towers, stored.document.get("golden")):
         raise CheckpointError(f"{file}: {problem}")
     licence = str(stored.document.get("licence", ""))
-    return ClipCheckpoint(spec, towers, licence, stored.sha256, stored.metrics, stored.card)
+    rectification = read_rectification(stored.folder, towers.embedding_width)
+    return ClipCheckpoint(spec, towers, licence, stored.sha256, stored.metrics, stored.card, rectification)
 
 
 def _weights_file(file: Path) -> ClipCheckpoint:

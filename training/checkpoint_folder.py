@@ -13,8 +13,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from edge.files import sha256_of_file
+from edge.prompts.rectification import RECTIFICATION_NAME, Rectification, load_rectification
+from firmware_cfg.errors import BundleError
 from training.errors import CheckpointError
 from training.folders import recover_folder, replace_folder
+from training.models.lite import POSITION_WIDTH
 
 SCHEMA = 1
 MODEL_FILE = "model.json"
@@ -37,7 +41,7 @@ class StoredCheckpoint:
         folder: where it lies.
         document: model.json.
         state: the weights by name, floating point ones widened to float32.
-        sha256: of weights.safetensors.
+        sha256: of weights.safetensors; of a rectified model, of that hash and its rectification's.
         metrics: metrics.json.
         card: card.md.
     """
@@ -95,6 +99,39 @@ def write_folder(
     replace_folder(partial, folder)
 
 
+def write_rectified(
+    folder: Path,
+    source: Path,
+    rectification: Rectification,
+    metrics: Mapping[str, Any],
+    card: str,
+) -> None:
+    """Write the model of checkpoint folder `source`, its weights to the bit, together with a rectification.
+
+    An existing `folder` is replaced only once the new one is complete.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name in (MODEL_FILE, WEIGHTS_FILE, TOKENIZER_FILE):
+        shutil.copyfile(source / name, partial / name)
+    rectification.save(partial / RECTIFICATION_NAME)
+    (partial / CARD_FILE).write_text(card, "utf-8")
+    (partial / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+    replace_folder(partial, folder)
+
+
+def read_rectification(folder: Path, embedding_width: int) -> Rectification | None:
+    """That of a checkpoint folder, None where it has none. Raises CheckpointError where it is unusable."""
+    file = folder / RECTIFICATION_NAME
+    if not file.exists():
+        return None
+    try:
+        return load_rectification(file, embedding_width, POSITION_WIDTH)
+    except BundleError as error:
+        raise CheckpointError(str(error)) from error
+
+
 def read_document(folder: Path) -> dict[str, Any]:
     """model.json of a checkpoint folder. Raises CheckpointError: not readable, or of another schema."""
     recover_folder(folder)
@@ -120,7 +157,7 @@ def read_folder(folder: Path) -> StoredCheckpoint:
     except SafetensorError as error:
         raise CheckpointError(f"{folder / WEIGHTS_FILE}: damaged ({error}); copy it again") from error
     require_finite(state, folder / WEIGHTS_FILE)
-    return StoredCheckpoint(folder, document, state, hashlib.sha256(weights).hexdigest(), metrics, card)
+    return StoredCheckpoint(folder, document, state, _name_of(folder, weights), metrics, card)
 
 
 def require_finite(state: Mapping[str, Tensor], file: Path) -> None:
@@ -147,3 +184,11 @@ def _json(data: bytes, file: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise CheckpointError(f"{file}: not a JSON object")
     return document
+
+
+def _name_of(folder: Path, weights: bytes) -> str:
+    """The hash that names the model: the same hash, the same numbers."""
+    name = hashlib.sha256(weights).hexdigest()
+    if not (folder / RECTIFICATION_NAME).exists():
+        return name
+    return hashlib.sha256(f"{name} {sha256_of_file(folder / RECTIFICATION_NAME)}".encode()).hexdigest()

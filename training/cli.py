@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from training.cli_hyperspectral import app as hyperspectral
+from training.cli_rectify import app as rectify
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from training.processes import Processes
 
 app = typer.Typer(name="train", no_args_is_help=True, help="Training of models (extra: train).")
+app.add_typer(rectify)
+app.add_typer(hyperspectral)
 
 
 @app.callback()

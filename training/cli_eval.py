@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from training.cli_eval_blindpairs import app as blindpairs
+from training.cli_eval_dense import app as dense
+from training.cli_eval_hyperspectral import app as hyperspectral
 from training.cli_eval_objects import app as objects
 from training.evaluation.options import (
     Candidates,
@@ -31,6 +34,9 @@ app = typer.Typer(
     help="Evaluations of bundles by the drone's own engine, and of checkpoints in torch (extra: train).",
 )
 app.add_typer(objects)
+app.add_typer(blindpairs)
+app.add_typer(dense)
+app.add_typer(hyperspectral)
 
 
 @app.callback()

@@ -153,6 +153,11 @@ class Fleet:
         worker.tell(Come())
         return worker
 
+    @property
+    def room_login(self) -> tuple[str, str]:
+        """User name and password of the control room; without TLS."""
+        return _ROOM, self._passwords[_ROOM].decode()
+
     def dismiss(self, room: Worker) -> None:
         """Ends a control room; a kept session stays with the broker."""
         room.tell(Go())

@@ -36,7 +36,8 @@ def gate(
 
     The limits: mean cosine of embeddings at least 0.99 (int8; float16: 0.999), counting error up by at most
     5%, mean recall down by at most half a point; a set too small to show that is given what chance explains,
-    at most three times the limit.
+    at most three times the limit. Pair accuracy may fall by two standard errors: of an image with sentences
+    and its nearest one with others, each sentence must find its own.
     """
     from training.errors import require_extra
 

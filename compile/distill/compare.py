@@ -12,6 +12,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from compile.gate.pairs import answered, blind_pairs
 from training.data_root import data_root
 from training.evaluation.count import evaluate_count
 from training.evaluation.intervals import bootstrap
@@ -82,8 +83,22 @@ def image_recalls(subject: Subject, folder: Path) -> Figures:
     return part
 
 
+def pairs_told_apart(first: Subject, second: Subject, folder: Path) -> tuple[Figures, Figures]:
+    """Which blind pairs of the validation images each model tells apart, (Q,) of 0 and 1; see gate/pairs.py.
+
+    The pairs are those of either model: those of one alone are where it, not the other, is at its worst.
+    """
+    samples = captions.read_karpathy(folder, "val")
+    sentences = [sample.captions for sample in samples]
+    images = [model.image_embeddings([sample.path for sample in samples]) for model in (first, second)]
+    pairs = np.unique(np.concatenate([blind_pairs(rows, sentences) for rows in images]), axis=0)
+    texts = [model.text_embeddings([own[0] for own in sentences]) for model in (first, second)]
+    one, two = (answered(*rows, pairs).astype(np.float64) for rows in zip(images, texts, strict=True))
+    return one, two
+
+
 def compare(first: Subject, second: Subject, recipe: Recipe, root: Path) -> list[Compared]:
-    """Counting by set, over the sets, and caption retrieval, on the recipe's validation images."""
+    """Counting by set and over the sets, retrieval and blind pairs, on the recipe's validation images."""
     rows, pairs = [], []
     for spec in recipe.object_sets:
         pair = [
@@ -96,6 +111,9 @@ def compare(first: Subject, second: Subject, recipe: Recipe, root: Path) -> list
     for caption_set in recipe.caption_sets:
         own, other = (image_recalls(model, root / caption_set.name) for model in (first, second))
         rows.append(compared(f"mean recall, {caption_set.name}", own, other))
+        told = pairs_told_apart(first, second, root / caption_set.name)
+        if len(told[0]):
+            rows.append(compared(f"pair accuracy, {caption_set.name}", *told))
     return rows
 
 
@@ -108,7 +126,7 @@ def main(
     """Compare two models on validation images and print a Markdown table, then one JSON object."""
     loaded = load_recipe(recipe or default_recipe())
     rows = compare(open_subject(first), open_subject(second), loaded, data_root(data))
-    print("| figure | images | first | second | second - first (95%) |\n|---|---|---|---|---|")
+    print("| figure | images or pairs | first | second | second - first (95%) |\n|---|---|---|---|---|")
     for row in rows:
         ends = f"{row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
         print(f"| {row.name} | {row.n} | {row.first:.3f} | {row.second:.3f} | {ends} |")

@@ -44,6 +44,9 @@ SPARE_COUNTS, FEW_COUNTS = 2, 5
 few errors one is more than any share of them."""
 SPARE_ANSWERS, FEW_ANSWERS = 1, 3
 """The same for images that fall out of one of the six recalls: of few, one is more than half a point."""
+SPARE_PAIRS = 1
+"""Blind pairs more that are not told apart, and are no loss; beyond, a loss must lie within two standard
+errors of the paired difference."""
 SPARE_PLACES = 2
 """Places missing or claimed by another prompt, in all, that are no loss."""
 
@@ -58,6 +61,7 @@ def problems_of(gate: Gate, limits: Limits) -> tuple[str, ...]:
         *_places(gate, limits),
         *_counts(gate, limits.count_rise, _rise_by_chance(gate, limits)),
         *_recall(gate, limits.recall_drop, _drop_by_chance(gate, limits)),
+        *_blind_pairs(gate),
     )
 
 
@@ -132,4 +136,17 @@ def _recall(gate: Gate, points: float, by_chance: float) -> list[str]:
     return [
         f"mean recall fell from {before:.2%} to {after:.2%}, allowed {100 * drop:.2f} points"
         f" ({gate.captioned} images with sentences)"
+    ]
+
+
+def _blind_pairs(gate: Gate) -> list[str]:
+    before, after = gate.pair_accuracy_reference, gate.pair_accuracy
+    if before is None or after is None:
+        return []
+    drop = max(gate.pair_accuracy_chance or 0.0, SPARE_PAIRS / gate.blind_pairs)
+    if after >= before - drop - _ROUNDING:
+        return []
+    return [
+        f"pair accuracy fell from {before:.1%} to {after:.1%}, allowed {100 * drop:.1f} points"
+        f" ({gate.blind_pairs} blind pairs)"
     ]

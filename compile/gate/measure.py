@@ -106,9 +106,12 @@ def measure(
             for name, looker in others.items():
                 look = looker.look(image)
                 notes[name].note(path, look, pair_places(known, look))
-        hits = seen.hits(first)
+        hits, pairs = seen.hits(first), seen.blind_pairs()
+        told = seen.answered(first, pairs)
         return {
-            name: notes[name].result(name, engine, seen, hits, notes[name].hits(looker))
+            name: notes[name].result(
+                name, engine, seen, hits, notes[name].hits(looker), told, notes[name].answered(looker, pairs)
+            )
             for name, looker in others.items()
         }
 

@@ -32,6 +32,7 @@ class GateResult:
         truth, counted_reference, counted: (n', C) numbers on annotated images; None without any.
         hits_reference, hits: (n", 6) of each image with sentences: whether it is found at 1, 5, 10 by its
             sentences, and the share of them that are found by it; None without any.
+        answered_reference, answered: (Q,) blind pairs that are told apart (pairs.py); None without any.
     """
 
     precision: Precision
@@ -48,6 +49,8 @@ class GateResult:
     counted: Counts | None
     hits_reference: NDArray[np.float64] | None
     hits: NDArray[np.float64] | None
+    answered_reference: NDArray[np.bool_] | None = None
+    answered: NDArray[np.bool_] | None = None
 
     def record(self) -> Gate:
         """The figures and the verdict, as the manifest keeps them."""
@@ -72,6 +75,10 @@ class GateResult:
             mean_recall_reference=_mean(self.hits_reference),
             mean_recall=_mean(self.hits),
             mean_recall_chance=_chance(self.hits, self.hits_reference),
+            blind_pairs=0 if self.answered is None else len(self.answered),
+            pair_accuracy_reference=_share(self.answered_reference),
+            pair_accuracy=_share(self.answered),
+            pair_accuracy_chance=_chance(_column(self.answered), _column(self.answered_reference)),
             passed=True,
         )
         limits = LIMITS[self.precision]
@@ -120,6 +127,14 @@ def regressions_of(results: Mapping[Precision, GateResult], allow_regression: bo
 
 def _mean(values: NDArray[np.float64] | None) -> float | None:
     return None if values is None else float(values.mean())
+
+
+def _share(answered: NDArray[np.bool_] | None) -> float | None:
+    return None if answered is None else float(answered.mean())
+
+
+def _column(answered: NDArray[np.bool_] | None) -> NDArray[np.float64] | None:
+    return None if answered is None else answered[:, None].astype(np.float64)
 
 
 def _chance(values: NDArray[np.float64] | None, reference: NDArray[np.float64] | None) -> float | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compile.gate.look import Look, Looker, Pairs
+from compile.gate.pairs import answered, blind_pairs
 from compile.gate.probe import Probe
 from compile.gate.result import GateResult
 from edge.bundle.manifest import Precision
@@ -55,6 +56,25 @@ class Seen:
         columns += [np.bincount(owner, of_text < k) / share for k in RECALL_AT]
         return np.stack(columns, axis=1)
 
+    def blind_pairs(self) -> NDArray[np.int64]:
+        """(Q, 2) images with sentences, by their number among these, that this model finds alike."""
+        images, sentences = self._captioned()
+        return blind_pairs(images, sentences) if sentences else np.empty((0, 2), np.int64)
+
+    def answered(self, looker: Looker, pairs: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """(Q,) which of the pairs it tells apart by their sentences; None without any."""
+        if not len(pairs):
+            return None
+        images, sentences = self._captioned()
+        return answered(images, looker.text_embeddings([own[0] for own in sentences]), pairs)
+
+    def _captioned(self) -> tuple[F32, list[tuple[str, ...]]]:
+        """Embeddings and sentences of the images that have sentences."""
+        paths = self._probe.paths
+        rows = [number for number, path in enumerate(paths) if path in self._probe.sentences]
+        images = np.stack([self.embeddings[row] for row in rows]) if rows else np.empty((0, 0), np.float32)
+        return images, [self._probe.sentences[paths[row]] for row in rows]
+
     def result(
         self,
         precision: Precision,
@@ -62,6 +82,8 @@ class Seen:
         reference: Seen,
         hits_reference: NDArray[np.float64] | None,
         hits: NDArray[np.float64] | None,
+        answered_reference: NDArray[np.bool_] | None = None,
+        answered: NDArray[np.bool_] | None = None,
     ) -> GateResult:
         """This model beside the reference."""
         probe, names = self._probe, self._names
@@ -87,6 +109,8 @@ class Seen:
             counted=np.array(self.counts, np.int64) if task else None,
             hits_reference=hits_reference,
             hits=hits,
+            answered_reference=answered_reference,
+            answered=answered,
         )
 
 

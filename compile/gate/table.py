@@ -17,6 +17,7 @@ GATE_COLUMNS = (
     "counting error",
     "counts changed",
     "mean recall",
+    "blind pairs",
     "gate",
 )
 
@@ -32,6 +33,7 @@ def gate_cells(name: str, gate: Gate) -> tuple[str, ...]:
         _pair(gate.count_mae_reference, gate.count_mae, "{:.3f} to {:.3f}"),
         _pair(gate.counts_changed, 0.0, "{:.1%}"),
         _pair(gate.mean_recall_reference, gate.mean_recall, "{:.2%} to {:.2%}"),
+        _pair(gate.pair_accuracy_reference, gate.pair_accuracy, "{:.1%} to {:.1%}"),
         "passed" if gate.passed else "FAILED",
     )
 

@@ -14,7 +14,7 @@ from edge.alerts.state import KeptAlert, rule_identity
 from edge.clock import clock_is_synced
 from edge.events import FrameFacts, Session
 from edge.kernel_boot import kernel_boot_id
-from firmware_cfg.messages import Alert, Event
+from firmware_cfg.messages import Alert, AlertAct, Event
 from firmware_cfg.names import is_identifier
 from firmware_cfg.topics import Topics
 
@@ -83,10 +83,15 @@ class AlertWriter:
         if event.msg_type == "clear":
             self._forget(event.alert_id)
         else:
-            alert = Alert.from_event(event, raised_at)
+            alert = Alert.from_event(event, raised_at, self._acts(event.alert_id))
             self._outbox.put(self._topics.alert(event.alert_id), alert.to_payload(), kind=kind, retain=True)
             self._outbox.keep_alert(event.alert_id, self._state(alert, transition, frame))
         return event
+
+    def _acts(self, alert_id: str) -> tuple[AlertAct, ...]:
+        """What operators did about an alert: whoever heard it kept it in the outbox."""
+        state = self._outbox.kept_alert(alert_id)
+        return () if state is None else KeptAlert.from_state(state).alert.acts
 
     def _state(self, alert: Alert, transition: Transition, frame: FrameFacts) -> str:
         prompt = frame.bank.prompt_list.prompt(transition.prompt_id)

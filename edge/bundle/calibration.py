@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge.engines.base import F32
 from edge.files import UNREADABLE_NPZ, open_npz, write_atomically
+from edge.prompts.rectification import Rectification
 from firmware_cfg.errors import BundleError
 
 
@@ -25,6 +26,7 @@ class Calibration:
         platt_scene: (a, c) on the cosine of a scene prompt, a > 0.
         false_alarm_rate_object: share of null cells that may reach a default threshold, between 0 and 1.
         false_alarm_rate_scene: the same share for null scenes.
+        rectification: what prompts are given against the model's bias; a file of its own, where there is any.
     """
 
     null_cells: F32
@@ -33,6 +35,7 @@ class Calibration:
     platt_scene: tuple[float, float]
     false_alarm_rate_object: float
     false_alarm_rate_scene: float
+    rectification: Rectification | None = None
 
     def object_score(self, margin: F32) -> F32:
         """Calibrated scores (0 to 1) of margins, any shape."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from edge.bundle.manifest import (
 from edge.bundle.signature import Voucher, read_signature, vouch
 from edge.bundle.slot_files import resolve
 from edge.files import sha256_of_file, write_atomically
+from edge.prompts.rectification import RECTIFICATION_NAME, load_rectification
 from firmware_cfg.bundles import DEFAULT_MANIFEST_SHA256, default_bundle_path
 from firmware_cfg.device import DeviceFile
 from firmware_cfg.errors import BundleError
@@ -53,7 +54,7 @@ class Bundle:
         path: its folder.
         manifest: the parsed manifest.
         manifest_sha256: hex SHA-256 of manifest.json's bytes; it covers every file, so it names the bundle.
-        calibration: the parsed calibration.npz.
+        calibration: the parsed calibration.npz, and rectification.npz where there is one.
         voucher: who signed it, and whether that key is trusted.
     """
 
@@ -119,6 +120,11 @@ def load_bundle(
     calibration = load_calibration(
         folder / CALIBRATION_NAME, manifest.embedding_width, manifest.position_width
     )
+    if manifest.rectified:
+        rectification = load_rectification(
+            folder / RECTIFICATION_NAME, manifest.embedding_width, manifest.position_width
+        )
+        calibration = replace(calibration, rectification=rectification)
     return Bundle(folder, manifest, found, calibration, voucher)
 
 

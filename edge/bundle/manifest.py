@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from edge.prompts.rectification import RECTIFICATION_NAME
 from firmware_cfg.errors import BundleError
 
 SCHEMA = 1
@@ -91,6 +92,14 @@ class Gate(BaseModel):
     mean_recall_reference: float | None = Field(default=None, description="The reference's, a fraction")
     mean_recall: float | None = Field(default=None, description="The variant's, a fraction")
     mean_recall_chance: float | None = Field(default=None, ge=0, description="As count_mae_chance")
+    blind_pairs: int = Field(
+        default=0, ge=0, description="Pairs of images with sentences that the reference finds alike"
+    )
+    pair_accuracy_reference: float | None = Field(
+        default=None, description="Share of them that the reference tells apart by a sentence of each"
+    )
+    pair_accuracy: float | None = Field(default=None, description="The variant's, a fraction")
+    pair_accuracy_chance: float | None = Field(default=None, ge=0, description="As count_mae_chance")
     passed: bool = Field(description="Whether every limit held")
     problems: tuple[str, ...] = Field(default=(), description="The limits that did not, a sentence each")
     remarks: tuple[str, ...] = Field(
@@ -132,6 +141,9 @@ class Manifest(BaseModel):
     layout: dict[Precision, str] = Field(
         default_factory=dict, description="What is particular in a variant's graph, and for which engines"
     )
+    rectified: bool = Field(
+        default=False, description="Whether rectification.npz says what ReCLIP adds to every prompt's logits"
+    )
     gates: dict[Precision, Gate] = Field(default_factory=dict, description="Accuracy lost by each variant")
     regressions: tuple[str, ...] = Field(
         default=(), description="What was lost and let pass by --allow-regression, a sentence each"
@@ -167,6 +179,12 @@ class Manifest(BaseModel):
         wanted = {*REQUIRED_FILES, *self.variants.values(), self.text.file}
         if missing := sorted(wanted - self.files.keys()):
             raise ValueError(f"files has no hash of {', '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _says_that_it_is_rectified(self) -> Manifest:
+        if self.rectified != (RECTIFICATION_NAME in self.files):
+            raise ValueError(f"rectified is {self.rectified}, files tell otherwise ({RECTIFICATION_NAME})")
         return self
 
     @model_validator(mode="after")

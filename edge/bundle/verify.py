@@ -74,6 +74,7 @@ class BundleReport:
             "signature": self.signature,
             "signed_by": self._signed_by(),
             "pinned": self.pinned,
+            "rectified": self.bundle.manifest.rectified,
             "golden": [asdict(check) for check in self.golden],
             "problems": list(self.problems),
             "regressions": list(self.regressions),

@@ -75,6 +75,8 @@ def verify(
         typer.echo(f"{report.name}: {manifest.model}, {len(manifest.files)} files as the manifest says")
         typer.echo(f"manifest {report.bundle.manifest_sha256}")
         typer.echo(report.signature)
+        if manifest.rectified:
+            typer.echo("rectified: every prompt gets a bias and position columns by its embedding")
         for check in report.golden:
             largest = ", ".join(f"{name} {value:.2g}" for name, value in check.differences.items())
             places = f"; {check.places - check.missing} of {check.places} places" if check.places else ""

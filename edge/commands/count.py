@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def count(
-    source: Annotated[str, typer.Argument(help="A video, an image, a folder of images, or `demo`.")],
+    source: Annotated[str, typer.Argument(help="A video, an image, a folder of images, a cube, or `demo`.")],
     prompts: PromptsOption,
     as_json: JsonOption = False,
     sequence: Annotated[
@@ -56,6 +56,20 @@ def count(
         str | None,
         typer.Option("--telemetry", metavar="FILE", help="Telemetry of it: .tlog, .bin, .srt or .json."),
     ] = None,
+    wavelengths: Annotated[
+        str | None,
+        typer.Option(
+            "--wavelengths",
+            metavar="FIRST:LAST|FILE",
+            help="Of a cube that does not say: such as '380:2500/224 without 1-3,108', in nm.",
+        ),
+    ] = None,
+    variable: Annotated[
+        str | None, typer.Option("--variable", metavar="NAME", help="Of a MATLAB file: the cube's.")
+    ] = None,
+    window: Annotated[
+        int, typer.Option("--window", min=16, max=4096, help="Side of a cube's windows, pixels.")
+    ] = 256,
     record: Annotated[
         Path | None,
         typer.Option("--record", metavar="FOLDER", help="Keep a run there, for search and changes."),
@@ -71,14 +85,15 @@ def count(
     from edge.drift import DriftGauge, drift_line
     from edge.pipeline import Pipeline
     from edge.runs.recorder import open_recorder
-    from edge.sources import open_source
+    from edge.sources import CubeOptions, open_source
     from firmware_cfg.prompt_list import load_prompt_list
 
     size, windows = parse_size(image_size), parse_tiles(tiles)
     loaded = load_prompt_list(prompts)
     table = CountTable()
+    cube = CubeOptions(wavelengths, variable, window)
     with ExitStack() as stack:
-        frames = stack.enter_context(open_source(source, sequence=sequence))
+        frames = stack.enter_context(open_source(source, sequence=sequence, cube=cube))
         whereabouts = _whereabouts(camera, telemetry, frames, stack)
         model = load_bundle(bundle)
         pipeline = stack.enter_context(

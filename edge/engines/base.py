@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -132,12 +133,12 @@ class Done:
         return self.output
 
 
-class StartsByInferring:
+class StartsByInferring(ABC):
     """`start` for engines that cannot work beside their caller."""
 
+    @abstractmethod
     def infer(self, image: U8, prompts: F32, bias: F32) -> EngineOutput:
         """See ImageEngine.infer."""
-        raise NotImplementedError
 
     def start(self, image: U8, prompts: F32, bias: F32) -> Pending:
         """See ImageEngine.start: it is done when this returns."""

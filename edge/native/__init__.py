@@ -15,7 +15,9 @@ def _load() -> tuple[ModuleType | None, str | None]:
         return importlib.import_module("edge.native._letterbox"), None
     except ModuleNotFoundError:
         return None, "not built: install again where a C++20 compiler and CMake are present"
-    except ImportError as error:  # built for another Python or C library
+    except (
+        ImportError
+    ) as error:  # built against another C or C++ library; another Python does not even find it
         return None, f"built, but cannot be loaded: {error}"
 
 

@@ -18,7 +18,7 @@ struct FixedColour {
 
 struct SumKernels {
     const char *name;
-    // out[x] = sum over r of rows[r][x], for x < n; `count` of 1 to 16.
+    // out[x] = sum over r of rows[r][x], for x < n; `count` is 1, 2, 3, 6 or a multiple of 4 up to 16.
     void (*rows)(const uint8_t *const *rows, int count, uint16_t *out, int n);
     // Sums of two or of three neighbours: n results from 2 n or 3 n samples.
     void (*pairs)(const uint16_t *in, uint16_t *out, int n);

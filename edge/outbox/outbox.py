@@ -176,6 +176,11 @@ class Outbox:
         with self.transaction():
             self._file.run("DELETE FROM alerts WHERE alert_id = ?", alert_id)
 
+    def kept_alert(self, alert_id: str) -> str | None:
+        """The state of one active alert; None where it is not active."""
+        found = self._file.all("SELECT state FROM alerts WHERE alert_id = ?", alert_id)
+        return str(found[0][0]) if found else None
+
     def kept_alerts(self) -> dict[str, str]:
         """Alert id -> state, of the alerts that were active when the outbox was last written."""
         return dict(self._file.all("SELECT alert_id, state FROM alerts ORDER BY alert_id"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,13 @@ class RowLayout:
     scene_begin: int
     background_begin: int
     end: int
+
+    def silence(self) -> F32:
+        """(end,) float32: 0 for object rows, BACKGROUND_BIAS for those that shall create no place."""
+        silence = np.zeros(self.end, np.float32)
+        silence[self.scene_begin :] = BACKGROUND_BIAS
+        silence.setflags(write=False)
+        return silence
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +91,9 @@ class PromptBank:
     Attributes:
         prompt_list: the list it was made from.
         list_sha256: hex SHA-256 of that list, as it is reported over MQTT.
-        rows: (P, D + E) float32, 1 <= P <= MAX_ROWS; unit text embeddings, the E position columns zero.
-        bias: (P,) float32; 0 for object rows, BACKGROUND_BIAS for scene and background rows.
+        rows: (P, D + E) float32, 1 <= P <= MAX_ROWS; unit text embeddings, then E position columns, which are
+            zero unless the model is rectified.
+        bias: (P,) float32; `silence`, and what a rectified model gives the row.
         row_owner: (P,) int64, index of the row's prompt in `prompt_list.prompts`, or -1 for background.
         thresholds: calibrated threshold of every prompt by id, 0 to 1.
         review_below: by id, the score below which an alert is only "possible"; None where the list sets none.
@@ -94,6 +102,7 @@ class PromptBank:
         source: where the list came from.
         object_correction, scene_correction: the prompts' bias and temperature, in the order of `layout`.
         spread: of a list with more rows than the graph takes, how they are read all the same.
+        silence: (P,) float32, the layout's: what the graph's logits carry beside what the rows say.
     """
 
     prompt_list: PromptList
@@ -109,6 +118,15 @@ class PromptBank:
     object_correction: Correction = UNCORRECTED
     scene_correction: Correction = UNCORRECTED
     spread: SpreadRows | None = None
+    silence: F32 = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "silence", self.layout.silence())
+
+    @property
+    def row_bias(self) -> F32:
+        """(P,) float32: what is added to the logits of each row; zero unless the model is rectified."""
+        return self.bias - self.silence
 
     @property
     def graph_rows(self) -> F32:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,11 +11,11 @@ from numpy.typing import NDArray
 
 from edge.engines.base import F32
 from edge.lookup import object_margins, scene_cosines
-from edge.prompts.bank import BACKGROUND_BIAS, BACKGROUND_OWNER, Correction, PromptBank, RowLayout
+from edge.prompts.bank import BACKGROUND_OWNER, Correction, PromptBank, RowLayout
+from edge.prompts.places_in_list import place_of, sentences_of, too_long_errors, where_in
 from edge.prompts.spread import SpreadRows
-from edge.prompts.text_encoder import SentenceEncoder, TextTooLong, too_long_problem
+from edge.prompts.text_encoder import SentenceEncoder, TextTooLong
 from firmware_cfg.errors import ConfigError, ConfigErrors
-from firmware_cfg.located_yaml import LocatedYaml, parse_located_yaml, read_config_bytes
 from firmware_cfg.messages.prompts import PromptSource
 from firmware_cfg.prompt_list import LoadedPromptList, PromptList
 
@@ -50,8 +49,10 @@ def build_prompt_bank(
 ) -> PromptBank:
     """Encode a list's sentences and lay them out as rows.
 
-    `match: mean` makes one row of a prompt's texts, their mean made unit; `any` a row each. A threshold that
-    the list leaves out is set so that the stated share of the null bank reaches it.
+    `match: mean` makes one row of a prompt's texts, their mean made unit; `any` a row each. A rectified model
+    gives object and background rows a bias and position columns by their embedding; scenes, scored by cosines
+    with whole images, stay as they are. A threshold that the list leaves out is set so that the stated share
+    of the null bank reaches it.
 
     Args:
         source: where the list came from.
@@ -74,7 +75,7 @@ def build_prompt_bank(
     try:
         encoded = encoder.encode(texts)
     except TextTooLong as error:
-        raise _located(loaded, data, error) from error
+        raise too_long_errors(loaded, data, error) from error
 
     rows = np.zeros((count, facts.row_width), np.float32)
     row_owner = np.full(count, BACKGROUND_OWNER, np.int64)
@@ -106,16 +107,16 @@ def _refuse_giant_tiles(loaded: LoadedPromptList, data: bytes | None, facts: Mod
     width, height = loaded.model.image_size or (0, 0)
     most = MOST_SENT_TILES * max(wide * high for wide, high in facts.image_sizes)
     if width * height > most:
-        line, column = _place_of(_where(loaded, data), ("image_size",))
+        line, column = place_of(where_in(loaded, data), ("image_size",))
         problem = f"image_size {width}x{height} is too large for a list that is sent: at most {most} pixels"
         mend = "leave it out, or flash the list"
         raise ConfigErrors([ConfigError(loaded.path, line, column, problem, mend)])
 
 
 def _refuse_many_sentences(loaded: LoadedPromptList, data: bytes | None) -> None:
-    sentences = _sentences(loaded.model)
+    sentences = sentences_of(loaded.model)
     if len(sentences) > MOST_SENT_SENTENCES:
-        line, column = _place_of(_where(loaded, data), sentences[MOST_SENT_SENTENCES][0])
+        line, column = place_of(where_in(loaded, data), sentences[MOST_SENT_SENTENCES][0])
         problem = f"a list that is sent has at most {MOST_SENT_SENTENCES} sentences, not {len(sentences)}"
         mend = "use fewer paraphrases, or flash the list"
         raise ConfigErrors([ConfigError(loaded.path, line, column, problem, mend)])
@@ -136,12 +137,12 @@ def _bank(
         [prompt for prompt in prompts if prompt.kind == "object"], calibration.platt_object
     )
     scenes = Correction.of([prompt for prompt in prompts if prompt.kind == "scene"], calibration.platt_scene)
-    defaults = _default_thresholds(rows, layout, objects, scenes, facts, calibration)
+    row_bias = _rectify(rows, layout, facts, calibration)
+    defaults = _default_thresholds(rows, row_bias, layout, objects, scenes, facts, calibration)
     thresholds = {
         prompt.id: defaults[prompt.id] if prompt.threshold is None else prompt.threshold for prompt in prompts
     }
-    bias = np.zeros(layout.end, np.float32)
-    bias[layout.scene_begin :] = BACKGROUND_BIAS
+    bias = layout.silence() + row_bias
     object_thresholds = np.array([thresholds[name] for name in layout.object_ids], np.float64)
     for array in (rows, bias, row_owner, object_thresholds, layout.object_starts, layout.scene_starts):
         array.setflags(write=False)
@@ -162,11 +163,21 @@ def _bank(
     )
 
 
+def _rectify(rows: F32, layout: RowLayout, facts: ModelFacts, calibration: Calibration) -> F32:
+    """Fill the position columns of `rows`, return each row's bias, (P,) float32; zeros if not rectified."""
+    row_bias = np.zeros(layout.end, np.float32)
+    if calibration.rectification is not None:
+        width = facts.embedding_width
+        for group in (slice(0, layout.scene_begin), slice(layout.background_begin, layout.end)):
+            row_bias[group], rows[group, width:] = calibration.rectification.fill(rows[group, :width])
+    return row_bias
+
+
 def _unit_mean(block: F32, loaded: LoadedPromptList, data: bytes | None, number: int) -> F32:
     mean = block.mean(axis=0, keepdims=True)
     length = float(np.linalg.norm(mean))
     if length < 1e-3:
-        line, column = _place_of(_where(loaded, data), ("prompts", number, "text"))
+        line, column = place_of(where_in(loaded, data), ("prompts", number, "text"))
         problem = f"the texts of prompt {loaded.model.prompts[number].id} cancel each other out"
         raise ConfigErrors([ConfigError(loaded.path, line, column, problem, "use match: any")])
     unit: F32 = (mean / np.float32(length)).astype(np.float32)
@@ -175,6 +186,7 @@ def _unit_mean(block: F32, loaded: LoadedPromptList, data: bytes | None, number:
 
 def _default_thresholds(
     rows: F32,
+    row_bias: F32,
     layout: RowLayout,
     objects: Correction,
     scenes: Correction,
@@ -189,7 +201,7 @@ def _default_thresholds(
     if layout.object_ids:
         logits = calibration.null_cells @ rows.T
         logits *= np.float32(facts.logit_scale)
-        logits += np.float32(facts.logit_bias)
+        logits += np.float32(facts.logit_bias) + row_bias
         scores = calibration.object_score(objects.apply(object_margins(logits, layout)))
         quantiles = np.quantile(scores, 1 - calibration.false_alarm_rate_object, axis=0)
         thresholds |= zip(layout.object_ids, np.clip(quantiles, LOWEST_DEFAULT, 1).tolist(), strict=True)
@@ -199,51 +211,3 @@ def _default_thresholds(
         quantiles = np.quantile(scores, 1 - calibration.false_alarm_rate_scene, axis=0)
         thresholds |= zip(layout.scene_ids, np.clip(quantiles, 0, 1).tolist(), strict=True)
     return thresholds
-
-
-def _located(loaded: LoadedPromptList, data: bytes | None, error: TextTooLong) -> ConfigErrors:
-    """The error at the places in the list where its sentences stand."""
-    tokens = dict(error.texts)
-    located = _where(loaded, data)
-    errors = []
-    for key, name, text in _sentences(loaded.model):
-        if text in tokens:
-            line, column = _place_of(located, key)
-            problem = f"{name}: {too_long_problem(text, tokens[text], error.limit)}"
-            mend = "shorten it, or split it into several"
-            errors.append(ConfigError(loaded.path, line, column, problem, mend))
-    return ConfigErrors(errors)
-
-
-def _sentences(prompt_list: PromptList) -> list[tuple[tuple[str | int, ...], str, str]]:
-    """(key path, name for a message, text) of every sentence."""
-    found: list[tuple[tuple[str | int, ...], str, str]] = []
-    for number, prompt in enumerate(prompt_list.prompts):
-        for place, text in enumerate(prompt.text):
-            found.append((("prompts", number, "text", place), f"prompt {prompt.id}", text))
-    for place, text in enumerate(prompt_list.background):
-        found.append((("background", place), "background", text))
-    return found
-
-
-def _where(loaded: LoadedPromptList, data: bytes | None) -> LocatedYaml | None:
-    """The list with its places; None where it is not from a file, or its file has changed since."""
-    try:
-        if data is None:
-            if not Path(loaded.path).is_file():
-                return None
-            data = read_config_bytes(loaded.path)
-        if hashlib.sha256(data).hexdigest() != loaded.sha256:
-            return None
-        return parse_located_yaml(data, loaded.path)
-    except ConfigErrors:  # gone or rewritten between the two looks at it
-        return None
-
-
-def _place_of(located: LocatedYaml | None, key: tuple[str | int, ...]) -> tuple[int, int]:
-    """Line and column of a value, (0, 0) where they are not known."""
-    if located is None:
-        return 0, 0
-    # One text may stand there without a list around it.
-    place = located.value_place(key if located.has(key) else key[:-1])
-    return place.line, place.column

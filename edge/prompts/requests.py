@@ -1,4 +1,4 @@
-"""`prompts/set` and `prompts/desired`, as the control room sends them, and the answer `prompts/ack`."""
+"""`prompts/set`, `prompts/desired` and `prompts/get`, as the control room sends them, and their answers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from edge.prompts.intake import Outcome
+from edge.prompts.owner import ShelfError
 from edge.requests.desk import answer_topic
 from edge.requests.refusals import Refusals
 from firmware_cfg.errors import ConfigError
@@ -57,6 +58,17 @@ class PromptRequests:
         outcome = self._updater.desired(message.payload, repeated=message.retained)
         if outcome is not None:
             self._answer(message, outcome)
+
+    def tell_list(self, message: IncomingMessage) -> None:
+        """Handle `prompts/get`: the list in force as its author wrote it; empty where it cannot be read."""
+        if message.retained:
+            return  # it would be asked again with every connection
+        try:
+            data = self._updater.list_in_force()
+        except ShelfError as error:
+            log.warning("%s: %s", message.topic, error)
+            data = b""
+        self._send(answer_topic(message, self._topics.prompts_list), data, message.correlation)
 
     def _answer(self, request: IncomingMessage, outcome: Outcome) -> None:
         if outcome.errors:

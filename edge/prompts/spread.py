@@ -34,36 +34,38 @@ class SpreadRows:
         stands_for: (number of object rows,) int64, the graph's row that stands for each, its own where it
             has one.
         weights: (D + E, P) float32, every row times the logit scale.
-        offset: added to every logit.
+        offset: (P,) float32, added to every row's logits.
     """
 
     rows: F32
     bias: F32
     stands_for: NDArray[np.int64]
     weights: F32
-    offset: np.float32
+    offset: F32
 
     @classmethod
     def of(cls, rows: F32, bias: F32, layout: RowLayout, facts: ModelFacts) -> SpreadRows | None:
         """How a bank's rows (P, D + E) with their bias (P,) are read; None where the graph takes them all."""
         if len(rows) <= GRAPH_ROWS:
             return None
-        objects = rows[: layout.scene_begin]
+        # What is alike in meaning stands for one another, wherever in the picture it is looked for.
+        meaning = rows.copy()
+        meaning[:, facts.embedding_width :] = 0
+        objects = meaning[: layout.scene_begin]
         chosen = most_general(objects, GRAPH_ROWS) if len(objects) else np.zeros(1, np.int64)
-        taken = np.ascontiguousarray(rows[chosen])
         spread = cls(
-            rows=taken,
+            rows=np.ascontiguousarray(rows[chosen]),
             bias=bias[chosen],
-            stands_for=(objects @ taken.T).argmax(axis=1),
+            stands_for=(objects @ meaning[chosen].T).argmax(axis=1),
             weights=np.ascontiguousarray(rows.T) * np.float32(facts.logit_scale),
-            offset=np.float32(facts.logit_bias),
+            offset=np.float32(facts.logit_bias) + (bias - layout.silence()),
         )
-        for array in (spread.rows, spread.bias, spread.stands_for, spread.weights):
+        for array in (spread.rows, spread.bias, spread.stands_for, spread.weights, spread.offset):
             array.setflags(write=False)
         return spread
 
     def logits(self, output: EngineOutput, index: int) -> F32:
-        """(M, P) float32 logits of image `index` at its places, without a bias; NO_PEAK as in the graph."""
+        """(M, P) float32 logits of image `index`, as `place_logits` gives them; NO_PEAK as in the graph."""
         peaks = output.place_logit[index] > NO_PEAK / 2
         # By arithmetic: a masked copy of this many numbers takes longer than all the rest.
         ceiling = peaks.astype(np.float32)

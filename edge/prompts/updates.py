@@ -130,6 +130,11 @@ class PromptUpdater:
         self._refused_desire = None if outcome.applied else sha256
         return outcome
 
+    def list_in_force(self) -> bytes:
+        """The bytes of the list that flies. Raises ShelfError."""
+        with self._lock:
+            return self._shelf.read(self._in_use().bank.list_sha256)
+
     def refuse(self, data: bytes, error: ConfigError) -> Outcome:
         """The outcome of a list that is refused unread."""
         self.refused += 1

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from edge.evidence.requests import EvidenceRequests
+from edge.evidence.thumbnail import Thumbnails
 from edge.mqtt.messages import IncomingMessage
 from edge.onboard import OnBoard
 from edge.prompts.requests import PromptRequests
+from edge.requests.acts import AlertActs
 from edge.requests.desk import Handler, RequestDesk
 from edge.requests.orphans import OrphanSweeper
 from edge.requests.replay import ReplayRequests
 from firmware_cfg.topics import Channel
+
+if TYPE_CHECKING:
+    from edge.frames import Image
 
 
 class ControlRoom:
@@ -37,10 +43,14 @@ class ControlRoom:
         self._updater = on_board.updater
         prompts = PromptRequests(on_board.updater, device, send)
         self._sweeper = OrphanSweeper(outbox, on_board.session, prompts=known_prompts)
+        self._thumbnails = Thumbnails(outbox, device)
         handlers: dict[Channel, Handler] = {
             "prompts/set": prompts.set_list,
             "prompts/desired": prompts.desired,
+            "prompts/get": prompts.tell_list,
             "events/replay": ReplayRequests(outbox, device).handle,
+            "thumbnail/get": self._thumbnails.handle,
+            "alerts/ack": AlertActs(outbox, device).handle,
             "alerts": self._sweeper.handle,
             "counts": self._sweeper.handle,
         }
@@ -59,6 +69,10 @@ class ControlRoom:
     def hear(self, message: IncomingMessage) -> None:
         """What the link received."""
         self._desk.take(message)
+
+    def see(self, image: Image) -> None:
+        """The newest frame, should somebody ask for it; from the frame loop."""
+        self._thumbnails.see(image)
 
     def sweep(self, begins: bool) -> None:
         """What the broker kept is about to come (True), or has come (False). Raises OutboxError.

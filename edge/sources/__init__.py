@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from edge.sources.base import FrameSource, check_readable
 from edge.sources.camera import CameraOptions, public_name
+from edge.sources.cube import CubeOptions, CubeSource
 from edge.sources.gstreamer import GStreamerSource
 from edge.sources.images import ImageFiles
 from edge.sources.live import LiveSource
@@ -19,6 +20,8 @@ from firmware_cfg.errors import SourceError
 
 __all__ = [
     "CameraOptions",
+    "CubeOptions",
+    "CubeSource",
     "FrameSource",
     "GStreamerSource",
     "ImageFiles",
@@ -34,14 +37,20 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+(?=://)|gstreamer(?=:)", re.IGNORECASE)
 
 
 def open_source(
-    uri: str | os.PathLike[str], *, sequence: bool = False, camera: CameraOptions | None = None
+    uri: str | os.PathLike[str],
+    *,
+    sequence: bool = False,
+    camera: CameraOptions | None = None,
+    cube: CubeOptions | None = None,
 ) -> FrameSource:
-    """Opens a video file, an image, a folder of images, or what a registered scheme names.
+    """Opens a video file, an image, a folder of images, a cube, or what a registered scheme names.
 
     `uri` is a path, a `file://` URL, a registered word such as `demo`, `scheme://...` or `gstreamer:...`.
     `sequence` says that the images of a folder follow one another, so that things may be tracked through
     them. `camera` says how a live source is to be read; whether it is there is found out by iterating.
-    Raises SourceError, one line, when it is missing, unreadable, empty, damaged or of no known kind.
+    `cube` says how a hyperspectral cube is.
+    Raises SourceError, one line, when it is missing, unreadable, empty, damaged or of no known kind;
+    UsageError where `cube` does not fit the file; MissingExtra.
     """
     text = os.fspath(uri)
     match = _SCHEME.match(text)
@@ -63,6 +72,8 @@ def open_source(
     if by_suffix is None:
         known = " ".join(sorted(FrameSource.by_suffix))
         raise SourceError(f"{path}: not a kind of file that frames can be read from (known: {known})")
+    if issubclass(by_suffix, CubeSource):
+        return by_suffix(path, cube or CubeOptions(), sequence=sequence)
     return by_suffix.from_uri(str(path), sequence=sequence)
 
 

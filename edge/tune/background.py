@@ -39,10 +39,11 @@ MOST_LOST = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Suggested:
-    """A background sentence and its row, (1, D + E)."""
+    """A background sentence, its row (1, D + E), and what is added to its logits, (1,)."""
 
     sentence: str
     row: F32
+    bias: F32
 
 
 def suggest(
@@ -76,23 +77,21 @@ def suggest(
         problem = f"the list has {layout.end} rows already (at most {GRAPH_ROWS - 1})"
         log.warning("%s: no background sentence is suggested: %s", prompt.id, problem)
         return None
-    rows = np.zeros((len(sentences), scored.bank.rows.shape[1]), np.float32)
-    encoded = encoder.encode(sentences)
-    rows[:, : encoded.shape[1]] = encoded
+    rows, bias = scorer.background_rows(encoder.encode(sentences))
     column = layout.object_ids.index(prompt.id)
     u = base_odds(scored, prompt)[index]
     least = WORTH * judge(leave_one_out(u, right, prior), right).loss
-    logits = scorer.logits(sightings.embedding[index], rows)
+    logits = scorer.logits(sightings.embedding[index], rows) + bias
     # By how far a sentence outdoes the others on wrong crops more than on right ones: the few best are tried.
     promising = np.argsort(-(logits[~right].mean(axis=0) - logits[right].mean(axis=0)), kind="stable")[:8]
     best: Suggested | None = None
     for number in promising.tolist():
-        row = rows[number : number + 1]
-        with_it = scorer.score(sightings, with_background(scored.bank, row, scorer.facts))
+        one = slice(number, number + 1)
+        with_it = scorer.score(sightings, with_background(scored.bank, rows[one], bias[one], scorer.facts))
         u = base_odds(with_it, prompt)[index]
         loss = judge(leave_one_out(u, right, prior), right).loss
         if loss < least and _others_lose(scored, with_it, column) <= MOST_LOST:
-            best, least = Suggested(sentences[number], row), loss
+            best, least = Suggested(sentences[number], rows[one], bias[one]), loss
     return best
 
 

@@ -78,7 +78,7 @@ class Scorer:
     def score(self, sightings: Sightings, bank: PromptBank) -> Scored:
         """Every sighting under the bank, whose list has the scene prompts that the sightings are of."""
         layout, (a, c) = bank.layout, self.calibration.platt_object
-        logits = self.logits(sightings.embedding, bank.rows)
+        logits = self.logits(sightings.embedding, bank.rows) + bank.row_bias
         logits[:, : layout.scene_begin][~sightings.peaks] = NO_PEAK
         odds = np.zeros((len(logits), len(layout.object_ids)))
         if odds.size:
@@ -89,6 +89,15 @@ class Scorer:
             scene_odds = slope * bank.scene_correction.apply(sightings.scene_raw).astype(np.float64) + offset
         owner = odds.argmax(axis=1) if odds.shape[1] else np.zeros(len(odds), np.int64)
         return Scored(odds, scene_odds, logits, owner, bank)
+
+    def background_rows(self, sentences: F32) -> tuple[F32, F32]:
+        """Of unit embeddings (K, D) the rows (K, D + E), and what is added to their logits (K,)."""
+        rows = np.zeros((len(sentences), self.facts.row_width), np.float32)
+        bias, width = np.zeros(len(sentences), np.float32), sentences.shape[1]
+        rows[:, :width] = sentences
+        if self.calibration.rectification is not None:
+            bias, rows[:, width:] = self.calibration.rectification.fill(sentences)
+        return rows, bias
 
     def logits(self, embeddings: NDArray[np.floating], rows: F32) -> F32:
         """(N, D + E) place embeddings against (P, D + E) rows, as in the graph's maps: (N, P) float32."""
@@ -109,10 +118,13 @@ def base_odds(scored: Scored, prompt: Prompt) -> F64:
     return np.asarray(odds * prompt.temperature - prompt.bias)
 
 
-def with_background(bank: PromptBank, rows: F32, facts: ModelFacts) -> PromptBank:
-    """The bank with further background rows (K, D + E). For scoring only: its list does not name them."""
+def with_background(bank: PromptBank, rows: F32, row_bias: F32, facts: ModelFacts) -> PromptBank:
+    """The bank with further background rows (K, D + E) and what is added to their logits (K,).
+
+    For scoring only: its list does not name them.
+    """
     every = np.concatenate([bank.rows, rows])
-    bias = np.concatenate([bank.bias, np.full(len(rows), BACKGROUND_BIAS, np.float32)])
+    bias = np.concatenate([bank.bias, row_bias + np.float32(BACKGROUND_BIAS)])
     owner = np.concatenate([bank.row_owner, np.full(len(rows), BACKGROUND_OWNER, np.int64)])
     layout = replace(bank.layout, end=len(every))
     spread = SpreadRows.of(every, bias, layout, facts)

@@ -126,12 +126,13 @@ def tune(
                 )
             found.append((prompt, marked, sentence))
     after = scored
-    rows = {item.sentence: item.row for *_, item in found if item is not None}
-    if rows:
-        further = np.concatenate(list(rows.values()))
-        after = scorer.score(sightings, with_background(scored.bank, further, scorer.facts))
+    further = {item.sentence: item for *_, item in found if item is not None}
+    if further:
+        rows = np.concatenate([item.row for item in further.values()])
+        bias = np.concatenate([item.bias for item in further.values()])
+        after = scorer.score(sightings, with_background(scored.bank, rows, bias, scorer.facts))
     tuned = tuple(_tuned(scored, after, prompt, marked, item) for prompt, marked, item in found)
-    return _tuning(model, tuned, tuple(rows))
+    return _tuning(model, tuned, tuple(further))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -67,10 +67,10 @@ def edited(data: bytes, name: str, model: PromptList) -> bytes:
     return result
 
 
-def difference(before: bytes, after: bytes, name: str) -> str:
-    """Unified diff of two versions of a list; empty where they are the same."""
+def difference(before: bytes, after: bytes, name: str, what: str = "tuned") -> str:
+    """Unified diff of two versions of a list, the second named `what`; empty where they are the same."""
     old, new = (data.decode("utf-8-sig").splitlines() for data in (before, after))
-    return "\n".join(difflib.unified_diff(old, new, name, f"{name} (tuned)", lineterm="", n=2))
+    return "\n".join(difflib.unified_diff(old, new, name, f"{name} ({what})", lineterm="", n=2))
 
 
 def write_back(loaded: LoadedPromptList, data: bytes) -> None:

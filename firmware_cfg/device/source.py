@@ -8,11 +8,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from firmware_cfg.base import ConfigModel, Duration, SecretFile, is_of_this_tree, resolve_path
+from firmware_cfg.device.cube import CubeSection
 from firmware_cfg.errors import SourceError
 from firmware_cfg.problems import Finding, must, raise_findings, stated
 
 #: The demo's virtual flight, instead of a camera or file.
 DEMO_SOURCE = "demo"
+
+CUBE_SUFFIXES = (".hdr", ".bil", ".bip", ".bsq", ".mat")
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 # However its slashes were mistyped, and whatever the password is made of.
@@ -45,7 +48,7 @@ class Source(ConfigModel):
     }
 
     uri: Annotated[str, AfterValidator(_source_uri)] = Field(
-        description="A video file, an image or image folder, a camera (rtsp://HOST/PATH,"
+        description="A video file, an image or image folder, a cube (ENVI or .mat), a camera (rtsp://HOST/PATH,"
         " v4l2:///dev/video0?size=1280x720&fps=30, gstreamer:PIPELINE), or `demo` for the virtual flight."
     )
     sequence: bool = Field(False, description="An image folder is one flight in order, not unrelated images.")
@@ -68,6 +71,8 @@ class Source(ConfigModel):
         "software", description="Of RTSP: jetson decodes with nvv4l2decoder, through GStreamer."
     )
 
+    cube: CubeSection | None = Field(None, description="Of a hyperspectral cube: how it becomes frames.")
+
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Source:
         found = []
@@ -82,6 +87,9 @@ class Source(ConfigModel):
             given["transport"] = self.transport != "auto"
             for name in (name for name, is_given in given.items() if is_given):
                 found.append(Finding((name,), stated(f"{name} needs a uri that begins with rtsp://")))
+        if self.cube is not None and not self.uri.lower().endswith(CUBE_SUFFIXES):
+            mend = f"a uri that ends in {' '.join(CUBE_SUFFIXES)}"
+            found.append(Finding(("cube",), stated(f"cube needs {mend}")))
         raise_findings("Source", found)
         return self
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from firmware_cfg.messages.ack import AlertAck, AlertAct
 from firmware_cfg.messages.base import Box, Message
 from firmware_cfg.messages.counts import Counts, Crossings
 from firmware_cfg.messages.events import Alert, Event, GeoPoint, Pose
@@ -13,9 +14,12 @@ from firmware_cfg.messages.health import Health, LatencyMs, Queued
 from firmware_cfg.messages.prompts import PromptInUse, PromptsAck, PromptsProblem, PromptsState
 from firmware_cfg.messages.replay import ReplayAnswer, ReplayRequest
 from firmware_cfg.messages.status import Status
+from firmware_cfg.messages.thumbnail import ThumbnailRequest
 
 __all__ = [
     "Alert",
+    "AlertAck",
+    "AlertAct",
     "Box",
     "Counts",
     "Crossings",
@@ -34,4 +38,5 @@ __all__ = [
     "ReplayAnswer",
     "ReplayRequest",
     "Status",
+    "ThumbnailRequest",
 ]

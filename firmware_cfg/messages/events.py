@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from firmware_cfg.messages.ack import MOST_ACTS, AlertAct
 from firmware_cfg.messages.base import Box, Message, MessagePart, Name, Sha256, Unit, UtcTime
 
 CountKind = Literal["count", "unique", "score", "count_in", "crossing"]
@@ -94,9 +95,12 @@ class Alert(AlertFacts):
     """An active alert, retained until it is cleared; its facts are those of its latest event."""
 
     raised_at: UtcTime = Field(description="Capture time of the frame that raised it, UTC.")
+    acts: tuple[AlertAct, ...] = Field(
+        (), max_length=MOST_ACTS, description="What operators did about it, in the order of their clocks."
+    )
 
     @classmethod
-    def from_event(cls, event: Event, raised_at: UtcTime) -> Alert:
+    def from_event(cls, event: Event, raised_at: UtcTime, acts: tuple[AlertAct, ...] = ()) -> Alert:
         """The retained copy after `event`, which is a raise or an update."""
         facts = {name: getattr(event, name) for name in AlertFacts.model_fields}
-        return cls(**facts, raised_at=raised_at)
+        return cls(**facts, raised_at=raised_at, acts=acts)

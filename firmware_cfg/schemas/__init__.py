@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from firmware_cfg.device import DeviceFile
 from firmware_cfg.messages import (
     Alert,
+    AlertAck,
     Counts,
     Event,
     EvidenceRequest,
@@ -23,6 +24,7 @@ from firmware_cfg.messages import (
     ReplayAnswer,
     ReplayRequest,
     Status,
+    ThumbnailRequest,
 )
 from firmware_cfg.prompt_list import PromptList
 
@@ -35,10 +37,12 @@ MODELS: dict[str, type[BaseModel]] = {
     "counts": Counts,
     "event": Event,
     "alert": Alert,
+    "alert_ack": AlertAck,
     "prompts_state": PromptsState,
     "prompts_ack": PromptsAck,
     "health": Health,
     "evidence_request": EvidenceRequest,
+    "thumbnail_request": ThumbnailRequest,
     "replay_request": ReplayRequest,
     "replay_answer": ReplayAnswer,
     "prompt_list": PromptList,

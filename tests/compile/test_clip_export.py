@@ -189,6 +189,7 @@ def test_the_text_tower_is_torchs_however_its_sentences_are_padded(
             np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+@pytest.mark.whole
 def test_a_whole_vit_b_32_goes_through(tmp_path: Path) -> None:
     # Its own image tower; the text tower plays no part here, and a small one spares 60 million numbers.
     vision = {"image_size": 224, "layers": 12, "width": 768, "patch_size": 32}

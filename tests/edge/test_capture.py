@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 
@@ -21,6 +22,8 @@ FRAMES = 20
 class ScriptedSource(FrameSource):
     """Frames 10 ms apart; `before` runs before each of them, with its number."""
 
+    image = IMAGE
+
     def __init__(self, before: Callable[[int], object] = lambda number: None) -> None:
         super().__init__("scripted")
         self._before = before
@@ -32,7 +35,7 @@ class ScriptedSource(FrameSource):
     def __iter__(self) -> Iterator[Frame]:
         for number in range(FRAMES):
             self._before(number)
-            yield Frame(IMAGE, number, number * 0.01, datetime.now(timezone.utc), 0, self.name)
+            yield Frame(self.image, number, number * 0.01, datetime.now(timezone.utc), 0, self.name)
 
 
 def test_a_file_loses_no_frame_however_slow_the_model() -> None:
@@ -44,6 +47,20 @@ def test_a_file_loses_no_frame_however_slow_the_model() -> None:
         numbers.append(frame.number)
     assert numbers == list(range(FRAMES))
     assert capture.dropped == 0
+
+
+def test_of_large_frames_one_is_read_ahead() -> None:
+    read: list[int] = []
+    source = ScriptedSource(read.append)
+    source.image = RgbImage(np.broadcast_to(np.zeros((), np.uint8), (2160, 3840, 3)))
+    capture = Capture(source)
+    ahead = []
+    for frame in capture:
+        while len(read) < min(frame.number + 3, FRAMES):  # one queued, and one in the source's thread
+            time.sleep(0.001)
+        time.sleep(0.01)
+        ahead.append(len(read) - frame.number - 1)
+    assert ahead == [2] * (FRAMES - 2) + [1, 0]
 
 
 def test_of_a_live_source_the_newest_frame_is_always_next_and_the_others_are_counted() -> None:

@@ -252,7 +252,7 @@ def test_stopping_clears_what_is_active(device_file: DeviceFile) -> None:
     source = Squares("r" * 1000)
     daemon = Daemon(device_file, source=source, on_frame=stop_after)
     summary = daemon.run()
-    assert summary.frames == 7
+    assert summary.frames in (7, 8)  # the engine may have had the next one already
     last = queued_events(device_file)[-1]
     assert (last.msg_type, last.reason) == ("clear", "stopped")
     assert source.closed

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.frames import I420Image, RgbImage
+from edge.frames import I420Image, NV12Image, RgbImage
 from edge.motion import CameraMotion, MotionEstimator
 
 WIDTH, HEIGHT = 960, 540
@@ -63,14 +63,17 @@ def test_it_finds_how_the_camera_moved(ground, change):
     assert motion.inliers > 0.8
 
 
-def test_yuv_frames_say_the_same_as_rgb(ground):
+@pytest.mark.parametrize("layout", ["I420", "NV12"])
+def test_yuv_frames_say_the_same_as_rgb(ground, layout):
     estimators = MotionEstimator(), MotionEstimator()
     for place in (look(1200.0, 800.0), look(1215.0, 810.0)):
         pixels = seen(ground, place)
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         chroma = np.full((HEIGHT // 2, WIDTH // 2), 128, np.uint8)
         by_rgb = estimators[0].update(RgbImage(pixels))
-        by_yuv = estimators[1].update(I420Image(grey, chroma, chroma, full_range=True))
+        nv12 = NV12Image(grey, np.dstack([chroma, chroma]), full_range=True)
+        yuv = nv12 if layout == "NV12" else I420Image(grey, chroma, chroma, full_range=True)
+        by_yuv = estimators[1].update(yuv)
     assert astray(by_yuv, by_rgb) < 0.5
 
 

@@ -46,6 +46,11 @@ def test_every_topic_is_told_apart_again(device: str, item: str) -> None:
     assert Topics.parse(topics.evidence_get) == ParsedTopic(device, "evidence/get")
     assert Topics.parse(topics.counts(item)) == ParsedTopic(device, "counts", item)
     assert Topics.parse(topics.alert(item)) == ParsedTopic(device, "alerts", item)
+    assert Topics.parse(topics.alert_ack(item)) == ParsedTopic(device, "alerts/ack", item)
+    assert Topics.parse(topics.prompts_get) == ParsedTopic(device, "prompts/get")
+    assert Topics.parse(topics.prompts_list) == ParsedTopic(device, "prompts/list")
+    assert Topics.parse(topics.thumbnail) == ParsedTopic(device, "thumbnail")
+    assert Topics.parse(topics.thumbnail_get) == ParsedTopic(device, "thumbnail/get")
 
 
 def test_evidence_is_named_by_its_hash_and_a_request_for_it_is_no_piece_of_it() -> None:
@@ -56,10 +61,10 @@ def test_evidence_is_named_by_its_hash_and_a_request_for_it_is_no_piece_of_it() 
 
 def test_what_a_device_listens_to_stays_among_its_own_topics() -> None:
     topics = Topics("drone-1")
-    assert len(topics.requests) == 4
+    assert len(topics.requests) == 7
     assert topics.left_behind == ("remoteclip/1/drone-1/alerts/+", "remoteclip/1/drone-1/counts/+")
     for each in topics.requests:
-        parsed = Topics.parse(each)
+        parsed = Topics.parse(each.replace("+", "a1"))
         assert parsed is not None
         assert parsed.device == "drone-1"
 
@@ -83,7 +88,7 @@ def test_a_name_cannot_reach_another_topic(name: str) -> None:
         "remoteclip/1/drone/counts",
         "remoteclip/1/drone/counts/",
         "remoteclip/1/drone/counts/a/b",
-        "remoteclip/1/drone/alerts/a/ack",
+        "remoteclip/1/drone/alerts/a/b",
         "remoteclip/1/Drone/status",
         "remoteclip/2/drone/status",
         "other/1/drone/status",

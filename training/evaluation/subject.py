@@ -47,7 +47,7 @@ class CheckpointRuntime:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The identity, in the sense of the class."""
+        """The identity, in the sense of the class, with the checkpoint's rectification."""
         width = self._facts.embedding_width
         return Calibration(
             null_cells=np.zeros((1, self._facts.row_width), np.float32),
@@ -56,6 +56,7 @@ class CheckpointRuntime:
             platt_scene=(1.0, 0.0),
             false_alarm_rate_object=0.5,
             false_alarm_rate_scene=0.5,
+            rectification=self._checkpoint.rectification,
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
@@ -76,10 +77,15 @@ def build_plan(
     began = time.monotonic()
     tracker = BuildTracker(on_progress)
 
+    def build(typing: str) -> bytes:
+        try:
+            return _Build(library, graph, precision, options, typing).run(timing_cache, tracker)
+        except BaseException as error:
+            _let_go(error)
+            raise
+
     def attempt(typing: str) -> bytes:
-        return _interruptible(
-            lambda: _Build(library, graph, precision, options, typing).run(timing_cache, tracker), tracker
-        )
+        return _interruptible(lambda: build(typing), tracker)
 
     try:
         return BuiltPlan(attempt("strong"), "strong", time.monotonic() - began)
@@ -111,6 +117,18 @@ def _interruptible(build: Any, tracker: BuildTracker) -> bytes:
         finally:
             if not future.done():  # interrupted while it was waited for
                 tracker.cancel()
+
+
+def _let_go(error: BaseException) -> None:
+    """Free TensorRT's objects that a failed build's frames still hold.
+
+    Left to the garbage collector they could be freed while TensorRT tells something to our logger: it then
+    has a lock that a builder's end wants, too, and waits for itself.
+    """
+    told: BaseException | None = error
+    while told is not None:
+        traceback.clear_frames(told.__traceback__)
+        told = told.__cause__ or told.__context__
 
 
 class _Build:

@@ -18,6 +18,7 @@ from edge.engines.tensorrt.cuda import CudaThread, load_driver
 from edge.engines.tensorrt.library import Library
 from edge.engines.tensorrt.plan import LoadedPlan
 from edge.engines.tensorrt.sampling import can_sample
+from edge.frames import RgbImage
 from firmware_cfg.errors import EngineError
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class TensorRtImageEngine:
         self._thread, self._plan = thread, plan
         self._max_batch = plan.largest["image"][0]
         self._max_prompts, self._row_width = plan.largest["prompts"]
-        self._memory: list[dict[str, F32]] = [{} for _ in range(_OUTPUT_SETS)]
+        self._memory: list[dict[int, EngineOutput]] = [{} for _ in range(_OUTPUT_SETS)]
+        self._rows = 0  # of the prompts that the memory is for
         self._started = 0
         # Also when it is dropped unclosed, or at exit: CUDA objects must die in their own thread.
         self._finish = weakref.finalize(self, thread.close, plan.close)
@@ -96,19 +98,23 @@ class TensorRtImageEngine:
     def _begin(
         self, frame: Image | None, tiles: NDArray[np.uint8] | Sequence[Window], prompts: F32, bias: F32
     ) -> Pending:
-        output = self._output(self._plan.output_shapes(len(tiles), len(prompts)))
+        output = self._output(len(tiles), len(prompts))
         self._started += 1
         work = partial(_run, self._plan, self._max_batch, frame, tiles, prompts, bias, output)
         number = self._started
         return _Pending(self._thread.submit(work), output, lambda: self._started - number)
 
-    def _output(self, shapes: dict[str, tuple[int, ...]]) -> EngineOutput:
-        """Arrays that the engine uses again; new ones where another number of tiles or prompts comes."""
+    def _output(self, tiles: int, rows: int) -> EngineOutput:
+        """Arrays that the engine uses again, for each number of tiles; new ones for other rows."""
+        if rows != self._rows:
+            self._rows, self._memory = rows, [{} for _ in range(_OUTPUT_SETS)]
         memory = self._memory[self._started % _OUTPUT_SETS]
-        for name, shape in shapes.items():
-            if name not in memory or memory[name].shape != shape:
-                memory[name] = np.empty(shape, np.float32)
-        return EngineOutput(**memory)
+        if tiles not in memory:
+            shapes = self._plan.output_shapes(tiles, rows)
+            memory[tiles] = EngineOutput(
+                **{name: np.empty(shapes[name], np.float32) for name in IMAGE_OUTPUTS}
+            )
+        return memory[tiles]
 
 
 class TensorRtFrameEngine(TensorRtImageEngine):
@@ -132,6 +138,10 @@ class TensorRtFrameEngine(TensorRtImageEngine):
                 or window.y + window.height > image.height
             ):
                 raise EngineError(f"{window} does not lie in the {image.width}x{image.height} image")
+            if (window.x % 2 or window.y % 2) and not isinstance(image, RgbImage):
+                raise EngineError(
+                    f"{window} begins at an odd pixel, but chroma samples colour 2 x 2 (begin at even ones)"
+                )
         if not can_sample(image, self.image_size):
             from edge.tiling.windows import Tiling
 

@@ -172,7 +172,10 @@ class LoadedPlan:
         return outputs
 
     def _prepare(self, shapes: tuple[Shape, ...], from_host: bool) -> None:
-        """Have the context and the graph fit what runs next."""
+        """Have the context and the graph fit what runs next.
+
+        One graph only: TensorRT calls it undefined to replay one after its context took other shapes.
+        """
         if (shapes, from_host) == (self._shapes, self._from_host):
             return
         self._drop_graph()

@@ -17,7 +17,7 @@ _FEWEST_VOTES = 4
 _VOTE_SHARE = 0.3
 _SMALLEST_M = 1.0
 _FEWEST_CORNERS = 6
-_FULLEST = 16
+_FULLEST = 32
 """Places of the votes' histogram that are looked through: the best of them, and those beside it."""
 _CANDIDATES = 128
 """Votes of each that are tried, evenly among them."""

@@ -60,15 +60,18 @@ def shipped_checkpoint() -> AnyCheckpoint:
 @pytest.fixture(scope="session")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped bundle, with noise in the weights of `fp16` and a residual lost in a fusion of `int8`."""
-    folder = tmp_path_factory.mktemp("damaged") / "bundle"
+    return damage(tmp_path_factory.mktemp("damaged") / "bundle", fp16=noise(0.03), int8=_lost_residual)
+
+
+def damage(folder: Path, **damages: Damage) -> Path:
+    """The shipped bundle, with these variants made of its whole one."""
     shutil.copytree(default_bundle_path(), folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     whole = folder / manifest["variants"]["fp32"]
     variants = {"fp32": whole.name}
-    damages: dict[str, Damage] = {"fp16": _noise, "int8": _lost_residual}
-    for precision, damage in damages.items():
+    for precision, harm in damages.items():
         model = onnx.load(str(whole))
-        damage(model)
+        harm(model)
         variants[precision] = f"image.{precision}.onnx"
         onnx.save(model, str(folder / variants[precision]))
     fields = {name: value for name, value in manifest.items() if name != "files"}
@@ -77,14 +80,18 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _noise(model: onnx.ModelProto) -> None:
-    """Every convolution's weights off by about 3%."""
-    rng = np.random.default_rng(0)
-    for tensor in model.graph.initializer:
-        weights = numpy_helper.to_array(tensor)
-        if weights.ndim == 4:
-            noisy = weights * (1 + 0.03 * rng.standard_normal(weights.shape))
-            tensor.CopyFrom(numpy_helper.from_array(noisy.astype(weights.dtype), tensor.name))
+def noise(share: float) -> Damage:
+    """Every convolution's weights off by about a share of themselves."""
+
+    def spoil(model: onnx.ModelProto) -> None:
+        rng = np.random.default_rng(0)
+        for tensor in model.graph.initializer:
+            weights = numpy_helper.to_array(tensor)
+            if weights.ndim == 4:
+                noisy = weights * (1 + share * rng.standard_normal(weights.shape))
+                tensor.CopyFrom(numpy_helper.from_array(noisy.astype(weights.dtype), tensor.name))
+
+    return spoil
 
 
 def _lost_residual(model: onnx.ModelProto) -> None:

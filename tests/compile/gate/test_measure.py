@@ -11,6 +11,7 @@ from compile.gate.result import GateResult, regressions_of
 from edge.bundle.load import load_bundle
 from edge.bundle.manifest import Precision
 from firmware_cfg.errors import BundleError, UsageError
+from tests.compile.gate.conftest import damage, noise
 from training.checkpoint import AnyCheckpoint
 
 Results = dict[Precision, GateResult]
@@ -53,10 +54,27 @@ def test_the_reference_sees_what_is_in_the_pictures(results: Results) -> None:
     assert gate.mean_recall_reference > 0.7
 
 
+def test_the_graph_tells_the_blind_pairs_apart_that_its_checkpoint_does(results: Results) -> None:
+    gate = results["fp32"].record()
+    assert gate.blind_pairs > 0
+    assert gate.pair_accuracy_reference is not None
+    assert gate.pair_accuracy == gate.pair_accuracy_reference
+
+
 def test_noise_in_the_weights_is_refused(results: Results) -> None:
     gate = results["fp16"].record()
     assert not gate.passed
     assert any("mean cosine of images" in problem for problem in gate.problems)
+
+
+def test_a_variant_that_no_longer_tells_blind_pairs_apart_is_refused_for_that(
+    tmp_path: Path, shipped_checkpoint: AnyCheckpoint, tiny_probe: Path
+) -> None:
+    bundle = load_bundle(damage(tmp_path / "bundle", int8=noise(0.5)))
+    bare = replace(load_probe(tiny_probe), task=None)
+    gate = gate_bundle(bundle, shipped_checkpoint, bare, precisions=["int8"])["int8"].record()
+    assert not gate.passed
+    assert any(text.startswith("pair accuracy fell from 100.0% to ") for text in gate.problems), gate
 
 
 def test_what_a_cpu_cannot_tell_of_float16_is_said(results: Results) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,8 +16,9 @@ import pytest
 
 from edge.evidence.picture import MAX_SIDE, MIN_SIDE, picture
 from edge.evidence.store import EvidenceStore
-from edge.frames import I420Image, Image, RgbImage
+from edge.frames import I420Image, Image, NV12Image, RgbImage
 from edge.letterbox import letterbox
+from edge.runs.pictures import THUMBNAIL_SIDE, crop, thumbnail
 
 KIB = 1024
 BLOCK = 4096
@@ -42,6 +44,15 @@ def as_i420(image: RgbImage) -> I420Image:
     return I420Image(y, u[::2, ::2].copy(), v[::2, ::2].copy(), "bt601", True)
 
 
+def as_nv12(image: RgbImage) -> NV12Image:
+    """As `as_i420`, from a hardware decoder."""
+    planar = as_i420(image)
+    return NV12Image(planar.y, np.stack([planar.u, planar.v], axis=2), "bt601", True)
+
+
+KINDS: dict[str, Callable[[RgbImage], Image]] = {"RGB": lambda image: image, "I420": as_i420, "NV12": as_nv12}
+
+
 def decoded(data: bytes) -> np.ndarray:
     """(H, W, 3) RGB."""
     return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
@@ -57,11 +68,10 @@ def crop_of(data: bytes) -> list[float]:
     return list(json.loads(data[place + 4 : place + 2 + length])["crop"])
 
 
-@pytest.mark.parametrize("planar", [False, True])
-def test_the_picture_shows_what_is_inside_the_boxes_and_says_where_that_was(planar: bool) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_picture_shows_what_is_inside_the_boxes_and_says_where_that_was(kind: str) -> None:
     box = (301, 203, 501, 323)
-    image: Image = scene(1001, 701, box)
-    data = picture(as_i420(image) if planar else image, [box], 64 * KIB)
+    data = picture(KINDS[kind](scene(1001, 701, box)), [box], 64 * KIB)
     shown, crop = decoded(data), crop_of(data)
     left, top, right, bottom = (round(c * s) for c, s in zip(crop, (1001, 701) * 2, strict=True))
     assert (right - left, bottom - top) == shown.shape[1::-1]
@@ -72,6 +82,20 @@ def test_the_picture_shows_what_is_inside_the_boxes_and_says_where_that_was(plan
     assert np.abs(np.subtract(edges, box)).max() <= 2
     middle = shown[(203 + 323) // 2 - top, (301 + 501) // 2 - left]
     assert np.abs(middle.astype(int) - (220, 20, 20)).max() < 12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_that_are_made_small_keep_their_colours_and_places(kind: str) -> None:
+    """As evidence of a large frame, and as the thumbnails and crops of a run."""
+    image = KINDS[kind](scene(2601, 1501, (1300, 400, 2400, 1200)))
+    for data, long_side in ((picture(image, [], 64 * KIB), MAX_SIDE), (thumbnail(image), THUMBNAIL_SIDE)):
+        shown = decoded(data)
+        assert max(shown.shape) == long_side
+        scale = long_side / 2601
+        for (x, y), colour in (((1850, 800), (220, 20, 20)), ((600, 800), (90, 90, 90))):
+            assert np.abs(shown[round(y * scale), round(x * scale)].astype(int) - colour).max() < 12
+    shown = decoded(crop(image, (1300, 400, 2400, 1200)))
+    assert np.abs(shown[shown.shape[0] // 2, shown.shape[1] // 2].astype(int) - (220, 20, 20)).max() < 16
 
 
 def test_no_boxes_mean_the_whole_frame_scaled_down() -> None:

@@ -128,3 +128,14 @@ def test_refusals_do_not_fill_the_log(control: Control, caplog: pytest.LogCaptur
         control.ask(BAD)
     assert len(caplog.records) == 1
     assert caplog.text.endswith("got 3.5 and 1 more errors; the list is refused\n")
+
+
+def test_the_list_in_force_is_told_to_who_asks_as_its_author_wrote_it(control: Control) -> None:
+    for wanted in (RED, BLUE):
+        control.sent.clear()
+        control.requests.tell_list(IncomingMessage(TOPICS.prompts_get, b"", False))
+        assert control.sent == [(TOPICS.prompts_list, wanted, None)]
+        control.ask(BLUE)
+    control.sent.clear()
+    control.requests.tell_list(IncomingMessage(TOPICS.prompts_get, b"", True))
+    assert control.sent == []

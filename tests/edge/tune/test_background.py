@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 
 from edge.bundle.load import Bundle
 from edge.prompts import spread
+from edge.prompts.bank import PromptBank
 from edge.prompts.build import build_prompt_bank
+from edge.prompts.rectification import Rectification
 from edge.runtime import BundleRuntime
 from edge.sources import open_source
 from edge.tune import background
@@ -76,8 +79,36 @@ def test_further_background_rows_are_read_on_the_host_where_the_graph_is_full(
     listed.write_text("prompts:\n- {id: colour, text: [red, blue], match: any, threshold: 0.5}\n")
     runtime = BundleRuntime(tiny_bundle)
     bank = build_prompt_bank(load_prompt_list(listed), runtime.sentences, runtime.facts, runtime.calibration)
-    more = with_background(bank, bank.rows[:1], runtime.facts)
+    more = with_background(bank, bank.rows[:1], np.zeros(1, np.float32), runtime.facts)
     assert bank.spread is None
     assert more.spread is not None
     assert more.spread.weights.shape[1] == len(more.rows) == len(more.bias) == len(more.row_owner) == 3
     assert len(more.graph_rows) == 2
+
+
+def test_a_rectified_model_s_further_background_is_what_the_list_would_have_made_of_it(
+    listed: Path, clip: Path, tiny_bundle: Bundle
+) -> None:
+    runtime = BundleRuntime(tiny_bundle)
+    chance, facts = np.random.default_rng(3), runtime.facts
+    weight = chance.normal(size=(facts.embedding_width, 1 + facts.row_width - facts.embedding_width))
+    rectification = Rectification(weight.astype(np.float32), np.full(weight.shape[1], 0.5, np.float32))
+    calibration = replace(runtime.calibration, rectification=rectification)
+    scorer = Scorer(facts, calibration)
+
+    def bank(background: str) -> PromptBank:
+        listed.write_text(f"prompts:\n- {{id: red, text: red, threshold: 0.5}}\nbackground: [{background}]\n")
+        return build_prompt_bank(load_prompt_list(listed), runtime.sentences, facts, calibration)
+
+    named = bank("grey grey, green")
+    rows, bias = scorer.background_rows(runtime.sentences.encode(["green"]))
+    further = with_background(bank("grey grey"), rows, bias, facts)
+    np.testing.assert_array_equal(further.rows, named.rows)
+    np.testing.assert_allclose(further.row_bias, named.row_bias, atol=1e-3)
+    with open_source(clip) as source:
+        sightings = collect(runtime, load_prompt_list(listed), source, "key")
+    scored = scorer.score(sightings, named)
+    peaks = sightings.peaks.all(axis=1)
+    plain = scorer.logits(sightings.embedding, named.rows)[peaks]
+    np.testing.assert_allclose(scored.logits[peaks] - plain, named.row_bias + 0 * plain, atol=1e-3)
+    assert np.abs(named.row_bias).min() > 0.01

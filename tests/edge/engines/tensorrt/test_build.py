@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -148,6 +150,29 @@ def test_another_graph_and_an_unknown_target_are_refused(rtx: Library, tiny_bund
         build_plan(rtx, tiny_bundle.file("text.onnx"), "fp32", OPTIONS)
     with pytest.raises(EngineError, match=r"unknown target sm99 \(choose from sm75, sm80, sm86"):
         build_plan(rtx, tiny_bundle.file("image.onnx"), "fp32", BuildOptions((64, 64), targets=("sm99",)))
+
+
+def test_a_build_that_failed_holds_no_builder_for_the_garbage_collector(
+    rtx: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge.engines.tensorrt import build
+
+    held: list[weakref.ref[Any]] = []
+
+    class Noted(build._Build):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            held.append(weakref.ref(self))
+
+    monkeypatch.setattr(build, "_Build", Noted)
+    (tmp_path / "no.onnx").write_bytes(b"no graph")
+    gc.disable()
+    try:
+        with pytest.raises(GraphRefused):
+            build_plan(rtx, tmp_path / "no.onnx", "fp32", OPTIONS)
+        assert [reference() for reference in held] == [None] * len(held) != []
+    finally:
+        gc.enable()
 
 
 SIDES = st.integers(1, 20).map(lambda side: 32 * side)

@@ -9,6 +9,7 @@ import gc
 import logging
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,19 @@ def test_an_output_holds_until_the_second_start_after_its_own(plan: bytes, gpu: 
             first.result()
 
 
+def test_numbers_of_tiles_that_come_again_take_no_new_memory(plan: bytes, gpu: Any) -> None:
+    """As windows of interest do."""
+    with closing(loaded(plan)) as engine:
+        taken: list[set[int]] = []
+        for _ in range(3):
+            taken.append(set())
+            for batch in (1, 3, 2, 3, 1, 2):
+                output = engine.start(*inputs(batch)).result()
+                assert output.scene.shape == (batch, 3)
+                taken[-1].add(id(output.scene))
+        assert taken[0] == taken[1] == taken[2]
+
+
 def test_what_fails_under_way_is_told_with_its_result(plan: bytes, gpu: Any) -> None:
     with closing(loaded(plan)) as engine:
         engine.infer(*inputs())
@@ -219,6 +233,11 @@ def test_windows_that_do_not_fit_are_refused(plan: bytes, tile_kernels: Any) -> 
         other = tiles_for(200, 120, (96, 64), "none").windows
         with pytest.raises(EngineError, match="is for tiles of another size than 64x64"):
             engine.start_frame(image, other, prompts, bias)
+        (even,) = tiles_for(100, 60, SIZE, "none").windows
+        for odd in (replace(even, x=1), replace(even, y=3)):
+            with pytest.raises(EngineError, match=r"begins at an odd pixel.*begin at even ones"):
+                engine.start_frame(image, (odd,), prompts, bias)
+            engine.start_frame(RgbImage(image.rgb()), (odd,), prompts, bias).result()
         with pytest.raises(EngineError, match=r"image is uint8 \(0, 64, 64, 3\)"):
             engine.start_frame(image, (), prompts, bias)
     with pytest.raises(EngineError, match="this engine is closed"):

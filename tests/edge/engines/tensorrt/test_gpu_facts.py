@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 import compile.bench.gpu as bench
+from compile.bench.spec import Setting
 from edge import system
 from edge.engines.tensorrt import sampling
 
 NATIVE = Path(__file__).parents[4] / "edge" / "native"
+SETTING = Setting("", "default", "", "")
 PROJECT = f"""cmake_minimum_required(VERSION 3.18...3.31)
 project(kernels LANGUAGES NONE)
 include("{NATIVE}/preprocess.cmake")
@@ -68,7 +70,7 @@ def test_the_benchmark_times_the_kernels_against_copies(
     monkeypatch.setattr(bench, "TILE", (64, 32))
     monkeypatch.setattr(bench, "_FLUSH_BYTES", 1 << 16)
     notes: list[str] = []
-    rows = bench.rows(3, notes.append)
+    rows = bench.rows(3, notes.append, SETTING)
     assert not notes
     tasks = [
         f"{kind} 96x54 to 64x32 {where}"
@@ -83,9 +85,9 @@ def test_the_benchmark_times_the_kernels_against_copies(
 
 def test_the_benchmark_says_why_it_timed_nothing(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     notes: list[str] = []
-    assert bench.rows(3, notes.append) == []
+    assert bench.rows(3, notes.append, SETTING) == []
     monkeypatch.setattr(gpu.driver.Device, "count", staticmethod(lambda: 0))
-    assert bench.rows(3, notes.append) == []
+    assert bench.rows(3, notes.append, SETTING) == []
     built, there = notes
     assert built.startswith("GPU kernels: the GPU's tile kernels are not built")
     assert there.startswith("GPU kernels: there is no GPU that CUDA may use")

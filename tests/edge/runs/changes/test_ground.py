@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.geo.camera import CameraModel
@@ -47,6 +47,7 @@ def test_the_votes_of_many_things_fit_into_memory_and_agree():
     np.testing.assert_allclose(np.median(agreed, axis=0), (5.0, -3.0), atol=0.3)
 
 
+@example(111, 0.9375)  # the best place is not among the 16 fullest
 @given(st.integers(0, 1000), st.floats(0.5, 5))
 def test_few_votes_are_counted_as_all_pairs_of_them_say(seed, reach):
     votes = np.random.default_rng(seed).normal(0, 2, (30, 2))
