@@ -13,6 +13,8 @@ CHECKPOINT ?= training/checkpoints/default
 SECONDS ?= 300
 DATA ?= $(or $(REMOTECLIP_DATA),../shared/data)
 ARGS ?=
+# Tests run in so many processes, each on one core.
+WORKERS ?= 2
 
 PACKAGING = pyproject.toml CMakeLists.txt constraints.txt constraints-edge.txt $(wildcard edge/native/*.cpp edge/native/*.hpp edge/native/*.cu edge/native/*.cmake)
 
@@ -26,7 +28,7 @@ demo: .venv/installed  ## Fly the demo: make demo ARGS="--headless --seconds 20 
 	@$(DEMO)/remoteclip demo $(ARGS)
 
 test: .venv-dev/installed mosquitto chromium rtsp-server cross lint  ## Lint, then run every test.
-	PYTHONUTF8=1 $(DEV)/python -m pytest $(ARGS)
+	PYTHONUTF8=1 OMP_NUM_THREADS=1 $(DEV)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: .venv-dev/installed  ## Check style, types and the import ladder.
 	$(DEV)/ruff check .
@@ -35,7 +37,7 @@ lint: .venv-dev/installed  ## Check style, types and the import ladder.
 	$(DEV)/lint-imports
 
 package: .venv-dev/installed  ## Build the wheel, try it outside the checkout, resolve it for JetPack.
-	$(DEV)/python -m pytest -m packaging tests/packaging $(ARGS)
+	$(DEV)/python -m pytest -m "packaging or whole" tests/packaging tests/compile/test_clip_export.py $(ARGS)
 
 accuracy: .venv-dev/installed  ## Measure the shipped bundle and checkpoint on held-back data: make accuracy DATA=...
 	$(DEV)/remoteclip eval accuracy $(BUNDLE) $(CHECKPOINT) $(DATA) $(ARGS)
@@ -68,7 +70,7 @@ swap: .venv-dev/installed  ## Save prompt lists while a clip plays: from the sav
 .venv/installed: $(PACKAGING)
 	@echo "Installing what the drone needs into .venv (first time: a minute or two)" >&2
 	$(PYTHON) -m venv .venv
-	$(DEMO)/python $(PIP_INSTALL) -c constraints-edge.txt -e '.[demo]'
+	$(DEMO)/python $(PIP_INSTALL) -c constraints-edge.txt -e '.[demo,console]'
 	$(DEMO)/python $(PIP_INSTALL) --no-deps '$(DEEPFOREST)'
 	@touch $@
 
@@ -126,7 +128,7 @@ constraints:  ## Resolve constraints.txt and constraints-edge.txt again.
 	.venv-constraints/bin/python $(PIP_INSTALL) uv
 	$(RESOLVE) --extra dev pyproject.toml -o constraints.txt
 	$(SIMPLIFY) constraints.txt
-	$(RESOLVE) --extra demo --extra onnxruntime --extra mavlink --extra cot -c constraints.txt pyproject.toml -o constraints-edge.txt
+	$(RESOLVE) --extra demo --extra console --extra onnxruntime --extra mavlink --extra cot --extra hyperspectral -c constraints.txt pyproject.toml -o constraints-edge.txt
 	$(SIMPLIFY) constraints-edge.txt
 
 clean:  ## Remove the environments and build folders.

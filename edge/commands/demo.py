@@ -13,7 +13,7 @@ from edge.commands.options import BundleOption
 def demo(
     headless: Annotated[
         bool,
-        typer.Option("--headless", help="No live table, no pacing; so too where there is no terminal."),
+        typer.Option("--headless", help="No live table, no page, no pacing; so too without a terminal."),
     ] = False,
     seconds: Annotated[
         float | None, typer.Option("--seconds", min=0.1, help="Stop after this much of the recording.")
@@ -30,7 +30,10 @@ def demo(
     bundle: BundleOption = "default",
     as_json: Annotated[bool, typer.Option("--json", help="The last line is one JSON object.")] = False,
 ) -> None:
-    """Start a broker, fly, show the alerts as a subscriber received them, and sum up."""
+    """Start a broker, fly, show the alerts as a subscriber received them, and sum up.
+
+    On a terminal, the control room's page is served beside the flight (extra `console`).
+    """
     import json
     import logging
     import sys
@@ -51,9 +54,9 @@ def demo(
         bundle=bundle,
     )
     if live:
-        from edge.demo.live import live_table
+        from edge.demo.live import control_room
 
-        result = fly(plan, lambda event: None, live_table)
+        result = fly(plan, lambda event: None, control_room)
     else:
         result = fly(plan, lambda event: typer.echo(sentence(event), err=as_json))
     for line in result.lines():

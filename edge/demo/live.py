@@ -1,4 +1,4 @@
-"""The control room's table, live, while the demo flies."""
+"""The control room while the demo flies: its table on this terminal, its page in a browser."""
 
 from __future__ import annotations
 
@@ -6,8 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
+import typer
+
+from edge.demo.page import page_beside
 from edge.mqtt.settings import BrokerSettings
 from edge.watch import watch
+
+
+@contextmanager
+def control_room(broker: BrokerSettings) -> Iterator[None]:
+    """Inside, `remoteclip console` serves its page, and `remoteclip watch` runs on this terminal."""
+    with page_beside(broker) as where:
+        typer.echo(where)
+        with live_table(broker):
+            yield
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def installed(repository: Path, wheel: Path, tmp_path_factory: pytest.TempPathFa
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
-    assert tops == {"firmware_cfg", "edge", "training", "compile"}
+    assert tops == {"firmware_cfg", "edge", "console", "training", "compile"}
     assert not [name for name in names if name.endswith((".cpp", ".hpp", ".cu", ".cmake", ".pyc"))]
     for wanted in (
         "firmware_cfg/prompts/traffic.yaml",
@@ -105,7 +105,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
 
 def test_the_wheel_holds_every_file_of_the_packages(repository: Path, wheel: Path) -> None:
     listed = subprocess.run(
-        ["git", "ls-files", "firmware_cfg", "edge", "training", "compile"],
+        ["git", "ls-files", "firmware_cfg", "edge", "console", "training", "compile"],
         cwd=repository, capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
     held = set(zipfile.ZipFile(wheel).namelist())
@@ -231,8 +231,9 @@ def test_the_drones_dependencies_have_wheels_for_jetson(
         "--only-binary",
         ":all:",
     ]
-    for extra in ("demo", "onnxruntime", "mavlink", "cot"):
+    for extra in ("demo", "onnxruntime", "mavlink", "cot", "hyperspectral"):
         command += ["--extra", extra]
+    command += ["--no-binary", "spectral"]  # pure Python that comes as source alone
     command += ["-c", repository / "constraints-edge.txt"]
     resolved = output_of([*command, repository / "pyproject.toml"], tmp_path)
     assert "openvino==" in resolved

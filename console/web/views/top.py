@@ -1,0 +1,33 @@
+"""What stands on every page: whether it is connected, and how much is alarming."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from console.web.look import Look
+from console.web.render import parts
+from console.web.screen import Region
+
+
+def top(look: Look) -> Mapping[str, Region]:
+    """Regions `link`, `notices`, and `alarms` (data: which alerts ring, and how many are active)."""
+    room = look.services.room
+    active = [(key, alert) for key, alert in room.alerts.items() if alert.active]
+    ringing = [key for key, alert in active if alert.rings]
+    macros = parts("top")
+    notices = {
+        name: macros.notice(name, problem, look.services.settings.broker)
+        for name, problem in (
+            ("connection", "" if room.connected else room.connection_problem or "connecting"),
+            ("history", room.history_problem),
+        )
+        if problem
+    }
+    return {
+        "link": {"state": macros.link(room.connected, look.services.settings.broker)},
+        "notices": notices,
+        "alarms": {
+            "active": len(active),
+            "ringing": {"/".join(key): macros.spoken(room.alerts[key]) for key in ringing[:50]},
+        },
+    }
