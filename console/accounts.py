@@ -132,10 +132,10 @@ class Accounts:
         """
         who = (f"name {name[:64]}", f"address {address}")
         self._tries.check(*who)
+        self._tries.failed(*who)  # until it is known to be right: many at once are as many tries
         account = self._accounts().get(name)
         right = await asyncio.to_thread(_matches, password[:MOST_PASSWORD], account)
         if account is None or not right:
-            self._tries.failed(*who)
             raise AccountsError("wrong name or password")
         self._tries.passed(*who)
         now = self._clock()

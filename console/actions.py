@@ -56,7 +56,7 @@ class Actions:
         await self._act(user, device, alert_id, AlertAct(action="acknowledge", by=user.name, at=self._now()))
 
     async def mute(self, user: User, device: str, alert_id: str, until: datetime, text: str = "") -> None:
-        """It rings no more until then; a time that is over ends a mute."""
+        """It rings no more until then; a time that is not in the future ends a mute."""
         now = self._now()
         if until - now > LONGEST_MUTE:
             raise ActionError(f"an alert is muted for at most {LONGEST_MUTE.total_seconds() / 3600:.0f} h")
@@ -72,10 +72,14 @@ class Actions:
 
     async def list_of(self, user: User, device: str) -> str:
         """The text of the list in force; the drone is asked where it is not known here."""
-        self._line(device)
+        line = self._line(device)
         known = self._room.lists.get(device)
         if known is not None:
             return known
+        if line.away:
+            raise ActionError(
+                f"{device} is {line.state}: its list is not known here, and nobody can be asked"
+            )
         topics = Topics(device)
         data = await self._link.ask(topics.prompts_get, b"", topics.prompts_list)
         try:
@@ -191,7 +195,8 @@ class Actions:
         key = (device, alert_id)
         if key not in self._room.alerts:
             raise ActionError(f"{device}: no such alert is known (any more)")
-        self._history.put_audit(user.name, act.action, device, alert_id, act.text or str(act.until or ""))
+        done = "unmute" if act.until is not None and act.until <= act.at else act.action
+        self._history.put_audit(user.name, done, device, alert_id, act.text or str(act.until or ""))
         # The room takes it when it comes back from the broker, as all other rooms do.
         await self._link.publish(Topics(device).alert_ack(alert_id), AlertAck.of(act).to_payload())
 

@@ -7,14 +7,14 @@ the other one, which starts afresh, hears everything that is retained or soon sa
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Protocol
 
 from console.history import History
+from console.inbox import Inbox
 from console.state import ControlRoom, Part
 from edge.mqtt.messages import OutgoingMessage
 from edge.mqtt.settings import BrokerSettings
@@ -75,9 +75,7 @@ class BrokerLink:
         self._room = room
         self._history = history
         self._now = now
-        self._incoming: deque[_Raw] = deque(maxlen=_MOST_WAITING)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._news = asyncio.Event()
+        self._inbox: Inbox[_Raw] = Inbox(_MOST_WAITING)
         self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
         self._views: OrderedDict[str, tuple[datetime, bytes]] = OrderedDict()
         self._kept = self._subscriber(broker, KEPT_FILTERS, "alerts", client_id)
@@ -85,7 +83,7 @@ class BrokerLink:
 
     async def run(self) -> None:
         """Until cancelled. An unreachable broker is tried again and again."""
-        self._loop = asyncio.get_running_loop()
+        self._inbox.open()
         self._restore()
         self._kept.start()
         self._fresh.start()
@@ -133,29 +131,15 @@ class BrokerLink:
         return Subscriber(
             broker,
             filters,
-            lambda *message: self._post(message),
+            lambda *message: self._inbox.put(message),
             client_id=client_id,
-            on_connect=lambda: self._post(part),
-            on_lost=lambda _problem: self._post(None),
+            on_connect=lambda: self._inbox.put(part),
+            on_lost=lambda _problem: self._inbox.put(None),
         )
 
-    def _post(self, item: _Raw) -> None:
-        """From the network's threads. The loop is woken once for all that came meanwhile."""
-        assert self._loop is not None
-        wake = not self._incoming
-        self._incoming.append(item)
-        if wake:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._news.set)
-
     async def _take(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            while self._incoming:
-                for _ in range(min(_BATCH, len(self._incoming))):
-                    self._hear(self._incoming.popleft())
-                await asyncio.sleep(0)
+        async for item in self._inbox.take(_BATCH):
+            self._hear(item)
 
     def _hear(self, item: _Raw) -> None:
         now = self._now()
@@ -201,10 +185,14 @@ class BrokerLink:
 
     async def _tend(self) -> None:
         """Once a second what time brings: mutes that end, gaps to ask for, drones that were not told."""
+        told = 0
         while True:
             now = self._now()
             self._tell_state()
             self._room.tick(now)
+            if self._inbox.dropped > told:
+                log.warning("%d messages went unheard: they come too fast", self._inbox.dropped - told)
+                told = self._inbox.dropped
             if self._room.connected:
                 await self._say(
                     [

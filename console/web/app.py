@@ -117,6 +117,7 @@ async def _enter(request: Request) -> Response:
         if isinstance(error, TooManyTries):
             answer.headers["retry-after"] = str(max(1, round(error.wait_s)))
         return answer
+    services.actions.note(session.user.name, "login", address)
     answer = RedirectResponse("/alerts", 303)
     answer.set_cookie(
         COOKIE, session.token, httponly=True, samesite="strict", secure=services.settings.secure, path="/"
@@ -127,6 +128,7 @@ async def _enter(request: Request) -> Response:
 async def _leave(request: Request, session: Session) -> Response:
     services: Services = request.app.state.services
     services.accounts.logout(session.token)
+    services.actions.note(session.user.name, "logout")
     answer = PlainTextResponse("")
     answer.delete_cookie(COOKIE, path="/")
     return answer

@@ -39,7 +39,7 @@ class _Alert(_Request):
 
 
 class _Mute(_Alert):
-    minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)]
+    minutes: Annotated[int, Field(ge=0, le=24 * 60, description="0 ends a mute.")]
 
 
 class _Comment(_Alert):
@@ -71,7 +71,7 @@ async def _acknowledge(services: Services, session: Session, asked: _Alert) -> A
 async def _mute(services: Services, session: Session, asked: _Mute) -> Answer:
     until = datetime.now(timezone.utc) + timedelta(minutes=asked.minutes)
     await services.actions.mute(session.user, asked.device, asked.alert, until)
-    return {"said": f"Muted for {asked.minutes} minutes."}
+    return {"said": f"Muted for {asked.minutes} minutes." if asked.minutes else "It rings again."}
 
 
 async def _comment(services: Services, session: Session, asked: _Comment) -> Answer:
@@ -111,7 +111,7 @@ async def _rollback(services: Services, session: Session, asked: _Device) -> Ans
 
 async def _evidence(services: Services, session: Session, asked: _Picture) -> Answer:
     jpeg = await services.actions.evidence(session.user, asked.device, asked.sha256)
-    return picture(jpeg, boxes_of(services, asked.device, asked.sha256))
+    return picture(jpeg, await boxes_of(services, asked.device, asked.sha256))
 
 
 async def _thumbnail(services: Services, session: Session, asked: _Device) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Sequence
@@ -53,10 +54,12 @@ def _moved(box: Box, crop: Box) -> Box | None:
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
-def boxes_of(services: Services, device: str, sha256: str) -> Sequence[Box]:
+async def boxes_of(services: Services, device: str, sha256: str) -> Sequence[Box]:
     """Boxes of the event that the picture is of: the first that names it, which is the raise."""
     for (name, alert_id), alert in services.room.alerts.items():
         if name == device and alert.evidence_sha256 == sha256:
-            known = services.history.events(device, alert_id, 1000)
+            if alert.evidence_boxes:
+                return alert.evidence_boxes
+            known = await asyncio.to_thread(services.history.events, device, alert_id, 1000)
             return next((event.boxes for event in known if event.msg_type == "raise"), alert.boxes)
     return ()

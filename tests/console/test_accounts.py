@@ -107,6 +107,16 @@ def test_guessing_is_slowed_down_by_name_and_by_address(accounts: Accounts, cloc
         login(accounts, address="10.0.0.9")
 
 
+def test_many_guesses_at_once_are_as_many_guesses(accounts: Accounts) -> None:
+    async def guess_at_once() -> list[Session | BaseException]:
+        guesses = (accounts.login("ann", f"guess {number}", "10.0.0.9") for number in range(50))
+        return await asyncio.gather(*guesses, return_exceptions=True)
+
+    answers = asyncio.run(guess_at_once())
+    looked_at = [each for each in answers if not isinstance(each, TooManyTries)]
+    assert [str(each) for each in looked_at] == ["wrong name or password"] * FREE_TRIES
+
+
 def test_the_wait_doubles_up_to_its_bound(accounts: Accounts, clock: Clock) -> None:
     waits = []
     for _ in range(16):

@@ -82,6 +82,17 @@ def test_acknowledge_mute_and_comment_go_out_and_come_back_to_the_line(
     assert [action for _, action, _ in audited(history)] == ["acknowledge", "mute", "comment"]
 
 
+def test_a_mute_is_ended_before_its_time(
+    actions: Actions, told: Told, link: FakeLink, history: History
+) -> None:
+    run(actions.mute(ANN, "kestrel-1", "a1", NOW + timedelta(hours=1)))
+    line = told.room.alerts["kestrel-1", "a1"]
+    assert line.handling.muted(NOW) and not line.rings
+    run(actions.mute(ANN, "kestrel-1", "a1", NOW))
+    assert not line.handling.muted(NOW) and line.rings
+    assert [action for _, action, _ in audited(history)] == ["mute", "unmute"]
+
+
 REFUSED: dict[str, Callable[[Actions, User], Coroutine[Any, Any, Any]]] = {
     "acknowledge": lambda actions, user: actions.acknowledge(user, "kestrel-1", "a1"),
     "mute": lambda actions, user: actions.mute(user, "kestrel-1", "a1", NOW),

@@ -85,20 +85,40 @@ if (editor) {
   });
 
   document.getElementById("rollback")?.addEventListener("click", async () => {
-    if (await act("rollback", { device })) setTimeout(reread, 1500);
+    if (await act("rollback", { device })) setTimeout(async () => toastUnless(await reread()), 1500);
   });
 
   // Edits that were not pushed are not thrown away by a click on another drone.
   addEventListener("beforeunload", (event) => { if (push && text.value !== base) event.preventDefault(); });
 
-  const reread = async () => {
-    const response = await fetch(`/list?device=${encodeURIComponent(device)}`);
-    if (!response.ok) { toast((await response.text()).trim(), true); return; }
-    text.value = base = await response.text();
+  const toastUnless = (problem) => { if (problem) toast(problem, true); };
+
+  /** Shows the list in force; returns why it cannot, or "". */
+  const reread = async (wanted = () => true) => {
+    let said;
+    try {
+      const response = await fetch(`/list?device=${encodeURIComponent(device)}`);
+      said = await response.text();
+      if (!response.ok) return said.trim();
+    } catch { return "The server cannot be reached."; }
+    if (!wanted()) return "";
+    text.value = base = said;
     began = null;
     document.getElementById("diff")?.replaceChildren();
     await check();
+    return "";
   };
 
-  if (text.value) check(); else reread();
+  /** Until the drone has told its list, or somebody has begun to write one. */
+  const fill = async () => {
+    const untouched = () => !text.value && began === null;
+    if (!untouched()) return;
+    const problem = await reread(untouched);
+    if (!problem || !untouched()) return;
+    const line = Object.assign(document.createElement("p"), { className: "soft", textContent: `${problem} It is asked again.` });
+    problems.replaceChildren(line);
+    setTimeout(fill, 5000);
+  };
+
+  if (text.value) check(); else fill();
 }

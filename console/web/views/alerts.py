@@ -47,7 +47,7 @@ def alert(look: Look) -> Mapping[str, Region]:
     if known is None:
         return {"head": {"none": macros.unknown()}, "facts": {}, "steps": {}, "comments": {}}
     return {
-        "head": {"line": macros.head(known, _since(known, look), _stale(known, look), look.now)},
+        "head": {"line": macros.head(known, _since(known, look), _stale(known, look), look)},
         "facts": {"all": macros.facts(known)},
         "steps": {
             str(number): macros.step(step, known.count_kind) for number, step in enumerate(known.events)

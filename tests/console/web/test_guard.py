@@ -119,6 +119,9 @@ def test_signing_out_ends_the_session_at_the_server(room: Room, token: Any) -> N
     client = room.client()
     cookies = dict(client.cookies)
     assert client.post("/logout", headers=token(client)).status_code == 200
+    assert room.services.history.flush()
+    logged = [(row.user, row.action, row.detail) for row in reversed(room.services.history.audit())]
+    assert logged == [("lea", "login", "testclient"), ("lea", "logout", "")]
     again = room.client(None)
     again.cookies.update(cookies)
     assert again.get("/alerts", follow_redirects=False).status_code == 303
