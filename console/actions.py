@@ -77,9 +77,7 @@ class Actions:
         if known is not None:
             return known
         if line.away:
-            raise ActionError(
-                f"{device} is {line.state}: its list is not known here, and nobody can be asked"
-            )
+            raise ActionError(f"{device} is {line.state}: its list is not known here")
         topics = Topics(device)
         data = await self._link.ask(topics.prompts_get, b"", topics.prompts_list)
         try:

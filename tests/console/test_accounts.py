@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console import accounts as module
-from console.accounts import Accounts
+from console.accounts import Accounts, Session
 from console.tries import FREE_TRIES, LONGEST_WAIT_S, AccountsError, TooManyTries
 from firmware_cfg.errors import UsageError
 

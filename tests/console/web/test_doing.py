@@ -78,7 +78,7 @@ def test_a_viewer_may_not(room: Room, ask: Any, what: str, asked: dict[str, Any]
         ("acknowledge", {"device": "../x", "alert": "a1"}, "device"),
         ("acknowledge", {"device": "heron-1"}, "alert"),
         ("acknowledge", {"device": "heron-1", "alert": "a1", "by": "somebody"}, "by"),
-        ("mute", {"device": "heron-1", "alert": "a1", "minutes": 0}, "minutes"),
+        ("mute", {"device": "heron-1", "alert": "a1", "minutes": -1}, "minutes"),
         ("mute", {"device": "heron-1", "alert": "a1", "minutes": 1e9}, "minutes"),
         ("comment", {"device": "heron-1", "alert": "a1", "text": "x" * 1001}, "text"),
         ("push", {"text": LIST, "devices": {}}, "devices"),
