@@ -28,7 +28,7 @@ demo: .venv/installed  ## Fly the demo: make demo ARGS="--headless --seconds 20 
 	@$(DEMO)/remoteclip demo $(ARGS)
 
 test: .venv-dev/installed mosquitto chromium rtsp-server cross lint  ## Lint, then run every test.
-	PYTHONUTF8=1 OMP_NUM_THREADS=1 $(DEV)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	PYTHONUTF8=1 OMP_NUM_THREADS=1 $(DEV)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: .venv-dev/installed  ## Check style, types and the import ladder.
 	$(DEV)/ruff check .

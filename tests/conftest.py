@@ -33,20 +33,31 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
+_FIRST = {"system": 0, "compile": 1, "training": 2}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in one worker of `pytest -n 2 --dist loadgroup`, longest first.
+    """Longest first, so that no process is left alone with a long one at the end."""
+    items.sort(key=lambda item: _FIRST.get(item.path.relative_to(REPOSITORY / "tests").parts[0], len(_FIRST)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """What runs in one process of `pytest -n 2 --dist loadscope`.
 
     Tests of a folder share what its conftest makes (a model, an export); those of the packages' own folders
     share little, and go by file. Whole programs wait for one another and for clocks: one after the other,
-    beside tests that compute.
+    beside tests that compute. Not by xdist's own groups: 3.8 cannot hand them on under pytest 9.2.
     """
-    for item in items:
-        folders = item.path.relative_to(REPOSITORY / "tests").parts[:-1]
-        whole = len(folders) > 1 or folders == ("system",)
-        item.add_marker(pytest.mark.xdist_group("/".join(folders) if whole else str(item.path)))
-    order = {"system": 0, "compile": 1, "training": 2}
-    items.sort(key=lambda item: order.get(item.path.relative_to(REPOSITORY / "tests").parts[0], len(order)))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            folders = file.split("/")[1:-1]
+            return "/".join(folders) if len(folders) > 1 or folders == ["system"] else file
+
+    return ByFolder(config, log)
 
 
 @pytest.fixture(scope="session")
