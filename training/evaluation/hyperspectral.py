@@ -77,8 +77,10 @@ class HyperspectralReport:
             title=f"{self.dataset}: {self.n:,} labelled pixels, {self.model}, {self.seeds} seeds",
             caption=f"cosine of the sentences of {alike}",
         )
-        for heading in ("stage", "OA", "AA", "kappa", *self.names):
+        for heading in ("stage", "OA", "AA", "kappa"):
             table.add_column(heading, justify="left" if heading == "stage" else "right", no_wrap=True)
+        for name in self.names:  # long names break, so that figures need not
+            table.add_column(name, justify="right", max_width=12)
         for stage in (*self.stages, *self.references):
             figures = [_with_interval(stage, what) for what in ("oa", "aa", "kappa")]
             recall = ["-" if share is None else f"{share:.2f}" for share in stage.recall()]
