@@ -6,16 +6,15 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from console.state import ControlRoom
-from firmware_cfg.messages import Alert, Counts, Event, Status
+from firmware_cfg.messages import Alert, Event
 from firmware_cfg.topics import Topics
-
-NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
+from tests.edge.kestrels import NOW, make_counts, make_event, make_status
 
 
 @dataclass
@@ -31,42 +30,16 @@ class Drone:
         return Topics(self.name)
 
     def status(self, state: Any = "online", session: str = "s1", **changes: Any) -> bytes:
-        facts = {"device": self.name, "sent_at": NOW, "session_started_at": NOW, "boot_id": self.boot}
-        return Status(state=state, session_id=session, **facts | changes).to_payload()
+        return make_status(state, session, **{"device": self.name, "boot_id": self.boot, **changes})
 
     def counts(self, count: int, prompt: str = "boat", **changes: Any) -> bytes:
-        facts = {"device": self.name, "sent_at": NOW, "observed_at": NOW, "frame": 3, "score": 0.5}
-        return Counts(prompt=prompt, count=count, **facts | changes).to_payload()
+        return make_counts(prompt, count, **{"device": self.name, **changes})
 
     def event(self, msg_type: Any, alert_id: str = "a1", **changes: Any) -> Event:
         seq = changes.pop("seq", None) or next(self._seq)
-        facts = {
-            "device": self.name,
-            "sent_at": NOW,
-            "observed_at": NOW + timedelta(seconds=seq),
-            "event_id": f"{self.name}-{seq}",
-            "mono_ns": 1,
-            "clock_synced": True,
-            "severity": "warning",
-            "urgency": "immediate",
-            "certainty": "observed",
-            "seq": seq,
-            "boot_id": self.boot,
-            "frame": 3,
-            "prompt": "boat",
-            "prompt_text": ("a boat",),
-            "prompt_list_sha256": "0" * 64,
-            "bundle_sha256": "1" * 64,
-            "precision": "fp32",
-            "score": 0.7,
-            "raw_score": 3.0,
-            "threshold": 0.4,
-            "count": 5.0,
-            "count_kind": "count",
-            "frame_size": (640, 480),
-            "reason": "count >= 5",
-        }
-        return Event(msg_type=msg_type, alert_id=alert_id, **facts | changes)
+        facts = {"device": self.name, "boot_id": self.boot, "observed_at": NOW + timedelta(seconds=seq)}
+        event_id = changes.pop("event_id", f"{self.name}-{seq}")
+        return make_event(msg_type, event_id, alert_id, **{**facts, "seq": seq, **changes})
 
     def alert(self, event: Event, **changes: Any) -> bytes:
         return Alert.from_event(event, NOW).model_copy(update=changes).to_payload()

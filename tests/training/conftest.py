@@ -9,8 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from training import splits
+from training.checkpoint import AnyCheckpoint, open_checkpoint, save_clip_checkpoint
+from training.towers.clip import create_tower
 
 PERSON, GRASS = (255, 22, 96), (0, 102, 0)
 TRAIN = 3  # training images of every set, beside one validation and one test image
@@ -108,6 +111,18 @@ def _class_folders(folder: Path) -> None:
     for number, name in enumerate(("beach", "SeaLake")):
         for i in range(2):
             drawn_picture(folder / name / f"{name}_{i}.jpg", 500 + 10 * number + i)
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> AnyCheckpoint:
+    """A checkpoint of two drawn CLIP towers, 24 wide, of two layers each."""
+    folder = tmp_path_factory.mktemp("clip")
+    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
+    text = {"width": 32, "heads": 2, "layers": 2}
+    (folder / "tiny.json").write_text(json.dumps({"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}))
+    torch.manual_seed(2)
+    save_clip_checkpoint(folder / "c", create_tower(str(folder / "tiny.json")), "drawn", {}, "")
+    return open_checkpoint(folder / "c")
 
 
 @pytest.fixture(scope="session")

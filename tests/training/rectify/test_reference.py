@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 
-from training.checkpoint import AnyCheckpoint, open_checkpoint, save_clip_checkpoint
+from training.checkpoint import AnyCheckpoint, open_checkpoint
 from training.recipe import DEFAULT_CHECKPOINT
 from training.rectify.reference import ReferencePrompt
 from training.torch_engine import TorchTextEncoder, text_tower
-from training.towers.clip import create_tower
 
 
 @pytest.fixture(scope="module", params=["minilm", "clip"])
-def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AnyCheckpoint:
-    if request.param == "minilm":
-        return open_checkpoint(DEFAULT_CHECKPOINT)
-    folder = tmp_path_factory.mktemp("clip")
-    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
-    text = {"width": 32, "heads": 2, "layers": 2}
-    (folder / "tiny.json").write_text(json.dumps({"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}))
-    torch.manual_seed(2)
-    save_clip_checkpoint(folder / "c", create_tower(str(folder / "tiny.json")), "drawn", {}, "")
-    return open_checkpoint(folder / "c")
+def checkpoint(request: pytest.FixtureRequest, tiny_clip: AnyCheckpoint) -> AnyCheckpoint:
+    return tiny_clip if request.param == "clip" else open_checkpoint(DEFAULT_CHECKPOINT)
 
 
 def test_tokens_that_are_words_give_the_embedding_of_the_sentence(checkpoint: AnyCheckpoint) -> None:
