@@ -21,6 +21,7 @@ from edge.letterbox import Letterbox, best_image_size, letterbox
 from firmware_cfg.errors import RemoteclipError, UsageError
 from training.checkpoint import AnyCheckpoint
 from training.evaluation.vocabulary import OBJECT_SENTENCES
+from training.mean_embeddings import mean_embeddings
 from training.models.lite import POSITION_WIDTH
 from training.models.lookup_graph import NO_PEAK
 from training.pools import read_rgb
@@ -66,11 +67,9 @@ class _Model:
 
         Position columns and bias are zero unless the checkpoint is rectified.
         """
-        blocks = [
-            self._encoder.encode([sentence.format(phrase) for sentence in OBJECT_SENTENCES]).mean(axis=0)
-            for phrase in phrases
-        ]
-        unit = np.stack([block / np.linalg.norm(block) for block in blocks]).astype(np.float32)
+        unit = mean_embeddings(
+            self._encoder, [[form.format(phrase) for form in OBJECT_SENTENCES] for phrase in phrases]
+        )
         rectification = self._checkpoint.rectification
         if rectification is None:
             return np.pad(unit, ((0, 0), (0, POSITION_WIDTH))), np.zeros(len(unit), np.float32)

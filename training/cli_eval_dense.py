@@ -59,6 +59,7 @@ def dense(
 ) -> None:
     """Dense labels: mIoU of the prompts' maps, before and after rectification, background told openly."""
     require_train()
+    from edge.commands.options import parse_size
     from firmware_cfg.errors import UsageError
     from training.errors import require_extra
     from training.evaluation.dense import OTHERS, DenseOptions, evaluate_dense
@@ -73,7 +74,7 @@ def dense(
     options = DenseOptions(
         classes=_classes(classes or []),
         form=form,
-        image_size=_size(image_size),
+        image_size=parse_size(image_size),
         least=least,
         others=way,
         plot=plot,
@@ -98,17 +99,6 @@ def _classes(stated: list[str]) -> dict[str, list[str]]:
             raise UsageError(f"--class {text}: expected PROMPT=NAME[,NAME], such as tree=tree,bald-tree")
         found.setdefault(prompt, []).extend(listed)
     return found
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    from firmware_cfg.errors import UsageError
-
-    if text is None:
-        return None
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise UsageError(f"--image-size {text}: expected WIDTHxHEIGHT, such as 640x512")
-    return int(width), int(height)
 
 
 def _prompts(file: Path | None, data: Path) -> LoadedPromptList:

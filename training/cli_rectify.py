@@ -23,7 +23,8 @@ def rectify_command(
     most: Annotated[int, typer.Option("--images", min=2, help="Images to take, drawn by seed.")] = 60,
     prior: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of general favour taken away.")] = 0.2,
     image_size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Model input; default: what suits the image.")
+        str | None,
+        typer.Option(metavar="WxH", help="Model input; default: the list's, else what suits the image."),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run in OUT.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")] = None,
@@ -35,19 +36,13 @@ def rectify_command(
     import torch
     from rich.console import Console
 
-    from firmware_cfg.errors import UsageError
+    from edge.commands.options import parse_size
     from firmware_cfg.prompt_list import load_prompt_list
     from training.rectify.run import RectifyOptions, rectify
 
     if threads:
         torch.set_num_threads(threads)
-    size = None
-    if image_size is not None:
-        width, _, height = image_size.lower().partition("x")
-        if not (width.isdecimal() and height.isdecimal()):
-            raise UsageError(f"--image-size {image_size}: expected WIDTHxHEIGHT, such as 640x512")
-        size = int(width), int(height)
-    options = RectifyOptions(seed, steps, most, size, prior)
+    options = RectifyOptions(seed, steps, most, parse_size(image_size), prior)
     found = rectify(
         model, images, load_prompt_list(prompts).model, out, options, resume, Console(stderr=True)
     )

@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-import numpy as np
-
-from edge.engines.base import F32
-from edge.prompts.text_encoder import SentenceEncoder
 from firmware_cfg.errors import UsageError
 from firmware_cfg.prompt_list import load_prompt_list
 
@@ -61,9 +57,3 @@ def _checked(classes: list[LandCover], where: str) -> list[LandCover]:
     if len(classes) > MOST_CLASSES:
         raise UsageError(f"{where}: {len(classes)} classes, a map has at most {MOST_CLASSES}")
     return classes
-
-
-def class_embeddings(encoder: SentenceEncoder, classes: list[LandCover]) -> F32:
-    """Unit embeddings (C, D): the mean of each class's sentences. Raises TextTooLong."""
-    means = np.stack([encoder.encode(each.sentences).mean(axis=0) for each in classes])
-    return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), np.float32)

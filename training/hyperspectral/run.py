@@ -17,11 +17,12 @@ from edge.files import open_npz, write_atomically
 from firmware_cfg.errors import UsageError
 from training.checkpoint import AnyCheckpoint, open_checkpoint
 from training.errors import CheckpointError, DataError
-from training.hyperspectral.classes import LandCover, class_embeddings
+from training.hyperspectral.classes import LandCover
 from training.hyperspectral.dense import dense_tower
 from training.hyperspectral.maps import Area, write_maps
 from training.hyperspectral.noisy import NoisyTrainer, NoisyTraining, standardised
 from training.hyperspectral.zeroshot import F32, U8, DenseLabels, Passes, ZeroShot, zero_shot
+from training.mean_embeddings import mean_embeddings
 from training.recipe import DEFAULT_CHECKPOINT
 from training.torch_engine import TorchTextEncoder
 
@@ -79,7 +80,7 @@ def open_scene(model: Path, cube: Cube, classes: list[LandCover]) -> Scene:
         raise DataError(f"{cube.path}: {rows} x {columns} pixels are no scene (8 x 8 at least)")
     image = rgb_image(cube)
     checkpoint = open_checkpoint(DEFAULT_CHECKPOINT if str(model) == "default" else model)
-    sentences = class_embeddings(TorchTextEncoder(checkpoint), classes)
+    sentences = mean_embeddings(TorchTextEncoder(checkpoint), (each.sentences for each in classes))
     return Scene(cube, classes, image, sentences, checkpoint)
 
 

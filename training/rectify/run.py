@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from training.errors import DataError
 from training.evaluation.dense_model import DenseModel
 from training.evaluation.vocabulary import OBJECT_SENTENCES
 from training.loop import CHECKPOINT_FOLDER, STATE_FILE, claim_run, progress_bar
+from training.mean_embeddings import mean_embeddings
 from training.pools import read_rgb
 from training.progress import track
 from training.readers.files import image_files
@@ -48,7 +49,7 @@ class RectifyOptions:
         seed: of the images, of those held out, of tokens and noise.
         steps: of SGD, `batch` images each.
         images: at most so many of the folder's, drawn by seed.
-        image_size: model input (width, height); None: what suits the image.
+        image_size: model input (width, height); None: the list's, else what suits the image.
         prior: how much of a prompt's general favour (see `favour`) is taken away before learning, 0 to 1.
         learning_rate: the first; it falls as (1 - step / steps) ** 0.9.
     """
@@ -89,6 +90,7 @@ def rectify(
 
     Nothing here reads a label. Raises UsageError, DataError, CheckpointError.
     """
+    options = replace(options, image_size=options.image_size or prompts.image_size)
     files = _chosen(image_files(folder), options)
     checkpoint = open_checkpoint(source)
     model, facts = DenseModel(checkpoint), model_facts(checkpoint)
@@ -199,9 +201,7 @@ def _distil(
     """The affine form, and how much of the bias map it keeps, for the list and for words left out."""
     encoder = TorchTextEncoder(checkpoint)
     words = [word for word in VOCABULARY if word not in texts]
-    wide = np.stack(
-        [_mean(encoder.encode([form.format(word) for form in OBJECT_SENTENCES])) for word in words]
-    )
+    wide = mean_embeddings(encoder, [[form.format(word) for form in OBJECT_SENTENCES] for word in words])
     text = torch.cat((rows, torch.from_numpy(wide)))
     with torch.no_grad():
         bias, columns = bias_map(bias_map.reference.read([*texts, *words]))
@@ -217,12 +217,6 @@ def _distil(
         "r2_left_out": explained(target[listed:], left_out(known, target, weight, listed)),
     }
     return as_rectification(slope, offset, scale), kept
-
-
-def _mean(block: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    mean = block.mean(axis=0)
-    unit: np.ndarray[Any, np.dtype[np.float32]] = mean / np.linalg.norm(mean)
-    return unit
 
 
 def _card(checkpoint: AnyCheckpoint, trained: dict[str, Any]) -> str:

@@ -39,11 +39,17 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rectify(pictures: Path, tmp_path: Path) -> Callable[..., Any]:
     """`rectify(out, *more, prompts=...)` runs the command."""
 
-    def call(out: str, *more: str, prompts: str = PROMPTS, images: Path = pictures) -> Any:
+    def call(
+        out: str,
+        *more: str,
+        prompts: str = PROMPTS,
+        images: Path = pictures,
+        size: tuple[str, ...] = ("--image-size", "256x256"),
+    ) -> Any:
         listed = tmp_path / "prompts.yaml"
         listed.write_text(f"version: 1\n{prompts}")
         words = ["rectify", str(DEFAULT_CHECKPOINT), str(images), "--prompts", str(listed)]
-        words += ["-o", str(tmp_path / out), "--steps", str(STEPS), "--image-size", "256x256", *more]
+        words += ["-o", str(tmp_path / out), "--steps", str(STEPS), *size, *more]
         return CliRunner().invoke(app, words, catch_exceptions=False)
 
     return call
@@ -98,6 +104,14 @@ def test_the_checkpoint_says_what_it_learned_from_and_maps_are_drawn(
     rectification = _rectification(tmp_path / "run")
     assert np.abs(rectification.weight).max() > 0
     assert json.loads((tmp_path / "run" / "checkpoint" / "metrics.json").read_text())
+
+
+def test_the_maps_have_the_size_that_the_list_asks_for(rectify: Callable[..., Any], tmp_path: Path) -> None:
+    rectify("run", "--steps", "0", prompts=f"image_size: [192, 128]\n{PROMPTS}", size=())
+    assert load_checkpoint(tmp_path / "run" / "checkpoint").metrics["rectification"]["image_size"] == [
+        192,
+        128,
+    ]
 
 
 def test_without_steps_nothing_is_learned_and_that_is_told(
