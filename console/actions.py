@@ -13,13 +13,13 @@ from console.devices import DeviceLine
 from console.history import History
 from console.link import Link
 from console.state import ControlRoom
+from edge.prompts.intake import refuse_giants
 from firmware_cfg.errors import ConfigError, ConfigErrors, RemoteclipError
 from firmware_cfg.messages import AlertAck, AlertAct, EvidenceRequest, ThumbnailRequest
 from firmware_cfg.messages.ack import MAX_TEXT
 from firmware_cfg.prompt_list import load_prompt_bytes
 from firmware_cfg.topics import Topics
 
-MAX_LIST_BYTES = 256 * 1024
 LONGEST_MUTE = timedelta(hours=24)
 """Longer than a shift nothing shall be kept from being heard."""
 THUMBNAIL_KIB = 32
@@ -87,12 +87,10 @@ class Actions:
             raise ActionError(f"{device}: its list is no text: {error}") from error
 
     def check_list(self, text: str) -> list[ConfigError]:
-        """Every problem in a list, in its order; none where a drone would take it."""
+        """Every problem in a list, in its order; none where a drone would take it. May take a while."""
         data = text.encode()
-        if len(data) > MAX_LIST_BYTES:
-            problem = f"{len(data)} bytes are more than the {MAX_LIST_BYTES} that a drone takes"
-            return [ConfigError("list", 0, 0, problem)]
         try:
+            refuse_giants(data, "list")
             load_prompt_bytes(data, "list")
         except ConfigErrors as errors:
             return list(errors.errors)
@@ -113,7 +111,7 @@ class Actions:
             By device why it was not told, or None: what the drone makes of it comes as its `ack`.
         """
         _require_operator(user)
-        if problems := self.check_list(text):
+        if problems := await asyncio.to_thread(self.check_list, text):
             raise ActionError(f"{len(problems)} problems, the first: {problems[0]}")
         data = text.encode()
         results = await asyncio.gather(

@@ -42,6 +42,9 @@ class FoldedAlert:
         ended_at: when it ended, by the drone's clock; None while it is active.
         ended_by: "clear", or "vanished" where the broker has it no more and nobody said why.
         historical: all that is known of it came late: no news of this moment.
+        queued: all that is known of it waited at the broker while this room was away; a retained copy says
+            that it goes on.
+        ring: which ring of the board's it was, the latest highest.
         rings: active, news, of a drone that is there, and neither acknowledged nor muted.
         confirmed: told since the broker was last connected.
         evidence_boxes: of the raise, which its picture shows; empty where the raise is not known.
@@ -54,7 +57,9 @@ class FoldedAlert:
     raised_at: datetime
     heard_at: datetime
     historical: bool
+    queued: bool = False
     version: int = 0
+    ring: int = 0
     ended_at: datetime | None = None
     ended_by: StepKind | None = None
     steps: int = 0
@@ -83,10 +88,13 @@ class FoldedAlert:
             return ()  # what it dropped for want of room it need not be told again
         return tuple(act for act in self.acts if act not in self.kept_acts)
 
-    def take(self, facts: AlertFacts) -> None:
-        """Take in an event that was not known, or the retained copy."""
-        # A backlog fills in what was: it must not turn an alert of now into one of then.
-        self.historical = self.historical and facts.historical
+    def take(self, facts: AlertFacts, *, queued: bool = False) -> None:
+        """Take in an event that was not known, or the retained copy. `queued`: it waited at the broker."""
+        self.queued = self.queued and queued
+        # A backlog fills in what was: it must not turn an alert of now into one of then. Nor does a drone
+        # that keeps a comment with an old alert, and retains it anew, make it one of now.
+        if not (isinstance(facts, Alert) and facts.event_id == self.facts.event_id):
+            self.historical = self.historical and facts.historical
         if isinstance(facts, Alert):
             self.raised_at = min(self.raised_at, facts.raised_at)
             self.kept_acts = facts.acts
@@ -94,7 +102,7 @@ class FoldedAlert:
         elif isinstance(facts, Event):
             self.steps += 1
             self.events.append(
-                Step(facts.msg_type, facts.observed_at, facts.count, facts.score, facts.historical)
+                Step(facts.msg_type, facts.observed_at, facts.count, facts.score, facts.historical or queued)
             )
             if facts.msg_type == "raise":
                 self.raised_at = min(self.raised_at, facts.observed_at)

@@ -28,20 +28,22 @@ class AlertBoard:
 
     Attributes:
         dropped: alerts that are not shown because there are more than MOST_ACTIVE.
+        rung: how often an alert has begun to ring.
     """
 
     def __init__(self, touch: Callable[[FoldedAlert], None], away: Callable[[str], bool]) -> None:
         self.alerts: OrderedDict[AlertKey, FoldedAlert] = OrderedDict()
         self.active: dict[AlertKey, FoldedAlert] = {}
         self.dropped = 0
+        self.rung = 0
         self._touch = touch
         self._away = away
         self._ended: OrderedDict[AlertKey, None] = OrderedDict()
         self._vanishing: dict[AlertKey, datetime] = {}
         self._told: dict[AlertKey, tuple[int, datetime]] = {}  # how often again, and when
 
-    def fold(self, facts: AlertFacts, at: datetime) -> None:
-        """Take in an event that was not known, or a retained copy."""
+    def fold(self, facts: AlertFacts, at: datetime, *, queued: bool = False) -> None:
+        """Take in an event that was not known, or a retained copy. `queued`: as FoldedAlert has it."""
         key = (facts.device, facts.alert_id)
         alert = self.alerts.get(key)
         if alert is None:
@@ -49,12 +51,14 @@ class AlertBoard:
                 self.dropped += 1
                 return
             alert = FoldedAlert(
-                *(facts.device, facts.alert_id, facts, facts.observed_at, at), historical=facts.historical
+                *(facts.device, facts.alert_id, facts, facts.observed_at, at),
+                historical=facts.historical,
+                queued=queued,
             )
             self.alerts[key] = self.active[key] = alert
         elif isinstance(facts, Alert) and alert.ended_by == "clear":
             return  # the copy that is about to be emptied
-        alert.take(facts)
+        alert.take(facts, queued=queued)
         if isinstance(facts, Alert) or (isinstance(facts, Event) and facts.msg_type != "clear"):
             alert.revive()
             alert.confirmed = True
@@ -133,7 +137,11 @@ class AlertBoard:
 
     def _ring(self, alert: FoldedAlert, now: datetime) -> None:
         handled = alert.acknowledged_at is not None or alert.handling.muted(now)
-        rings = alert.active and not alert.historical and not handled and not self._away(alert.device)
+        news = not (alert.historical or alert.queued)
+        rings = alert.active and news and not handled and not self._away(alert.device)
         if rings != alert.rings:
             alert.rings = rings
+            if rings:
+                self.rung += 1
+                alert.ring = self.rung
             self._touch(alert)

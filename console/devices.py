@@ -90,9 +90,15 @@ class DeviceLine:
         """A live message came at `at`, which its drone wrote just before."""
         self._offsets.append((message.sent_at - at).total_seconds())
 
-    def saw_pose(self, pose: Pose, at: datetime) -> None:
-        """Where it was at `at`, by its clock; an earlier pose than the newest is part of the track only."""
+    def saw_pose(self, pose: Pose, at: datetime, *, live: bool = False) -> None:
+        """Where it was at `at`, by its clock; an earlier pose than the newest is part of the track only.
+
+        Live ones come in their order: one that is much earlier is of a clock that was put right.
+        """
         place = (at, pose.longitude, pose.latitude)
+        if live and self.pose_at is not None and (self.pose_at - at).total_seconds() > CLOCK_OFF_S:
+            self.pose_at = None
+            self.track.clear()
         if self.pose_at is None or at > self.pose_at:
             self.pose, self.pose_at = pose, at
             self.track.append(place)

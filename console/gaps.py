@@ -14,6 +14,8 @@ MOST_TRIES = 4
 MOST_MISSING = 100_000
 """Numbers that are looked for at once; a jump beyond that is a new outbox, or a drone that makes them up."""
 
+_MOST_BOOTS = 16
+
 Range = tuple[int, int]
 
 
@@ -41,20 +43,27 @@ class SeqGaps:
         """Events that the drone has no more."""
         self._newest: tuple[str, int] | None = None
         self._missing: list[_Missing] = []
+        self._boots: dict[str, None] = {}  # lives that were heard of, the oldest first
 
     @property
     def open(self) -> tuple[Range, ...]:
         """What is looked for, first and last number of each gap."""
         return tuple((gap.first, gap.last) for gap in self._missing)
 
-    def saw(self, boot_id: str, seq: int, at: datetime) -> bool:
-        """An event came; tells whether that changed what is missing."""
+    def saw(self, boot_id: str, seq: int, at: datetime, *, historical: bool = False) -> bool:
+        """An event came; tells whether that changed what is missing. `historical`: it was sent again."""
+        known = boot_id in self._boots
+        if not historical:
+            self._boots[boot_id] = None
+            while len(self._boots) > _MOST_BOOTS:
+                del self._boots[next(iter(self._boots))]
         if self._newest is None:
             self._newest = boot_id, seq  # what was before is not ours to know
             return False
         newest_boot, newest = self._newest
         if seq <= newest:
-            if newest - seq > MOST_MISSING:  # an outbox that was lost counts from 1 again
+            # An outbox that was lost counts from 1 again, in a life that nobody has heard of.
+            if newest - seq > MOST_MISSING or not (known or historical):
                 self._newest, self._missing = (boot_id, seq), []
                 return True
             return self._fill(seq)
@@ -94,6 +103,10 @@ class SeqGaps:
                         self._give_up(gap)
                 elif gap.first <= last and first <= gap.last:
                     self._split(gap, max(first, gap.first), min(last, gap.last), answer.boot_id)
+        for first, last in answer.left:  # too many for one answer: the rest is asked for at once
+            for gap in self._missing:
+                if gap.first <= last and first <= gap.last:
+                    gap.tries, gap.asked_at = 0, None
 
     def _split(self, gap: _Missing, first: int, last: int, boot_id: str) -> None:
         """Part of a gap is not kept: it is looked for by itself from here on."""
@@ -114,7 +127,8 @@ class SeqGaps:
                 self._missing.remove(gap)
                 for low, high in ((gap.first, seq - 1), (seq + 1, gap.last)):
                     if low <= high:
-                        rest = (gap.boots, gap.since, gap.tries, gap.asked_at, set(gap.absent_in))
+                        # The drone has some of it, so that the rest has all its tries again.
+                        rest = (gap.boots, gap.since, 0, gap.asked_at, set(gap.absent_in))
                         self._missing.append(_Missing(low, high, *rest))
                 return True
         return False

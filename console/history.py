@@ -12,7 +12,8 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -124,6 +125,13 @@ class History:
         """What operators did, oldest first."""
         return self._read(lambda file: queries.acts(file, since))
 
+    def has_event(self, event_id: str) -> bool:
+        """Whether it was written; also False where the file cannot be read."""
+        try:
+            return self._read(lambda file: queries.has_event(file, event_id))
+        except HistoryError:
+            return False
+
     def count_series(self) -> list[CountSeries]:
         """Of what there are counts."""
         return self._read(queries.count_series)
@@ -173,11 +181,13 @@ class History:
 
     def _run(self) -> None:
         tend_at = time.monotonic() + TEND_EVERY_S
-        while not self._stopping:
+        stopping = False
+        while not stopping:
             self._wake.wait(WRITE_EVERY_S)
-            asked = self._wake.is_set()
+            everything = self._wake.is_set()
             self._wake.clear()
-            self._try(lambda asked=asked: self._write(everything=asked or self._stopping))  # type: ignore[misc]
+            stopping = self._stopping  # asked before the write, so that what came during one has another
+            self._try(lambda everything=everything or stopping: self._write(everything=everything))  # type: ignore[misc]
             if time.monotonic() >= tend_at:
                 tend_at = time.monotonic() + TEND_EVERY_S
                 self._try(lambda: retention.tend(self._writes, self._keep, self._clock()))
@@ -211,7 +221,7 @@ class History:
                         self._rows.popleft()
                 self._spans.written(spans)
                 rest = len(self._rows)
-            if not rest or self._stopping:
+            if not rest:
                 break
         with self._flushed:
             self._flushes += 1
@@ -219,5 +229,17 @@ class History:
 
     def _insert(self, rows: list[_Statement], spans: list[Finished]) -> None:
         for statement, values in rows:
-            self._writes.execute(statement, values)
-        insert_spans(self._writes, spans)
+            with self._left_out_if_too_large():
+                self._writes.execute(statement, values)
+        for span in spans:
+            with self._left_out_if_too_large():
+                insert_spans(self._writes, [span])
+
+    @contextmanager
+    def _left_out_if_too_large(self) -> Iterator[None]:
+        """A number that SQLite cannot hold costs its own row, not all that wait behind it."""
+        try:
+            yield
+        except OverflowError as error:
+            self.dropped += 1
+            log.error("%s: a row is left out: %s", self.path, error)

@@ -76,6 +76,7 @@ class BrokerLink:
         self._history = history
         self._now = now
         self._inbox: Inbox[_Raw] = Inbox(_MOST_WAITING)
+        self._troubles: set[type[Exception]] = set()
         self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
         self._views: OrderedDict[str, tuple[datetime, bytes]] = OrderedDict()
         self._kept = self._subscriber(broker, KEPT_FILTERS, "alerts", client_id)
@@ -139,7 +140,12 @@ class BrokerLink:
 
     async def _take(self) -> None:
         async for item in self._inbox.take(_BATCH):
-            self._hear(item)
+            try:
+                self._hear(item)
+            except Exception as error:  # whoever wrote it, the other drones are still to be heard
+                if type(error) not in self._troubles:  # a retained or repeated message must not fill the log
+                    self._troubles.add(type(error))
+                    log.exception("a message could not be taken in")
 
     def _hear(self, item: _Raw) -> None:
         now = self._now()

@@ -77,6 +77,10 @@ def received(database: sqlite3.Connection, since: datetime, limit: int) -> list[
     return [(_utc(at), event) for at, payload in reversed(rows) for event in _event(payload)]
 
 
+def has_event(database: sqlite3.Connection, event_id: str) -> bool:
+    return database.execute("SELECT 1 FROM events WHERE event_id = ?", (event_id,)).fetchone() is not None
+
+
 def acts(database: sqlite3.Connection, since: datetime) -> list[tuple[AlertKey, AlertAct]]:
     rows = database.execute(
         "SELECT device, alert_id, payload FROM acts WHERE at >= ? ORDER BY at", (since.timestamp(),)

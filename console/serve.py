@@ -121,12 +121,12 @@ async def _serve(
             yield
 
     loop = asyncio.get_running_loop()
-    room = ControlRoom()
 
     def tell(problem: str) -> None:
         loop.call_soon_threadsafe(lambda: room.tell(history_problem=problem))
 
     history = History(data / HISTORY_NAME, keep=keep, on_problem=tell)
+    room = ControlRoom(kept=history.has_event)
     try:
         link = BrokerLink(broker, room, history, client_id=client_id)
         accounts = open_accounts(data)

@@ -5,7 +5,7 @@ The fleet itself is `edge.fleet`; here its events become lines that an operator 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Literal, TypeVar
 
@@ -33,6 +33,8 @@ Said = TypeVar("Said", PromptsAck, ReplayAnswer)
 Part = Literal["alerts", "telemetry"]
 """The two subscriptions of a control room: what is kept for it while it is away, and what is not."""
 
+_ON_ITS_WAY_S = 5.0
+"""So long before this room was connected an event may have been sent that did not wait for it."""
 _OWN_CHANNELS = frozenset({"alerts/ack", "events/replayed", "prompts/ack", "prompts/desired", "prompts/list"})
 
 
@@ -45,8 +47,11 @@ class ControlRoom:
         history_problem: why the history is not written just now; empty while it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Callable[[str], bool] = lambda event_id: False) -> None:
+        """`kept` tells whether the history has an event, by its id: an old one is then not told again."""
         self.version = 0
+        self._kept = kept
+        self._began: datetime | None = None  # when the broker was asked for alerts last
         self.devices: dict[str, DeviceLine] = {}
         self.connected = False
         self.connection_problem = "connecting"
@@ -69,6 +74,11 @@ class ControlRoom:
     def dropped_alerts(self) -> int:
         """Alerts that are not shown because there are too many."""
         return self._board.dropped
+
+    @property
+    def rung(self) -> int:
+        """How often an alert has begun to ring."""
+        return self._board.rung
 
     @property
     def lists(self) -> Mapping[str, str]:
@@ -118,6 +128,7 @@ class ControlRoom:
         """The broker was asked for this part: all of it that it retains follows."""
         self._fleet.start_over(alerts=part == "alerts", counts=part == "telemetry")
         if part == "alerts":
+            self._began = at
             self._board.doubt_all(at)
 
     def lost_connection(self) -> None:
@@ -209,9 +220,12 @@ class ControlRoom:
     def _show(self, received: Received, at: datetime) -> None:
         message, device = received.message, received.topic.device
         line = self._line(device)
+        waited = isinstance(message, Event) and self._waited(message, line)
         self._touch(line)
-        if isinstance(message, AlertFacts):
-            self._fold(message, at)
+        if isinstance(message, Event) and message.historical and self._kept(message.event_id):
+            line.missed.saw(message.boot_id, message.seq, at, historical=True)
+        elif isinstance(message, AlertFacts):
+            self._fold(message, at, queued=waited)
         elif message is None and received.topic.channel == "alerts":
             self._board.doubt((device, str(received.topic.item)), at)
         elif isinstance(message, Status):
@@ -220,16 +234,28 @@ class ControlRoom:
             self._lists.flies(device, message.sha256)
         if received.retained or received.lost:
             return
-        if isinstance(message, (Counts, Health)) or (isinstance(message, Event) and not message.historical):
+        if isinstance(message, (Counts, Health)) or (
+            isinstance(message, Event) and not message.historical and not waited
+        ):
             line.heard(message, at)
 
-    def _fold(self, facts: AlertFacts, at: datetime) -> None:
+    def _fold(self, facts: AlertFacts, at: datetime, *, queued: bool = False) -> None:
         line = self._line(facts.device)
-        if isinstance(facts, Event) and line.missed.saw(facts.boot_id, facts.seq, at):
+        if isinstance(facts, Event) and line.missed.saw(
+            facts.boot_id, facts.seq, at, historical=facts.historical
+        ):
             self._touch(line)
         if facts.pose is not None:
-            line.saw_pose(facts.pose, facts.observed_at)
-        self._board.fold(facts, at)
+            live = isinstance(facts, Event) and not (facts.historical or queued)
+            line.saw_pose(facts.pose, facts.observed_at, live=live)
+        self._board.fold(facts, at, queued=queued)
+
+    def _waited(self, event: Event, line: DeviceLine) -> bool:
+        """Whether the broker kept it for this room, which was away; the retained copy tells what goes on."""
+        if self._began is None:
+            return False
+        sent_at = event.sent_at.timestamp() - (line.clock_off_s or 0.0)
+        return sent_at < self._began.timestamp() - _ON_ITS_WAY_S
 
     def _line(self, device: str) -> DeviceLine:
         line = self.devices.get(device)

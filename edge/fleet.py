@@ -35,6 +35,7 @@ class DeviceState:
     Attributes:
         last_seen: when its latest live message came, a last will aside; None while only retained ones did.
         last_sent: when, by its own clock, it wrote the latest message that is known.
+        replaced: ids of the sessions before the one that `status` tells of, the latest last.
     """
 
     status: Status | None = None
@@ -44,6 +45,7 @@ class DeviceState:
     prompts: PromptsState | None = None
     last_seen: datetime | None = None
     last_sent: datetime | None = None
+    replaced: deque[str] = field(default_factory=lambda: deque(maxlen=8))
 
     @property
     def last_heard(self) -> datetime | None:
@@ -197,8 +199,11 @@ class FleetState:
 def _take_status(device: DeviceState, status: Status) -> bool:
     known = device.status
     if known is not None and status.session_id != known.session_id:
-        if status.state != "online" and status.session_started_at <= known.session_started_at:
+        # A clock that was put right between two sessions may say that the older one began later.
+        older = status.session_started_at <= known.session_started_at
+        if status.state != "online" and (older or status.session_id in device.replaced):
             return False  # the late will, or goodbye, of a session that a newer one has replaced
+        device.replaced.append(known.session_id)
         device.counts.clear()  # they come anew, and the new session may have other prompts
     device.status = status
     return True

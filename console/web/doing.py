@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta, timezone
@@ -19,11 +20,13 @@ from console.services import Services
 from console.web.guard import body
 from console.web.pictures import boxes_of, picture
 from console.web.render import parts
+from edge.prompts.intake import refuse_giants
 from firmware_cfg.errors import RemoteclipError
 from firmware_cfg.messages.ack import MAX_TEXT
 from firmware_cfg.messages.base import Name, Sha256
 
 _MOST_DEVICES = 1000
+_MOST_SHOWN = 100  # problems of a list; who mends those looks again
 
 Asked = TypeVar("Asked", bound="_Request")
 Answer = dict[str, Any]
@@ -80,17 +83,20 @@ async def _comment(services: Services, session: Session, asked: _Comment) -> Ans
 
 
 async def _check(services: Services, session: Session, asked: _List) -> Answer:
-    problems = services.actions.check_list(asked.text)
-    return {"right": not problems, "html": parts("prompts").problems(problems)}
+    problems = await asyncio.to_thread(services.actions.check_list, asked.text)
+    return {"right": not problems, "html": parts("prompts").problems(problems[:_MOST_SHOWN], len(problems))}
 
 
 async def _diff(services: Services, session: Session, asked: _List) -> Answer:
-    lines = list(
-        difflib.unified_diff(
-            asked.base.splitlines(), asked.text.splitlines(), "in force", "to push", lineterm=""
-        )
-    )
+    for text in (asked.base, asked.text):  # a diff of what no drone takes may last for seconds
+        if text:
+            refuse_giants(text.encode(), "list")
+    lines = await asyncio.to_thread(_changed_lines, asked.base.splitlines(), asked.text.splitlines())
     return {"html": parts("prompts").diff(lines)}
+
+
+def _changed_lines(before: list[str], after: list[str]) -> list[str]:
+    return list(difflib.unified_diff(before, after, "in force", "to push", lineterm=""))
 
 
 async def _push(services: Services, session: Session, asked: _Push) -> Answer:

@@ -21,7 +21,10 @@ Parsed = TypeVar("Parsed", bound="Payload")
 
 
 def _to_utc(moment: datetime) -> datetime:
-    return moment.astimezone(timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError as error:  # pydantic takes ValueError alone for a fault of the message
+        raise ValueError("a moment before the first or after the last year that UTC has here") from error
 
 
 #: A moment with a time zone, kept and written in UTC.
@@ -30,6 +33,8 @@ UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 Name = Annotated[str, StringConstraints(pattern=f"^{IDENTIFIER.pattern}$")]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Unit = Annotated[float, Field(ge=0, le=1)]
+#: A number of things, or of an event: what every reader of JSON can hold.
+Whole = Annotated[int, Field(ge=0, le=(1 << 53) - 1)]
 Box = tuple[Unit, Unit, Unit, Unit]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from firmware_cfg.messages.ack import MOST_ACTS, AlertAct
-from firmware_cfg.messages.base import Box, Message, MessagePart, Name, Sha256, Unit, UtcTime
+from firmware_cfg.messages.base import Box, Message, MessagePart, Name, Sha256, Unit, UtcTime, Whole
 
 CountKind = Literal["count", "unique", "score", "count_in", "crossing"]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
@@ -49,13 +49,13 @@ class AlertFacts(Message):
     certainty: Literal["observed", "likely", "possible"] = Field(
         description="possible: the score is below the prompt's review_below, a person should look."
     )
-    seq: NonNegativeInt = Field(description="Rises by one with every event of this boot_id.")
+    seq: Whole = Field(description="Rises by one with every event of this boot_id.")
     boot_id: Name = Field(description="Life of the outbox to which `seq` belongs.")
     observed_at: UtcTime = Field(description="Capture time of the frame, UTC.")
     mono_ns: NonNegativeInt = Field(description="The device's monotonic clock at capture, nanoseconds.")
     clock_synced: bool = Field(description="Whether the device's clock was known to be right.")
     historical: bool = Field(False, description="Sent late, from the backlog: not news of this moment.")
-    frame: NonNegativeInt = Field(description="Number of the frame in its source, from 0.")
+    frame: Whole = Field(description="Number of the frame in its source, from 0.")
     prompt: Name = Field(description="Id of the prompt.")
     prompt_text: tuple[str, ...] = Field(description="What was looked for, in the engineer's words.")
     prompt_list_sha256: Sha256 = Field(description="Of the bytes of the prompt list in force.")
@@ -68,7 +68,7 @@ class AlertFacts(Message):
     count_kind: CountKind = Field(description="Which quantity `count` is.")
     frame_size: tuple[PositiveInt, PositiveInt] = Field(description="Width and height, pixels.")
     boxes: tuple[Box, ...] = Field((), description="x1, y1, x2, y2 as fractions of the frame.")
-    track_ids: tuple[NonNegativeInt, ...] = Field((), description="Tracks of the boxes, in the same order.")
+    track_ids: tuple[Whole, ...] = Field((), description="Tracks of the boxes, in the same order.")
     position: GeoPoint | None = Field(
         None, description="Where on the ground the best-scored box stands of those that telemetry can place."
     )

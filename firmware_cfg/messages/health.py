@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt
+from pydantic import Field, NonNegativeFloat
 
-from firmware_cfg.messages.base import Message, MessagePart, Sha256
+from firmware_cfg.messages.base import Message, MessagePart, Sha256, Whole
 
 
 class LatencyMs(MessagePart):
@@ -18,12 +18,12 @@ class LatencyMs(MessagePart):
 class Queued(MessagePart):
     """Messages that wait in the outbox."""
 
-    alert: NonNegativeInt = Field(0, description="Raises and clears.")
-    update: NonNegativeInt = Field(0, description="Updates of alerts.")
-    telemetry: NonNegativeInt = Field(0, description="Counts and health.")
-    bytes: NonNegativeInt = Field(0, description="Size of all of them.")
-    shed: NonNegativeInt = Field(0, description="Messages dropped for lack of room since the session began.")
-    unwritten: NonNegativeInt = Field(
+    alert: Whole = Field(0, description="Raises and clears.")
+    update: Whole = Field(0, description="Updates of alerts.")
+    telemetry: Whole = Field(0, description="Counts and health.")
+    bytes: Whole = Field(0, description="Size of all of them.")
+    shed: Whole = Field(0, description="Messages dropped for lack of room since the session began.")
+    unwritten: Whole = Field(
         0, description="Raises, updates and clears in memory only: the disk is full or read-only."
     )
 
@@ -32,26 +32,24 @@ class Health(Message):
     """How the device is doing."""
 
     uptime_s: NonNegativeFloat = Field(description="Since the session began.")
-    frames: NonNegativeInt = Field(description="Frames processed since the session began.")
+    frames: Whole = Field(description="Frames processed since the session began.")
     fps: NonNegativeFloat = Field(description="Frames per second over the last interval.")
     latency_ms: LatencyMs | None = Field(None, description="None until a frame was processed.")
     frame_age_s: NonNegativeFloat | None = Field(
         None, description="Since the newest frame came from the source; None until one was processed."
     )
-    dropped: NonNegativeInt = Field(0, description="Frames left out because the model was too slow.")
-    skipped: dict[str, NonNegativeInt] = Field(
+    dropped: Whole = Field(0, description="Frames left out because the model was too slow.")
+    skipped: dict[str, Whole] = Field(
         {}, description="Frames that could not be read, or were missed while a camera was away, by cause."
     )
-    camera_outages: NonNegativeInt = Field(
-        0, description="How often the camera was lost, or not there at first."
-    )
+    camera_outages: Whole = Field(0, description="How often the camera was lost, or not there at first.")
     camera_problem: str | None = Field(
         None, description="Why the camera sends nothing just now; None while it does."
     )
-    telemetry_refused: dict[str, NonNegativeInt] = Field(
+    telemetry_refused: dict[str, Whole] = Field(
         {}, description="Telemetry that could not be true, and frames without any, by cause."
     )
-    unplaced: NonNegativeInt = Field(
+    unplaced: Whole = Field(
         0,
         description="Things in the newest frame that zones and lines on the ground do not see, because nobody"
         " knows where they are.",
@@ -64,7 +62,7 @@ class Health(Message):
         " frames: from 0.95 on it is out of its terrain; known ground stands anywhere below. None where that"
         " is not known.",
     )
-    alerts_active: NonNegativeInt = Field(0, description="Alerts that are raised and not cleared.")
+    alerts_active: Whole = Field(0, description="Alerts that are raised and not cleared.")
     queued: Queued = Field(Queued(), description="The outbox.")
     engine: str = Field(description="Inference engine, such as openvino.")
     precision: str = Field(description="Variant of the model that runs, such as fp32.")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
-from firmware_cfg.messages.base import Message, MessagePart, Name, Sha256, Unit, UtcTime
+from firmware_cfg.messages.base import Message, MessagePart, Name, Sha256, Unit, UtcTime, Whole
 
 PromptSource = Literal["file", "mqtt", "rollback"]
 MOST_ERRORS = 100
@@ -34,14 +34,14 @@ class PromptsState(Message):
         description="Whether it was flashed, sent, or called back with `remoteclip prompts rollback`."
     )
     prompts: tuple[PromptInUse, ...] = Field(description="In the order of the list.")
-    background: NonNegativeInt = Field(0, description="Number of background sentences.")
+    background: Whole = Field(0, description="Number of background sentences.")
 
 
 class PromptsProblem(MessagePart):
     """One error in a list that was refused."""
 
-    line: NonNegativeInt = Field(description="From 1; 0 when the list as a whole is meant.")
-    column: NonNegativeInt = Field(description="From 1; 0 when the list as a whole is meant.")
+    line: Whole = Field(description="From 1; 0 when the list as a whole is meant.")
+    column: Whole = Field(description="From 1; 0 when the list as a whole is meant.")
     problem: str = Field(description="What is wrong.")
     mend: str = Field("", description="What to do about it.")
 
@@ -61,4 +61,4 @@ class PromptsAck(Message):
         max_length=MOST_ERRORS,
         description=f"In the order of the list, at most {MOST_ERRORS}; empty when applied.",
     )
-    more_errors: NonNegativeInt = Field(0, description="Errors that there are beside those.")
+    more_errors: Whole = Field(0, description="Errors that there are beside those.")

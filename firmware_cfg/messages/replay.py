@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, NonNegativeInt
+from pydantic import AfterValidator, Field
 
-from firmware_cfg.messages.base import Message, Name, Payload
+from firmware_cfg.messages.base import Message, Name, Payload, Whole
 
 MAX_RANGES = 64
 MAX_REPLAYED = 1000
-Seq = Annotated[int, Field(ge=0, le=(1 << 53) - 1)]  # what every JSON reader can hold
 
 
 def _in_order(ends: tuple[int, int]) -> tuple[int, int]:
@@ -19,7 +18,7 @@ def _in_order(ends: tuple[int, int]) -> tuple[int, int]:
     return ends
 
 
-SeqRange = Annotated[tuple[Seq, Seq], AfterValidator(_in_order)]
+SeqRange = Annotated[tuple[Whole, Whole], AfterValidator(_in_order)]
 
 
 class ReplayRequest(Payload):
@@ -39,8 +38,8 @@ class ReplayAnswer(Message):
 
     boot_id: Name = Field(description="As asked for.")
     request_id: Name | None = Field(None, description="As given.")
-    sent: NonNegativeInt = Field(description="Events that were queued again, marked `historical`.")
-    waiting: NonNegativeInt = Field(0, description="Events that were queued already and come anyway.")
+    sent: Whole = Field(description="Events that were queued again, marked `historical`.")
+    waiting: Whole = Field(0, description="Events that were queued already and come anyway.")
     missing: tuple[SeqRange, ...] = Field((), description="What is not kept (any more).")
     left: tuple[SeqRange, ...] = Field(
         (), description=f"What was left for another request: an answer has at most {MAX_REPLAYED} events."

@@ -66,6 +66,34 @@ def test_an_outbox_that_was_lost_counts_from_the_beginning() -> None:
     assert gaps.open == ((2, 2),)
 
 
+def test_an_outbox_that_was_lost_is_noticed_however_few_events_it_had() -> None:
+    gaps = seen(50_000)
+    gaps.saw("b9", 6, NOW)
+    gaps.saw("b9", 8, NOW)
+    assert gaps.open == ((7, 7),)
+
+
+def test_an_event_of_an_earlier_life_that_is_sent_again_is_no_new_outbox() -> None:
+    gaps = seen(50, 60)
+    assert not gaps.saw("b0", 7, NOW, historical=True)
+    assert gaps.open == ((51, 59),)
+
+
+def test_what_one_answer_has_no_room_for_is_asked_for_until_it_has_come() -> None:
+    gaps, now, came = seen(0, 6001), LATER, 0
+    while gaps.open:
+        (request,) = gaps.due(now)
+        (first, last) = request.ranges[0]
+        upto = min(first + 999, last)
+        for number in range(first, upto + 1):
+            gaps.saw("b1", number, now, historical=True)
+        came += upto + 1 - first
+        left = ((upto + 1, last),) if upto < last else ()
+        gaps.answered(answer("b1").model_copy(update={"left": left}))
+        now += timedelta(seconds=1)
+    assert (came, gaps.lost) == (6000, 0)
+
+
 @given(st.permutations(range(2, 30)), st.integers(0, 27))
 def test_in_whatever_order_events_come_what_is_open_is_what_did_not(order: list[int], count: int) -> None:
     gaps = seen(1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,3 +187,47 @@ def test_a_file_that_is_no_history_is_left_alone(tmp_path: Path, content: bytes)
 
 def test_only_its_owner_may_read_it(history: History) -> None:
     assert history.path.stat().st_mode & 0o077 == 0
+
+
+def test_a_number_that_no_database_holds_costs_its_own_row_alone(history: History, drone: Drone) -> None:
+    events = [drone.event("raise"), drone.event("update"), drone.event("clear")]
+    huge = events[1].model_copy(update={"seq": 2**64})
+    for event in (events[0], huge, events[2]):
+        history.put_event(event, NOW)
+    assert history.flush()
+    assert [event.msg_type for _, event in history.received(BEGIN - timedelta(days=1), 10)] == [
+        "raise",
+        "clear",
+    ]
+    assert history.dropped == 1
+
+
+def test_what_is_put_during_the_last_write_is_written_too(tmp_path: Path, drone: Drone) -> None:
+    path = tmp_path / "history.db"
+    history = History(path)
+    insert, begun, goes_on = history._insert, threading.Event(), threading.Event()
+
+    def slow(*rows: Any) -> None:
+        begun.set()
+        goes_on.wait(5.0)
+        insert(*rows)
+
+    history._insert = slow  # type: ignore[method-assign]
+    history.put_event(drone.event("raise"), NOW)
+    assert begun.wait(5.0)
+    closing = threading.Thread(target=history.close)
+    closing.start()
+    history.put_audit("ann", "acknowledge", "kestrel-1", "a1")
+    goes_on.set()
+    closing.join(10.0)
+    again = History(path)
+    assert [row.action for row in again.audit()] == ["acknowledge"]
+    again.close()
+
+
+def test_it_is_known_which_events_are_kept(history: History, drone: Drone) -> None:
+    event = drone.event("raise")
+    history.put_event(event, NOW)
+    assert history.flush()
+    assert history.has_event(event.event_id)
+    assert not history.has_event("another")

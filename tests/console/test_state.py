@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from console import board, lists
 from console.state import ControlRoom
-from firmware_cfg.messages import AlertAck, AlertAct, Counts
+from firmware_cfg.messages import AlertAck, AlertAct, Counts, Pose
 from firmware_cfg.topics import Topics
 from tests.console.conftest import NOW, Drone, Told
 
@@ -55,6 +55,61 @@ def test_a_backlog_is_shown_as_one_and_does_not_ring_until_something_is_news(tol
     assert (line.historical, line.rings, line.active) == (True, False, True)
     told.event("update")
     assert (line.historical, line.rings) == (False, True)
+
+
+def test_a_remark_on_an_alert_that_came_late_does_not_make_it_ring(told: Told) -> None:
+    raised = told.event("raise", historical=True)
+    remark = act("comment", text="look at this")
+    copy = told.drone.alert(raised, historical=False, acts=(remark,))
+    told.say(told.drone.topics.alert("a1"), copy)
+    line = told.room.alerts[KEY]
+    assert (line.historical, line.rings, line.acts) == (True, False, (remark,))
+
+
+def test_what_waited_at_the_broker_rings_only_where_it_goes_on(told: Told) -> None:
+    told.now += timedelta(hours=5)
+    told.room.begin("alerts", told.now)
+    for number in range(3):
+        told.event("raise", f"over-{number}")
+        told.event("clear", f"over-{number}")
+    raised = told.event("raise")
+    assert (told.room.rung, told.room.alerts[KEY].rings) == (0, False)
+    assert told.room.alerts[KEY].events[0].historical
+    told.say(told.drone.topics.alert("a1"), told.drone.alert(raised), retained=True)
+    assert (told.room.rung, told.room.alerts[KEY].rings) == (1, True)
+
+
+def test_what_a_drone_with_a_clock_a_day_behind_says_now_rings(told: Told) -> None:
+    yesterday = NOW - timedelta(days=1)
+    told.room.begin("alerts", told.now)
+    told.say(told.drone.topics.counts("boat"), told.drone.counts(1, sent_at=yesterday))
+    told.event("raise", sent_at=yesterday)
+    assert told.room.alerts[KEY].rings
+
+
+def test_every_ring_counts_however_many_ring_already(told: Told) -> None:
+    for number in range(60):
+        told.event("raise", f"a{number}", severity="info")
+    assert told.room.rung == 60
+    told.event("raise", "last", severity="critical")
+    last = told.room.alerts["kestrel-1", "last"]
+    assert (told.room.rung, last.ring) == (61, 61)
+
+
+def test_an_old_event_that_the_history_has_raises_no_ghost() -> None:
+    told = Told(Drone(), ControlRoom(kept=lambda event_id: event_id == "old"))
+    told.say(told.drone.topics.status, told.drone.status(), retained=True)
+    told.event("raise", event_id="old", historical=True)
+    told.event("raise", "a2", historical=True)
+    assert list(told.room.alerts) == [("kestrel-1", "a2")]
+
+
+def test_a_drone_whose_clock_is_put_right_does_not_stand_still_on_the_map(told: Told) -> None:
+    pose = Pose(latitude=46.0, longitude=8.0)
+    told.event("raise", pose=pose, observed_at=NOW + timedelta(days=1))
+    told.event("update", pose=pose.model_copy(update={"latitude": 47.0}), observed_at=NOW)
+    line = told.room.devices["kestrel-1"]
+    assert (line.pose.latitude, line.pose_at) == (47.0, NOW)  # type: ignore[union-attr]
 
 
 def test_a_late_step_changes_no_fact_of_now(told: Told) -> None:
@@ -202,6 +257,23 @@ def test_what_is_not_what_its_topic_promises_is_counted_and_told(
     assert not told.say(f"{told.drone.topics.root}/{channel}", payload)
     assert (told.room.rejected, told.room.problem.startswith(told.drone.topics.root)) == (1, True)
     assert told.room.version > version
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sent_at", "0001-01-01T00:00:00+14:00"),
+        ("observed_at", "9999-12-31T23:59:59-12:00"),
+        ("seq", 2**53),
+        ("frame", 2**70),
+        ("schema", 2),
+    ],
+)
+def test_a_message_beyond_all_bounds_is_refused_as_any_other(told: Told, field: str, value: object) -> None:
+    fields = json.loads(told.drone.event("raise").to_payload()) | {field: value}
+    assert not told.say(told.drone.topics.events, json.dumps(fields).encode())
+    assert told.room.rejected == 1
+    assert field in told.room.problem
 
 
 @given(

@@ -50,6 +50,16 @@ def test_an_alert_is_active_until_its_topic_is_emptied() -> None:
     assert state.rejected == 0
 
 
+def test_a_late_will_is_ignored_though_its_session_began_by_a_clock_that_was_ahead() -> None:
+    state = FleetState()
+    for session, said, day in [("s1", "online", 2), ("s2", "online", 1), ("s1", "offline", 2)]:
+        began = NOW + timedelta(days=day)
+        applied(state, KESTREL.status, make_status(said, session, session_started_at=began))
+    status = state.devices["kestrel-1"].status
+    assert status is not None
+    assert (status.session_id, status.state) == ("s2", "online")
+
+
 def test_a_late_will_or_goodbye_of_an_old_session_is_ignored() -> None:
     state = FleetState()
     for session, said, seen in [

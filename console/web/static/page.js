@@ -8,7 +8,7 @@ import { tick } from "./times.js";
 
 const ringing = new Map();
 let sound = null; // an AudioContext, once somebody asked for sound
-let told = false; // what rings when the page is opened is no news
+let rung = null; // rings that are told; what rings when the page is opened is no news
 
 function beep() {
   if (!sound) return;
@@ -25,7 +25,6 @@ function beep() {
 }
 
 draws("alarms", (set) => {
-  if (!("active" in set) && !("ringing" in set)) return;
   if ("active" in set) {
     const badge = document.querySelector("#alarms .badge");
     badge.textContent = set.active;
@@ -33,13 +32,12 @@ draws("alarms", (set) => {
     document.title = document.title.replace(/^\(\d+\) /, "");
     if (set.active > 0) document.title = `(${set.active}) ${document.title}`;
   }
+  const news = rung !== null && set.rung > rung;
+  if ("rung" in set) rung = set.rung; // a server that was started anew begins at less
+  if (news) beep();
   if (!("ringing" in set)) return;
   const fresh = Object.keys(set.ringing).filter((key) => !ringing.has(key));
-  if (told && fresh.length) {
-    document.getElementById("spoken").textContent = fresh.map((key) => set.ringing[key]).join(". ");
-    beep();
-  }
-  told = true;
+  if (news) document.getElementById("spoken").textContent = fresh.map((key) => set.ringing[key]).join(". ");
   ringing.clear();
   for (const [key, words] of Object.entries(set.ringing)) ringing.set(key, words);
   document.querySelector("#alarms .badge").classList.toggle("rings", ringing.size > 0);

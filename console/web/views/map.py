@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from console.alerts import AlertKey, FoldedAlert
 from console.devices import DeviceLine
 from console.web.look import Look
 from console.web.render import parts
@@ -17,6 +20,7 @@ from firmware_cfg.prompt_list import load_prompt_bytes
 
 _TRACK = 120  # points of a drone's way that are drawn
 _ALERTS = 500
+_SEVERITIES = ("info", "warning", "critical")
 
 
 def chart(look: Look) -> Mapping[str, Region]:
@@ -40,7 +44,7 @@ def chart(look: Look) -> Mapping[str, Region]:
             "quiet": not alert.rings,
             "others": [point[:2] for point in alert.points if point is not None],
         }
-        for key, alert in list(active.items())[:_ALERTS]
+        for key, alert in heapq.nlargest(_ALERTS, active.items(), key=_weight)
         if alert.position is not None
     }
     macros = parts("map")
@@ -51,6 +55,12 @@ def chart(look: Look) -> Mapping[str, Region]:
         "ground": _shapes(room.lists),
         "legend": {"line": macros.legend(len(drones), len(room.devices), len(places), unplaced)},
     }
+
+
+def _weight(item: tuple[AlertKey, FoldedAlert]) -> tuple[int, datetime]:
+    """The most severe first, then the newest: what is not drawn for want of room is the least of them."""
+    _, alert = item
+    return _SEVERITIES.index(alert.severity), alert.heard_at
 
 
 def _drone(device: DeviceLine, state: str, alarming: bool) -> dict[str, Any]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 
 from console.web.look import Look
 from console.web.render import parts
 from console.web.screen import Region
 
+_SPOKEN = 50  # alerts whose words a page is sent
+
 
 def top(look: Look) -> Mapping[str, Region]:
-    """Regions `link`, `notices`, and `alarms` (data: which alerts ring, and how many are active)."""
+    """Regions `link`, `notices`, `alarms` (data: alerts that ring, how often one began to, active ones)."""
     room = look.services.room
     active = [(key, alert) for key, alert in room.alerts.items() if alert.active]
-    ringing = [key for key, alert in active if alert.rings]
+    # The newest: one that begins to ring is among them, however many rang before it.
+    ringing = heapq.nlargest(_SPOKEN, ((alert.ring, key) for key, alert in active if alert.rings))
     macros = parts("top")
     notices = {
         name: macros.notice(name, problem, look.services.settings.broker)
@@ -28,6 +32,7 @@ def top(look: Look) -> Mapping[str, Region]:
         "notices": notices,
         "alarms": {
             "active": len(active),
-            "ringing": {"/".join(key): macros.spoken(room.alerts[key]) for key in ringing[:50]},
+            "rung": room.rung,
+            "ringing": {"/".join(key): macros.spoken(room.alerts[key]) for _, key in ringing},
         },
     }

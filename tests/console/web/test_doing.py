@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -106,6 +107,22 @@ def test_a_list_is_checked_line_by_line(ask: Any) -> None:
     assert "line 1" in answer["html"]
     assert "line 3" in answer["html"]
     assert "threshold must be between 0 and 1, got 3.5" in answer["html"]
+
+
+def test_a_list_that_no_drone_takes_is_refused_before_it_is_read(ask: Any) -> None:
+    giant = "prompts: [" + "{}," * 60_000 + "]"
+    _, checked = ask("check", text=giant)
+    assert not checked["right"]
+    assert len(checked["html"]) < 2000
+    status, answer = ask("diff", text=giant)
+    assert (status, "is larger than" in answer["problem"]) == (409, True)
+
+
+def test_of_very_many_problems_the_first_are_shown_and_the_others_counted(ask: Any) -> None:
+    prompts = "".join(f"  - {{id: boat-{number}, txt: a boat}}\n" for number in range(300))
+    _, checked = ask("check", text=f"version: 1\nprompts:\n{prompts}")
+    assert checked["html"].count("<li>") == 100
+    assert re.search(r"\d+ more\.", checked["html"])
 
 
 def test_errors_about_hostile_lists_are_text(ask: Any) -> None:
