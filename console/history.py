@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 WRITE_EVERY_S = 0.5
 TEND_EVERY_S = 60.0
 MOST_WAITING = 100_000  # events, acts and the like; and as many spans of counts
+MOST_WAITING_BYTES = 256 * 1024 * 1024
 MOST_LISTS = 20  # of one drone
 _MOST_AT_ONCE = 5000
 
@@ -67,6 +68,7 @@ class History:
         self._reading = threading.Lock()
         self._lock = threading.Lock()
         self._rows: deque[_Statement] = deque()
+        self._bytes = 0  # of those
         self._spans = CountSpans()
         self._wake = threading.Event()
         self._stopping = False
@@ -168,8 +170,11 @@ class History:
     def _put(self, statement: str, *values: Any) -> None:
         with self._lock:
             self._rows.append((statement, values))
-            if len(self._rows) > MOST_WAITING:
-                self._rows.popleft()
+            self._bytes += _size(values)
+            while len(self._rows) > MOST_WAITING or (
+                self._bytes > MOST_WAITING_BYTES and len(self._rows) > 1
+            ):
+                self._bytes -= _size(self._rows.popleft()[1])
                 self.dropped += 1
 
     def _read(self, query: Callable[[sqlite3.Connection], Found]) -> Found:
@@ -218,7 +223,7 @@ class History:
             with self._lock:
                 for row in rows:  # the bound may have dropped some of them meanwhile
                     if self._rows and self._rows[0] is row:
-                        self._rows.popleft()
+                        self._bytes -= _size(self._rows.popleft()[1])
                 self._spans.written(spans)
                 rest = len(self._rows)
             if not rest:
@@ -243,3 +248,7 @@ class History:
         except OverflowError as error:
             self.dropped += 1
             log.error("%s: a row is left out: %s", self.path, error)
+
+
+def _size(values: tuple[Any, ...]) -> int:
+    return sum(len(value) for value in values if isinstance(value, (bytes, str)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
@@ -12,16 +13,22 @@ Item = TypeVar("Item")
 
 
 class Inbox(Generic[Item]):
-    """`put` from any thread; one task of the event loop that called `open` takes. Keeps `most`, the newest.
+    """`put` from any thread; one task of the event loop that called `open` takes. Keeps the newest.
+
+    Args:
+        most, most_bytes: items that may wait, and their size together.
 
     Attributes:
         dropped: items that went because the loop took them too slowly.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, most_bytes: int) -> None:
         self.dropped = 0
         self._most = most
-        self._items: deque[Item] = deque(maxlen=most)
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._items: deque[tuple[Item, int]] = deque()
+        self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
         self._woken = False
@@ -30,11 +37,15 @@ class Inbox(Generic[Item]):
         """Before the first `put`."""
         self._loop = asyncio.get_running_loop()
 
-    def put(self, item: Item) -> None:
-        """The loop is woken once for all that came meanwhile."""
+    def put(self, item: Item, size: int = 0) -> None:
+        """`size` in bytes. The loop is woken once for all that came meanwhile."""
         assert self._loop is not None
-        self.dropped += len(self._items) >= self._most
-        self._items.append(item)
+        with self._lock:
+            self._items.append((item, size))
+            self._bytes += size
+            while len(self._items) > self._most or (self._bytes > self._most_bytes and len(self._items) > 1):
+                self._bytes -= self._items.popleft()[1]
+                self.dropped += 1
         # After the item is there: whoever finds the flag set comes before the wake-up that takes it down.
         if not self._woken:
             self._woken = True
@@ -47,8 +58,13 @@ class Inbox(Generic[Item]):
             await self._news.wait()
             self._news.clear()
             while self._items:
-                for _ in range(min(batch, len(self._items))):
-                    yield self._items.popleft()
+                for _ in range(batch):
+                    with self._lock:
+                        if not self._items:
+                            break
+                        item, size = self._items.popleft()
+                        self._bytes -= size
+                    yield item
                 await asyncio.sleep(0)
 
     def _wake(self) -> None:

@@ -44,6 +44,7 @@ VIEW_LASTS = timedelta(seconds=1)
 _MOST_VIEWS = 50
 _BATCH = 200  # messages between two looks at everything else that the event loop has to do
 _MOST_WAITING = 200_000
+_MOST_WAITING_BYTES = 256 * 1024 * 1024
 _TICK_S = 1.0
 
 _Raw = tuple[str, bytes, bool] | Part | None  # a part: the broker is asked for it; None: no connection
@@ -75,7 +76,7 @@ class BrokerLink:
         self._room = room
         self._history = history
         self._now = now
-        self._inbox: Inbox[_Raw] = Inbox(_MOST_WAITING)
+        self._inbox: Inbox[_Raw] = Inbox(_MOST_WAITING, _MOST_WAITING_BYTES)
         self._troubles: set[type[Exception]] = set()
         self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
         self._views: OrderedDict[str, tuple[datetime, bytes]] = OrderedDict()
@@ -132,7 +133,7 @@ class BrokerLink:
         return Subscriber(
             broker,
             filters,
-            lambda *message: self._inbox.put(message),
+            lambda topic, payload, retained: self._inbox.put((topic, payload, retained), len(payload)),
             client_id=client_id,
             on_connect=lambda: self._inbox.put(part),
             on_lost=lambda _problem: self._inbox.put(None),
@@ -191,7 +192,7 @@ class BrokerLink:
 
     async def _tend(self) -> None:
         """Once a second what time brings: mutes that end, gaps to ask for, drones that were not told."""
-        told = 0
+        told = refused = 0
         while True:
             now = self._now()
             self._tell_state()
@@ -199,6 +200,10 @@ class BrokerLink:
             if self._inbox.dropped > told:
                 log.warning("%d messages went unheard: they come too fast", self._inbox.dropped - told)
                 told = self._inbox.dropped
+            if self._room.rejected > refused:
+                count, refused = self._room.rejected - refused, self._room.rejected
+                log.warning("%d messages were refused, the latest: %s", count, self._room.problem)
+            self._room.tell(lost=self._inbox.dropped + self._history.dropped + self._room.dropped_alerts)
             if self._room.connected:
                 await self._say(
                     [

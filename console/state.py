@@ -45,6 +45,7 @@ class ControlRoom:
         devices: by name; each with the version of its latest change, as the alerts.
         connected, connection_problem: of the broker.
         history_problem: why the history is not written just now; empty while it is.
+        lost: messages, rows of the history and alerts that went for want of room since the console began.
     """
 
     def __init__(self, kept: Callable[[str], bool] = lambda event_id: False) -> None:
@@ -56,6 +57,7 @@ class ControlRoom:
         self.connected = False
         self.connection_problem = "connecting"
         self.history_problem = ""
+        self.lost = 0
         self._fleet = FleetState()
         self._lists = PromptLists()
         self._board = AlertBoard(self._touch, lambda device: self.devices[device].away)
@@ -101,12 +103,14 @@ class ControlRoom:
         connected: bool | None = None,
         connection_problem: str | None = None,
         history_problem: str | None = None,
+        lost: int | None = None,
     ) -> None:
         """Something about the room itself has changed, or not."""
         told = {
             "connected": connected,
             "connection_problem": connection_problem,
             "history_problem": history_problem,
+            "lost": lost,
         }
         for name, value in told.items():
             if value is not None and value != getattr(self, name):

@@ -231,3 +231,20 @@ def test_it_is_known_which_events_are_kept(history: History, drone: Drone) -> No
     assert history.flush()
     assert history.has_event(event.event_id)
     assert not history.has_event("another")
+
+
+def test_rows_that_wait_are_bounded_in_bytes_too(
+    history: History, drone: Drone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.history.MOST_WAITING_BYTES", 20_000)
+    locker = sqlite3.connect(history.path, isolation_level=None)
+    locker.execute("BEGIN EXCLUSIVE")
+    for number in range(20):
+        history.put_event(drone.event("raise", f"a{number}", prompt_text=("x" * 4000,)), NOW)
+    locker.execute("ROLLBACK")
+    locker.close()
+    assert history.flush()
+    kept = [event.alert_id for _, event in history.received(BEGIN - timedelta(days=1), 100)]
+    assert 1 <= len(kept) < 10
+    assert kept[-1] == "a19"
+    assert history.dropped == 20 - len(kept)

@@ -26,7 +26,7 @@ def hasty_threads() -> Iterator[None]:
 @pytest.mark.usefixtures("hasty_threads")
 def test_nothing_that_two_threads_put_is_left_lying() -> None:
     async def take_all() -> list[tuple[int, int]]:
-        inbox: Inbox[tuple[int, int]] = Inbox(10 * EACH)
+        inbox: Inbox[tuple[int, int]] = Inbox(10 * EACH, 1)
         inbox.open()
 
         def put_all(who: int) -> None:
@@ -53,7 +53,7 @@ def test_nothing_that_two_threads_put_is_left_lying() -> None:
 
 def test_beyond_its_bound_the_oldest_go_and_are_counted() -> None:
     async def take_two() -> list[int]:
-        inbox: Inbox[int] = Inbox(2)
+        inbox: Inbox[int] = Inbox(2, 1)
         inbox.open()
         for number in range(5):
             inbox.put(number)
@@ -62,3 +62,17 @@ def test_beyond_its_bound_the_oldest_go_and_are_counted() -> None:
         return [await anext(taken), await anext(taken)]
 
     assert asyncio.run(take_two()) == [3, 4]
+
+
+def test_what_waits_is_bounded_in_bytes_too_but_the_newest_stays() -> None:
+    async def put_large_ones() -> tuple[int, list[str]]:
+        inbox: Inbox[str] = Inbox(100, 10)
+        inbox.open()
+        for name, size in [("a", 4), ("b", 4), ("c", 4), ("giant", 50)]:
+            inbox.put(name, size)
+        taken = inbox.take(batch=10)
+        first = await anext(taken)
+        inbox.put("d", 10)  # what was taken has made room
+        return inbox.dropped, [first, await anext(taken)]
+
+    assert asyncio.run(put_large_ones()) == (3, ["giant", "d"])

@@ -24,6 +24,7 @@ def top(look: Look) -> Mapping[str, Region]:
         for name, problem in (
             ("connection", "" if room.connected else room.connection_problem or "connecting"),
             ("history", room.history_problem),
+            ("lost", f"{room.lost:,}" if room.lost else ""),
         )
         if problem
     }

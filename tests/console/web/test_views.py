@@ -56,6 +56,26 @@ def health(**changes: Any) -> Health:
     return Health(**{**fields, **changes})
 
 
+def test_the_newest_of_very_many_rings_is_told_to_every_page(room: Room) -> None:
+    room.online()
+    for number in range(60):
+        room.raised(alert_id=f"a{number}", event_id=f"e{number}", seq=number, severity="info")
+    session = room.services.accounts.session(room.client("lea").cookies["remoteclip-console"])
+    assert session is not None
+    alarms = top(Look(room.services, session, {}, datetime.now(timezone.utc)))["alarms"]
+    assert (alarms["active"], alarms["rung"], len(alarms["ringing"])) == (60, 60, 50)
+    assert "heron-1/a59" in alarms["ringing"]
+
+
+def test_what_went_for_want_of_room_is_said_on_every_page(room: Room) -> None:
+    session = room.services.accounts.session(room.client("lea").cookies["remoteclip-console"])
+    assert session is not None
+    look = Look(room.services, session, {}, datetime.now(timezone.utc))
+    assert "lost" not in top(look)["notices"]
+    room.services.room.tell(lost=1200)
+    assert "1,200 messages" in top(look)["notices"]["lost"]
+
+
 def test_the_most_urgent_alert_comes_first_and_handled_ones_last(room: Room, see: Any) -> None:
     room.online()
     for number, severity in enumerate(("info", "critical", "warning", "critical")):
