@@ -127,6 +127,13 @@ class BrokerLink:
             if not waiting and self._waiting.get(answer) is waiting:
                 del self._waiting[answer]
 
+    def give_up(self) -> None:
+        """The console ends: whoever waits for a drone's answer is told that none will come."""
+        for waiting in self._waiting.values():
+            for each in waiting:
+                if not each.done():
+                    each.set_exception(BrokerError("the console is being stopped"))
+
     def _subscriber(
         self, broker: BrokerSettings, filters: tuple[str, ...], part: Part, client_id: str | None
     ) -> Subscriber:

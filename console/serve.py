@@ -136,7 +136,12 @@ async def _serve(
         hearing = asyncio.ensure_future(link.run())
         serving = asyncio.ensure_future(server.serve([listener]))
         hearing.add_done_callback(lambda _task: setattr(server, "should_exit", True))
-        with stopped_by_signals(lambda _name: setattr(server, "should_exit", True)):
+
+        def stop(_name: str) -> None:
+            server.should_exit = True
+            loop.call_soon_threadsafe(link.give_up)
+
+        with stopped_by_signals(stop):
             await asyncio.wait({serving})
         hearing.cancel()
         for task in await asyncio.gather(serving, hearing, return_exceptions=True):

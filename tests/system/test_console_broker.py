@@ -33,8 +33,8 @@ class Console:
     """A room, its history and its link; `run` runs a test in their event loop."""
 
     def __init__(self, mosquitto: Any, folder: Path, client_id: str = "console-1") -> None:
-        self.room = ControlRoom()
         self.history = History(folder / f"{client_id}.db")
+        self.room = ControlRoom(kept=self.history.has_event)
         self.link = BrokerLink(mosquitto.settings, self.room, self.history, client_id=client_id)
         self.actions = Actions(self.room, self.history, self.link)
 
@@ -98,6 +98,51 @@ class Field:
         event = HERON.event(msg_type, alert_id, sent_at=now, observed_at=now, **changes)
         self.says(HERON.topics.events, event.to_payload())
         return event
+
+
+def test_ten_thousand_retained_topics_are_all_shown_and_nothing_else_waits_for_them(
+    field: Any, tmp_path: Path
+) -> None:
+    with Field(field) as drone:
+        sent = [
+            drone.link.publish(OutgoingMessage(topics.counts(f"p{number}"), payload, retain=True))
+            for bird in range(500)
+            for topics in [Topics(f"bird-{bird}")]
+            for number in range(20)
+            for payload in [HERON.counts(number, f"p{number}", device=f"bird-{bird}")]
+        ]
+        for each in sent:
+            each.result(WAIT)
+    console = Console(field, tmp_path)
+
+    def shown() -> int:
+        return sum(len(line.counts) for line in console.room.devices.values())
+
+    async def flies() -> None:
+        assert await console.online()
+        with Field(field) as drone:
+            drone.event("raise")
+            assert await console.until(lambda: bool(console.room.active))
+        await console.until(lambda: shown() == 10_000)
+        assert shown() == 10_000
+
+    console.run(flies)
+
+
+def test_who_waits_for_an_answer_is_told_when_the_console_ends(field: Any, tmp_path: Path) -> None:
+    console = Console(field, tmp_path)
+
+    async def flies() -> None:
+        assert await console.online()
+        asking = asyncio.ensure_future(
+            console.link.ask(HERON.topics.prompts_get, b"", HERON.topics.prompts_list)
+        )
+        await asyncio.sleep(0.2)
+        console.link.give_up()
+        with pytest.raises(BrokerError, match="being stopped"):
+            await asking
+
+    console.run(flies)
 
 
 def test_what_a_drone_says_is_shown_and_kept_and_what_an_operator_does_reaches_it(
