@@ -104,7 +104,7 @@ class History:
         )
 
     def put_list(self, device: str, sha256: str, text: str, user: str, at: datetime) -> None:
-        """A prompt list that a drone was given, or had; the newest time it was counts."""
+        """A prompt list that a drone flew; the newest time it was seen to counts."""
         self._put(
             "INSERT OR REPLACE INTO lists VALUES (?, ?, ?, ?, ?)",
             *(device, sha256, at.timestamp(), user, text),
@@ -148,8 +148,12 @@ class History:
         """The newest entries first."""
         return self._read(lambda file: queries.audit(file, limit, before_id))
 
+    def last_sent(self) -> list[AuditRow]:
+        """What was done last about the list of each drone: push, rollback, taken, refused."""
+        return self._read(queries.last_sent)
+
     def lists(self, device: str) -> list[KeptList]:
-        """Prompt lists that a drone had, the newest first."""
+        """Prompt lists that a drone has flown, the newest first."""
         return self._read(lambda file: queries.lists(file, device))
 
     def flush(self, timeout: float = 5.0) -> bool:

@@ -48,7 +48,7 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class KeptList:
-    """A prompt list that a drone had; `user` sent it, "" where it was there before."""
+    """A prompt list that a drone flew; `user` sent it, "" where it came another way."""
 
     sha256: str
     at: datetime
@@ -124,6 +124,23 @@ def audit(database: sqlite3.Connection, limit: int, before_id: int | None) -> li
         ((1 << 62) if before_id is None else before_id, limit),
     )
     return [AuditRow(number, _utc(at), *rest) for number, at, *rest in rows]
+
+
+def last_sent(database: sqlite3.Connection) -> list[AuditRow]:
+    """One row for each device; a list that did not go out leaves the one before it."""
+    found: dict[str, list[AuditRow]] = {}
+    rows = database.execute(
+        "SELECT id, at, user, action, device, target, detail FROM audit WHERE action IN"
+        " ('push', 'rollback', 'taken', 'refused', 'push: not sent', 'rollback: not sent') ORDER BY id"
+    )
+    for number, at, *rest in rows:
+        row = AuditRow(number, _utc(at), *rest)
+        last = found.setdefault(row.device, [])
+        if not row.action.endswith(": not sent"):
+            last[:] = [*last[-1:], row]
+        elif last and last[-1].target == row.target:
+            last.pop()
+    return [last[-1] for last in found.values() if last]
 
 
 def lists(database: sqlite3.Connection, device: str) -> list[KeptList]:

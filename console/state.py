@@ -46,6 +46,8 @@ class ControlRoom:
         connected, connection_problem: of the broker.
         history_problem: why the history is not written just now; empty while it is.
         lost: messages, rows of the history and alerts that went for want of room since the console began.
+        prompt_lists: which list every drone flies, and which one it should.
+        on_list_answer: told of each answer to a list that was sent.
     """
 
     def __init__(self, kept: Callable[[str], bool] = lambda event_id: False) -> None:
@@ -59,7 +61,8 @@ class ControlRoom:
         self.history_problem = ""
         self.lost = 0
         self._fleet = FleetState()
-        self._lists = PromptLists()
+        self.prompt_lists = PromptLists()
+        self.on_list_answer: Callable[[PromptsAck], None] = lambda ack: None
         self._board = AlertBoard(self._touch, lambda device: self.devices[device].away)
 
     @property
@@ -85,7 +88,7 @@ class ControlRoom:
     @property
     def lists(self) -> Mapping[str, str]:
         """The text of the prompt list in force, by device, where it is known."""
-        return self._lists.in_force
+        return self.prompt_lists.in_force
 
     @property
     def rejected(self) -> int:
@@ -147,7 +150,7 @@ class ControlRoom:
         parsed = Topics.parse(topic)
         if parsed is not None and parsed.channel in _OWN_CHANNELS:
             try:
-                self._take_own(parsed, payload, at)
+                self._take_own(parsed, payload, retained, at)
             except ValueError as error:
                 self._fleet.reject(topic, str(error))
                 self._touch()
@@ -182,24 +185,20 @@ class ControlRoom:
         return self._board.untold(now)
 
     def wanted_sha256(self, device: str) -> str | None:
-        """Of the list that a drone should have: the one that it was sent and has not refused, or its own."""
+        """Of the list that a drone should have: the one that it was sent and has not answered, or its own."""
         line = self.devices.get(device)
         state = None if line is None or line.prompts is None else line.prompts.sha256
-        desired = self._lists.desired.get(device)
-        if line is None or desired is None or desired == state:
-            return state
-        answered = line.ack is not None and line.ack.received_sha256 == desired
-        return state if answered else desired
-
-    def text_of(self, sha256: str) -> str | None:
-        """A list that was seen, by the hash of its bytes."""
-        return self._lists.text(sha256)
+        return self.prompt_lists.pending(device) or state
 
     def note_text(self, data: bytes) -> str:
         """Keep the text of a list; returns its hash. Raises ValueError where it is no text."""
-        return self._lists.note(data)
+        return self.prompt_lists.note(data)
 
-    def _take_own(self, topic: ParsedTopic, payload: bytes, at: datetime) -> None:
+    def changed(self, device: str) -> None:
+        """What the room shows of a device has changed elsewhere."""
+        self._touch(self.devices.get(device))
+
+    def _take_own(self, topic: ParsedTopic, payload: bytes, retained: bool, at: datetime) -> None:
         """What `edge.fleet` does not know. Raises ValueError, with one line."""
         if len(payload) > MAX_PAYLOAD:
             raise ValueError(f"{len(payload)} bytes are more than {MAX_PAYLOAD}")
@@ -208,11 +207,14 @@ class ControlRoom:
             self.act((topic.device, str(topic.item)), AlertAck.from_payload(payload).act, at)
             return
         if topic.channel == "prompts/desired":
-            self._lists.desire(topic.device, payload)
+            online = line is not None and line.state == "online"
+            self.prompt_lists.desire(topic.device, payload, retained=retained, online=online)
         elif topic.channel == "prompts/list":
-            self._lists.note(payload)
+            self.prompt_lists.note(payload)
         elif topic.channel == "prompts/ack":
             ack = _own(PromptsAck.from_payload(payload), topic)
+            self.prompt_lists.acknowledged(ack)
+            self.on_list_answer(ack)
             if line is not None:
                 line.ack = ack
         else:
@@ -234,8 +236,10 @@ class ControlRoom:
             self._board.doubt((device, str(received.topic.item)), at)
         elif isinstance(message, Status):
             self._board.ring_of(device, at)
+            if message.state == "online":
+                self.prompt_lists.came(device)
         elif isinstance(message, PromptsState):
-            self._lists.flies(device, message.sha256)
+            self.prompt_lists.flies(device, message)
         if received.retained or received.lost:
             return
         if isinstance(message, (Counts, Health)) or (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, TypeVar
@@ -83,7 +84,7 @@ async def _comment(services: Services, session: Session, asked: _Comment) -> Ans
 
 
 async def _check(services: Services, session: Session, asked: _List) -> Answer:
-    problems = await asyncio.to_thread(services.actions.check_list, asked.text)
+    problems = await asyncio.to_thread(services.actions.lists.check, asked.text)
     return {"right": not problems, "html": parts("prompts").problems(problems[:_MOST_SHOWN], len(problems))}
 
 
@@ -96,22 +97,25 @@ async def _diff(services: Services, session: Session, asked: _List) -> Answer:
 
 
 def _changed_lines(before: list[str], after: list[str]) -> list[str]:
-    return list(difflib.unified_diff(before, after, "in force", "to push", lineterm=""))
+    return list(difflib.unified_diff(before, after, "before", "to push", lineterm=""))
 
 
 async def _push(services: Services, session: Session, asked: _Push) -> Answer:
-    failed = await services.actions.push_list(
+    failed = await services.actions.lists.push(
         session.user, list(asked.devices), asked.text, dict(asked.devices)
     )
     problems = {device: problem for device, problem in failed.items() if problem}
     sent = len(asked.devices) - len(problems)
     said = f"Sent to {sent} of {len(asked.devices)} devices. "
     said += "; ".join(f"{device}: {problem}" for device, problem in list(problems.items())[:5])
-    return {"said": said.strip(), "problem": bool(problems)}
+    # What the editor compares with from here on: the list that these drones should have now.
+    sha256 = hashlib.sha256(asked.text.encode()).hexdigest()
+    now = {device: sha256 for device in asked.devices if device not in problems}
+    return {"said": said.strip(), "problem": bool(problems), "wanted": now}
 
 
 async def _rollback(services: Services, session: Session, asked: _Device) -> Answer:
-    await services.actions.rollback(session.user, asked.device)
+    await services.actions.lists.rollback(session.user, asked.device)
     return {"said": f"{asked.device} was asked to go back to the list before."}
 
 

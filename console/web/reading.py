@@ -17,6 +17,7 @@ from firmware_cfg.errors import UsageError
 from firmware_cfg.names import is_identifier
 
 HOURS = {"0.25": "15 minutes", "1": "1 hour", "6": "6 hours", "24": "1 day", "168": "1 week"}
+LIST_SHA256 = "x-list-sha256"
 POINTS = 600  # of one line of a chart; a screen has not many more
 
 
@@ -30,7 +31,8 @@ async def beside(name: str, request: Request) -> Mapping[str, Any]:
         return {"hours": HOURS, "names": names}
     if name == "prompts":
         chosen = query.get("device", "")
-        return {"chosen": chosen, "text": services.room.lists.get(chosen, "")}
+        sha256, text = services.room.prompt_lists.offered(chosen) or ("", "")
+        return {"chosen": chosen, "text": text, "sha256": sha256}
     if name == "alert":
         key = (query.get("device", ""), query.get("alert", ""))
         return {"alert": services.room.alerts.get(key)}
@@ -86,13 +88,11 @@ async def series(request: Request, session: Session) -> Response:
 
 
 async def list_in_force(request: Request, session: Session) -> Response:
-    """The text of the list that `device` runs; asked of the drone where it is not known."""
+    """The text of the list that `device` should have, with its hash; it is asked where none is known."""
     services: Services = request.app.state.services
     device = _named(request, "device") or ""
-    text = services.room.lists.get(device)
-    if text is None:
-        text = await services.actions.list_of(session.user, device)
-    return PlainTextResponse(text)
+    sha256, text = await services.actions.lists.text(session.user, device)
+    return PlainTextResponse(text, headers={LIST_SHA256: sha256})
 
 
 async def counts_csv(request: Request, session: Session) -> Response:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from console.state import ControlRoom
+from firmware_cfg.errors import BrokerError
 from firmware_cfg.messages import Alert, Event
 from firmware_cfg.topics import Topics
 from tests.edge.kestrels import NOW, make_counts, make_event, make_status
@@ -82,21 +83,28 @@ def told(drone: Drone) -> Told:
 
 
 class FakeLink:
-    """A broker that takes everything; `answers` are payloads by topic."""
+    """A broker that takes all but what `fails`, and says it back later; `answers` are payloads by topic."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, bool]] = []
         self.asked: list[str] = []
         self.answers: dict[str, bytes] = {}
         self.on_publish: Callable[[str, bytes], None] = lambda topic, payload: None
+        self.fails = ""
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        await asyncio.sleep(0)
+        if self.fails:
+            raise BrokerError(self.fails)
         self.sent.append((topic, payload, retain))
+        await asyncio.sleep(0)
         self.on_publish(topic, payload)
 
     async def ask(self, topic: str, payload: bytes, answer: str) -> bytes:
         self.asked.append(topic)
         await asyncio.sleep(0)
+        if answer not in self.answers:
+            raise BrokerError(f"{topic}: no answer within 20 s (is the drone there?)")
         return self.answers[answer]
 
 

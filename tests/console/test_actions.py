@@ -98,8 +98,8 @@ REFUSED: dict[str, Callable[[Actions, User], Coroutine[Any, Any, Any]]] = {
     "acknowledge": lambda actions, user: actions.acknowledge(user, "kestrel-1", "a1"),
     "mute": lambda actions, user: actions.mute(user, "kestrel-1", "a1", NOW),
     "comment": lambda actions, user: actions.comment(user, "kestrel-1", "a1", "x"),
-    "push": lambda actions, user: actions.push_list(user, ["kestrel-1"], LIST, {}),
-    "rollback": lambda actions, user: actions.rollback(user, "kestrel-1"),
+    "push": lambda actions, user: actions.lists.push(user, ["kestrel-1"], LIST, {}),
+    "rollback": lambda actions, user: actions.lists.rollback(user, "kestrel-1"),
     "evidence": lambda actions, user: actions.evidence(user, "kestrel-1", JPEG_SHA256),
     "thumbnail": lambda actions, user: actions.thumbnail(user, "kestrel-1"),
 }
@@ -122,10 +122,10 @@ def test_a_viewer_may_look_and_nothing_else(actions: Actions, link: FakeLink, na
         (lambda actions: actions.thumbnail(ANN, "<script>"), "no drone '<script>' is known"),
         (lambda actions: actions.evidence(ANN, "kestrel-1", "../../etc"), "no hash"),
         (
-            lambda actions: actions.push_list(ANN, ["kestrel-1"], "prompts: [{id: x}]", {}),
+            lambda actions: actions.lists.push(ANN, ["kestrel-1"], "prompts: [{id: x}]", {}),
             "problems, the first",
         ),
-        (lambda actions: actions.rollback(ANN, "kestrel-1"), "no earlier list"),
+        (lambda actions: actions.lists.rollback(ANN, "kestrel-1"), "no earlier list"),
     ],
 )
 def test_what_cannot_be_is_one_line(
@@ -169,50 +169,3 @@ def test_a_thumbnail_is_asked_for_no_more_often_than_the_link_bears(
     told.say(told.drone.topics.status, told.drone.status("offline"))
     with pytest.raises(RemoteclipError, match="offline"):
         run(actions.thumbnail(ANN, "kestrel-1"))
-
-
-def test_a_list_is_checked_as_the_drone_does(actions: Actions) -> None:
-    assert actions.check_list(LIST) == []
-    (problem,) = actions.check_list("prompts:\n  - id: boat\n    text: a boat\n    thresold: 0.4\n")
-    assert (problem.line, problem.column) == (4, 5)
-    assert "threshold" in problem.mend
-    assert actions.check_list("x" * 300_000)
-
-
-def test_a_list_that_nobody_has_seen_is_asked_of_the_drone(
-    actions: Actions, told: Told, link: FakeLink
-) -> None:
-    link.answers[told.drone.topics.prompts_list] = LIST.encode()
-    assert run(actions.list_of(EVE, "kestrel-1")) == LIST
-    told.say(told.drone.topics.prompts_list, LIST.encode())
-    assert run(actions.list_of(EVE, "kestrel-1")) == LIST
-    assert len(link.asked) == 1
-
-
-def test_a_pushed_list_is_retained_and_the_one_before_is_the_way_back(
-    actions: Actions, told: Told, link: FakeLink, history: History
-) -> None:
-    told.say(told.drone.topics.prompts_list, LIST.encode())
-    newer = LIST + "# newer\n"
-    assert run(actions.push_list(ANN, ["kestrel-1"], newer, {"kestrel-1": sha256_of(LIST)})) == {
-        "kestrel-1": None
-    }
-    assert link.sent == [(told.drone.topics.prompts_desired, newer.encode(), True)]
-    flies(told, newer)
-    assert history.flush()
-    run(actions.rollback(ANN, "kestrel-1"))
-    assert link.sent[1:] == [(told.drone.topics.prompts_desired, LIST.encode(), True)]
-    assert audited(history) == [
-        ("ann", "push", sha256_of(newer)),
-        ("ann", "rollback", sha256_of(LIST)),
-    ]
-
-
-def test_of_two_who_edit_one_list_the_second_is_told(actions: Actions, told: Told, link: FakeLink) -> None:
-    began = {"kestrel-1": sha256_of(LIST)}
-    bob = User("bob", "operator")
-    assert run(actions.push_list(bob, ["kestrel-1"], LIST + "# bob's\n", began)) == {"kestrel-1": None}
-    result = run(actions.push_list(ANN, ["kestrel-1", "unknown-9"], LIST + "# ann's\n", began))
-    assert "changed meanwhile by bob at 12:00:00 UTC" in result["kestrel-1"]
-    assert "no drone" in result["unknown-9"]
-    assert len(link.sent) == 1

@@ -301,7 +301,7 @@ def test_texts_of_lists_are_known_by_their_hash_and_shown_for_who_flies_them(tol
     told.say(told.drone.topics.prompts_state, json.dumps(state_message).encode(), retained=True)
     assert told.room.lists == {"kestrel-1": text}
     assert told.room.wanted_sha256("kestrel-1") == sha256
-    told.say(told.drone.topics.prompts_desired, b"prompts: [] # newer", retained=True)
+    told.say(told.drone.topics.prompts_desired, b"prompts: [] # newer")
     assert told.room.wanted_sha256("kestrel-1") == hashlib.sha256(b"prompts: [] # newer").hexdigest()
 
 
@@ -336,7 +336,7 @@ def test_texts_of_lists_are_bounded_whoever_sends_them(told: Told, monkeypatch: 
     monkeypatch.setattr(lists, "MOST_BYTES", 1000)
     monkeypatch.setattr(lists, "MAX_DEVICES", 20)
     hashes = [told.room.note_text(b"%d" % number + b" " * 98) for number in range(50)]
-    assert 5 <= sum(told.room.text_of(each) is not None for each in hashes) <= 10
+    assert 5 <= sum(told.room.prompt_lists.text(each) is not None for each in hashes) <= 10
     for number in range(30):
         told.say(Topics(f"bird-{number}").prompts_desired, b"prompts: []", retained=True)
     assert told.room.rejected == 10

@@ -272,6 +272,27 @@ def test_two_who_edit_one_list_do_not_overwrite_each_other(
     assert "ferry" in second.page.text_content("[data-region=inforce]")
 
 
+def test_who_begins_to_type_when_another_has_pushed_already_is_told_too(
+    sit: Callable[..., Seat], flight: DaemonProcess
+) -> None:
+    first, second = (sit() for _ in range(2))
+    for seat in (first, second):
+        page = seat.open(f"prompts?device={DEVICE}")
+        assert until(lambda page=page: "a boat on the water" in page.input_value("#text"))
+    first.page.fill("#text", PROMPTS.replace("id: boat", "id: barge"))
+    first.page.click("#push:not(:disabled)")
+    second.page.wait_for_selector("[data-region=inforce] >> text=barge")
+    second.page.fill("#text", PROMPTS.replace("id: boat", "id: canoe"))
+    second.page.click("#push:not(:disabled)")
+    second.page.wait_for_selector("#toast >> text=its list was changed meanwhile by lea")
+    assert "barge" in second.page.text_content("[data-region=inforce]")
+    # Who has pushed may push again: what was sent is what the editor begins with.
+    first.page.fill("#text", PROMPTS.replace("id: boat", "id: dinghy"))
+    first.page.click("#push:not(:disabled)")
+    second.page.wait_for_selector("[data-region=inforce] >> text=dinghy")
+    assert first.complaints == []
+
+
 def test_hostile_texts_stay_text_in_every_view(
     sit: Callable[..., Seat], say: Callable[[str, bytes], None]
 ) -> None:

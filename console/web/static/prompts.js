@@ -10,14 +10,19 @@ if (editor) {
   const numbers = editor.querySelector(".numbers");
   const problems = document.getElementById("problems");
   const push = document.getElementById("push");
-  let base = text.value; // what is in force, as this page got it
-  let began = null; // hashes of the lists in force when the editing began
+  let base = text.value; // as the server delivered it
+  let baseSha = editor.dataset.sha || null; // the hash that came with it, whatever the rows say by now
+  let touched = false;
+  const others = new Map(); // of other drones, the hashes that they had when this page first saw them
   let right = false;
   let waiting;
 
   const boxes = () => [...document.querySelectorAll('#lists input[name="device"]')];
   const chosen = () => boxes().filter((box) => box.checked).map((box) => box.value);
-  const inForce = () => Object.fromEntries(boxes().map((box) => [box.value, box.dataset.sha || null]));
+  const wanted = (name) => boxes().find((box) => box.value === name)?.dataset.wanted || null;
+  const note = () => boxes().forEach((box) => { if (!others.has(box.value)) others.set(box.value, box.dataset.wanted || null); });
+  // The chosen drone's hash belongs to its text; while there is none, nothing of its list was seen but its row.
+  const seen = (name) => (name === device ? baseSha : null) ?? others.get(name) ?? wanted(name);
 
   const count = () => {
     const rows = text.value.split("\n").length;
@@ -55,7 +60,7 @@ if (editor) {
   };
 
   text.addEventListener("input", () => {
-    began ??= inForce();
+    touched = true;
     clearTimeout(waiting);
     count();
     right = false;
@@ -67,7 +72,10 @@ if (editor) {
     const button = event.target.closest("[data-line]");
     if (button && Number(button.dataset.line)) jump(Number(button.dataset.line), Number(button.dataset.column));
   });
-  document.getElementById("lists").addEventListener("change", name);
+  const lists = document.getElementById("lists");
+  lists.addEventListener("change", name);
+  note();
+  new MutationObserver(note).observe(lists, { childList: true, subtree: true });
 
   const compare = async () => {
     const answer = await act("diff", { text: text.value, base });
@@ -76,11 +84,19 @@ if (editor) {
   document.getElementById("compare")?.addEventListener("click", compare);
 
   push?.addEventListener("click", async () => {
-    const known = began ?? inForce(), newest = inForce();
-    const devices = Object.fromEntries(chosen().map((each) => [each, known[each] ?? newest[each] ?? null]));
+    const pushed = text.value;
+    const devices = Object.fromEntries(chosen().map((each) => [each, seen(each)]));
     push.disabled = true;
-    const answer = await act("push", { text: text.value, devices });
-    if (answer && !answer.problem) { base = text.value; began = null; await compare(); }
+    const answer = await act("push", { text: pushed, devices });
+    if (answer) {
+      // Who was refused for another drone has been told, and sees its row; the text here is the chosen one's.
+      for (const each of Object.keys(devices)) if (each !== device) others.set(each, answer.wanted[each] ?? wanted(each));
+      if (answer.wanted[device]) {
+        base = pushed;
+        baseSha = answer.wanted[device];
+        await compare();
+      }
+    }
     name();
   });
 
@@ -93,17 +109,20 @@ if (editor) {
 
   const toastUnless = (problem) => { if (problem) toast(problem, true); };
 
-  /** Shows the list in force; returns why it cannot, or "". */
+  /** Shows the list that the drone should have; returns why it cannot, or "". */
   const reread = async (wanted = () => true) => {
-    let said;
+    let said, sha;
     try {
       const response = await fetch(`/list?device=${encodeURIComponent(device)}`);
       said = await response.text();
       if (!response.ok) return said.trim();
+      sha = response.headers.get("x-list-sha256");
     } catch { return "The server cannot be reached."; }
     if (!wanted()) return "";
-    text.value = base = said;
-    began = null;
+    text.value = said;
+    base = text.value;
+    baseSha = sha;
+    touched = false;
     document.getElementById("diff")?.replaceChildren();
     await check();
     return "";
@@ -111,7 +130,7 @@ if (editor) {
 
   /** Until the drone has told its list, or somebody has begun to write one. */
   const fill = async () => {
-    const untouched = () => !text.value && began === null;
+    const untouched = () => !text.value && !touched;
     if (!untouched()) return;
     const problem = await reread(untouched);
     if (!problem || !untouched()) return;

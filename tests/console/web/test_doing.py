@@ -147,7 +147,8 @@ def test_a_list_is_pushed_to_those_whose_list_the_editor_knew(room: Room, ask: A
     assert answer["problem"] is True
     assert "Sent to 1 of 2" in answer["said"]
     assert "heron-2: its list was changed meanwhile" in answer["said"]
-    assert [(topic, retain) for topic, _, retain in room.link.published] == [(HERON.prompts_desired, True)]
+    assert answer["wanted"] == {"heron-1": hashlib.sha256(LIST.encode()).hexdigest()}
+    assert [topic for topic, _, retain in room.link.published if retain] == [HERON.prompts_desired]
 
 
 def test_evidence_comes_with_its_boxes_where_they_lie_on_the_crop(room: Room, ask: Any) -> None:
@@ -222,9 +223,21 @@ def test_alerts_are_taken_away_as_geojson_and_cursor_on_target(room: Room) -> No
     assert "heron-1" in client.get("/export/alerts.cot").text
 
 
-def test_a_list_that_is_not_known_is_asked_of_the_drone(room: Room) -> None:
+def test_a_list_that_is_not_known_is_asked_of_the_drone_and_comes_with_its_hash(room: Room) -> None:
     room.online()
-    client = room.client()
-    assert client.get("/list?device=heron-1").status_code == 409
-    room.link.answers[HERON.prompts_list] = LIST.encode()
-    assert client.get("/list?device=heron-1").text == LIST
+    text = LIST.replace("\n", "\r\n")  # a browser makes its own line ends of these
+    room.link.answers[HERON.prompts_list] = text.encode()
+    answer = room.client("max").get("/list?device=heron-1")
+    assert answer.content == text.encode()
+    assert answer.headers["x-list-sha256"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_drone_that_gives_no_list_is_not_asked_again_at_once(room: Room) -> None:
+    room.online()
+    client = room.client("max")
+    for _ in range(3):
+        assert client.get("/list?device=heron-1").status_code == 409
+    assert [topic for topic, _, _ in room.link.published] == [HERON.prompts_get]
+    assert room.services.history.flush()
+    asked = [row for row in room.services.history.audit() if row.device == "heron-1"]
+    assert [(row.user, row.action) for row in asked] == [("max", "ask for the list")]

@@ -268,3 +268,21 @@ def test_the_audit_leads_to_what_is_older(room: Room, see: Any) -> None:
     assert "remark 200" in next(iter(newest["actions"].values()))
     older = newest["older"]["link"].split("before=")[1].split('"')[0]
     assert "remark 0" in next(iter(see("audit", before=older)["actions"].values()))
+
+
+def test_a_list_that_its_drone_has_not_taken_is_shown_as_sent_and_is_what_is_edited(
+    room: Room, see: Any
+) -> None:
+    now = datetime.now(timezone.utc)
+    room.online(state="offline")
+    facts = {"device": "heron-1", "sent_at": now, "applied_at": now, "source": "file", "prompts": ()}
+    room.hear(Topics("heron-1").prompts_state, PromptsState(sha256="a" * 64, **facts))
+    assert f'data-wanted="{"a" * 64}"' in see("prompts")["lists"]["heron-1"]
+    room.hear(Topics("heron-1").prompts_desired, LIST.encode())
+    sha256 = room.services.room.wanted_sha256("heron-1")
+    row = see("prompts")["lists"]["heron-1"]
+    assert "sent, not yet taken" in row
+    assert f'data-wanted="{sha256}"' in row
+    page = room.client().get("/prompts?device=heron-1").text
+    assert f'data-sha="{sha256}"' in page
+    assert "a person" in page
